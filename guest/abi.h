@@ -1,0 +1,80 @@
+/*
+ * What quire and the monitor agree on. Shared by both sides, so only fixed-width integers: a guest
+ * pointer is an integer on the monitor's side, and every length is hostile there.
+ *
+ * Boot: quire is an ELF64 with a PVH note (XEN_ELFNOTE_PHYS32_ENTRY): entered in 32-bit protected
+ * mode, paging off, interrupts off, %ebx = guest-physical address of struct hvm_start_info
+ * (Xen's, version 1), which carries the command line, the memory map and one module: the root
+ * archive (cpio "newc"). Regular files' data in it starts at a page boundary of the archive, and
+ * the archive at a page boundary of memory, so that quire maps file pages where they lie.
+ *
+ * Command line: words separated by spaces; a backslash takes the next character literally. Words
+ * before "--": options (init=PATH, verbose). Words after it: argv of init, argv[0] first.
+ *
+ * Contract: memory never handed out reads as zero. So first use needs no clearing, and must not
+ * clear, for a clear touches the page early.
+ *
+ * Doorbell: quire fills a struct quire_request, aligned to 64 bytes, and writes its physical
+ * address >> 6 as 32 bits to QUIRE_PORT_DOORBELL. When the instruction ends, result is set.
+ * One exit a request: batch.
+ */
+#ifndef GUEST_ABI_H
+#define GUEST_ABI_H
+
+#define QUIRE_PORT_DOORBELL 0xb1f0
+#define QUIRE_REQUEST_SHIFT 6
+
+#define QUIRE_ABI_VERSION 1
+
+enum quire_op {
+	/* arg0 = QUIRE_ABI_VERSION. Result 0, or -EPROTO: the monitor stops the VM and says why. */
+	QUIRE_OP_HELLO = 1,
+	/* Write the segments' bytes to the monitor's standard output (arg0 = 1) or error (arg0 = 2).
+	 * Result: bytes written (all, unless an error came first) or -errno, -EPIPE if closed. */
+	QUIRE_OP_WRITE = 2,
+	/* Read from the monitor's standard input into the segments. Result: bytes read, 0 at the end
+	 * of input, or -EAGAIN: nothing there now; then QUIRE_VECTOR_INPUT is raised once when there
+	 * is, or when input ends. Never blocks. */
+	QUIRE_OP_READ = 3,
+	/* A line of the kernel's, without newline. arg0 = enum quire_level. */
+	QUIRE_OP_LOG = 4,
+	/* The first user instruction is next. */
+	QUIRE_OP_USER_START = 5,
+	/* Init is gone. arg0 = exit status 0..255, or arg1 = signal number that killed it. Never
+	 * returns: the VM stops. */
+	QUIRE_OP_EXIT = 6,
+	/* The kernel itself failed; segment 0 = message. Never returns. */
+	QUIRE_OP_PANIC = 7,
+	/* init could not be executed; arg0 = errno, segment 0 = message. Never returns. */
+	QUIRE_OP_NO_INIT = 8,
+};
+
+enum quire_level {
+	QUIRE_LEVEL_ERROR = 0, /* always shown */
+	QUIRE_LEVEL_INFO = 1,  /* with -v */
+	QUIRE_LEVEL_DEBUG = 2, /* with -vv */
+};
+
+#define QUIRE_SEGMENT_MAX 32
+#define QUIRE_LOG_MAX	  512 /* bytes of a LOG, PANIC or NO_INIT message */
+
+/* Interrupt vector the monitor raises (as an MSI to CPU 0) when awaited input has come. */
+#define QUIRE_VECTOR_INPUT 0x31
+
+#ifndef __ASSEMBLER__
+struct quire_segment {
+	uint64_t gpa;
+	uint64_t length; /* bytes; may cross pages only where physically contiguous */
+};
+
+struct quire_request {
+	uint32_t op;
+	uint32_t segment_count;
+	int64_t result;
+	uint64_t arg0;
+	uint64_t arg1;
+	struct quire_segment segment[QUIRE_SEGMENT_MAX];
+} __attribute__((aligned(64)));
+#endif
+
+#endif

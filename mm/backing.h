@@ -1,0 +1,53 @@
+/*
+ * What the memory manager asks of the layer that holds guest memory.
+ *
+ * ept/ implements this over a memfd and userfaultfd; tests/unit implements a fake one; the
+ * simulator will be a third. All of a range's frames are inside the guest (mm checks). Every
+ * operation returns 0 or -errno and may be called from any thread; mm never runs two operations
+ * on the same frame at once, except that unmap and map may race with the guest's own touches.
+ *
+ * A frame is *present* when the backing holds a page for it, *mapped* when the guest reaches that
+ * page without a fault. Mapped implies present.
+ */
+#ifndef MM_BACKING_H
+#define MM_BACKING_H
+
+#include <stdint.h>
+
+#include "base/addr.h"
+
+struct mm_backing_ops {
+	/*
+	 * Make count absent frames from first on present and mapped, full of zeros, and wake who
+	 * waits on them. On failure, frames already done stay done and *done says how many.
+	 */
+	int (*zero)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
+
+	/*
+	 * The same with content: count * PAGE_SIZE bytes from source, page-aligned.
+	 */
+	int (*fill)(void *backing, gfn_t first, uint32_t count, const void *source, uint32_t *done);
+
+	/* Map count present frames and wake who waits. A frame mapped already is not an error. */
+	int (*map)(void *backing, gfn_t first, uint32_t count);
+
+	/*
+	 * Take count present frames out of the guest's sight; the pages stay. When it returns, no
+	 * access of the guest to them is under way any more: the next one faults.
+	 */
+	int (*unmap)(void *backing, gfn_t first, uint32_t count);
+
+	/* Give the pages of count unmapped frames back to the host. They are absent then. */
+	int (*release)(void *backing, gfn_t first, uint32_t count);
+
+	/* Wake who waits on count frames without changing them: they fault anew. */
+	int (*wake)(void *backing, gfn_t first, uint32_t count);
+
+	/*
+	 * The page of a present frame, for the monitor's own reading and writing. Valid while the
+	 * frame stays present. Reading an absent frame gives zeros, not the guest's data.
+	 */
+	void *(*page)(void *backing, gfn_t frame);
+};
+
+#endif

@@ -1,0 +1,148 @@
+/*
+ * The memory manager of one guest: it serves faults, keeps the guest inside a budget, and stores
+ * what does not fit (same-filled values, a compressed pool, a swap file). It knows no KVM and no
+ * userfaultfd: everything it does to guest memory goes through struct mm_backing_ops.
+ *
+ * All functions may be called from any thread unless said otherwise; mm has one lock of its own,
+ * never held across a backing's release of many pages, a codec or I/O (see frame.h for the frame's
+ * states and who may move it).
+ */
+#ifndef MM_MM_H
+#define MM_MM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/addr.h"
+#include "mm/backing.h"
+#include "mm/hist.h"
+#include "mm/policy.h"
+
+struct mm;
+struct mm_swap_io; /* mm/swap.h: the file operations, replaced in tests to inject failures */
+
+enum mm_compressor {
+	MM_COMPRESSOR_NONE,
+	MM_COMPRESSOR_LZ4,
+	MM_COMPRESSOR_ZSTD,
+};
+
+/* Faults by how they were served. The report's names are mm_fault_kind_name(). */
+enum mm_fault_kind {
+	MM_FAULT_ZERO_FILL, /* first touch, or a stored zero / same-filled page is 'pool' */
+	MM_FAULT_MINOR,	    /* the page was resident, only unmapped (or mapped meanwhile) */
+	MM_FAULT_POOL,	    /* same-filled value or compressed pool */
+	MM_FAULT_SWAP,	    /* swap file */
+	MM_FAULT_KINDS,
+};
+
+/*
+ * A failure after which the guest's memory can no longer be trusted or served: the VM must stop.
+ * Reported once, from the thread that met it, with no mm lock held. Every later mm_fault() and
+ * mm_pin() returns -EIO without filling anything.
+ */
+struct mm_failure {
+	gfn_t frame; /* the guest page it happened to */
+	int error;   /* errno: EIO, EBADMSG (wrong checksum), ENOMEM, ... */
+	char text[160]; /* a sentence for the user, naming the page and the cause */
+};
+
+struct mm_config {
+	uint32_t frame_count; /* guest memory in pages */
+	uint64_t budget_bytes; /* what the guest may hold of host memory; 0: no limit */
+	const struct mm_policy_ops *policy;
+	const char *policy_options; /* or NULL */
+	enum mm_compressor compressor;
+	const char *swap_directory; /* NULL: no swap */
+	uint64_t swap_bytes;	    /* size limit of the swap file; 0: frame_count pages */
+	const struct mm_swap_io *swap_io; /* NULL: the real one (liburing) */
+
+	const struct mm_backing_ops *backing_ops;
+	void *backing;
+
+	void (*failed)(void *context, const struct mm_failure *failure);
+	void *failed_context;
+
+	bool no_reclaimer; /* no background thread: all reclaim is direct (tests, simulation) */
+};
+
+/* A snapshot. Bytes are bytes, counts are frames or events. */
+struct mm_stats {
+	uint64_t budget_bytes;
+	uint64_t held_bytes;	  /* resident + pool + tables, now */
+	uint64_t peak_bytes;	  /* the most that ever was */
+	uint64_t resident_bytes;  /* frames in host memory, mapped or watched */
+	uint64_t watched_bytes;	  /* of these, unmapped */
+	uint64_t pool_bytes;	  /* host memory the pool holds */
+	uint64_t pool_stored_bytes; /* compressed bytes of the live objects in it */
+	uint64_t pool_frames;	  /* pages those objects stand for */
+	uint64_t same_filled_frames;
+	uint64_t swap_bytes; /* swap slots in use */
+	uint64_t swap_frames; /* pages whose only copy is in the swap file */
+	uint64_t table_bytes;
+	uint64_t touched_frames; /* ever touched */
+	uint64_t faults[MM_FAULT_KINDS];
+	uint64_t filled_ahead; /* pages brought in by fault-around or readahead */
+	uint64_t evictions_same_filled, evictions_compressed, evictions_swapped, evictions_clean,
+		evictions_cancelled;
+	uint64_t written_back; /* pool objects moved to the swap file */
+	uint64_t direct_reclaims;
+	uint64_t store_failures; /* pages kept resident because storing them failed */
+	uint64_t stall_ns; /* time spent serving faults */
+	struct hist latency_ns[MM_FAULT_KINDS];
+};
+
+/*
+ * The least budget with which a guest of this configuration makes progress, in bytes.
+ */
+uint64_t mm_least_budget(const struct mm_config *config);
+
+/*
+ * 0, -EINVAL (budget under mm_least_budget, unknown policy option), -ENOMEM, or the errno of
+ * opening the swap file (with a line logged that names the directory). The config's strings are
+ * copied.
+ */
+int mm_create(const struct mm_config *config, struct mm **mm);
+
+/* Stops the reclaimer and frees everything. No fault may be under way. Takes NULL. */
+void mm_destroy(struct mm *mm);
+
+/*
+ * Serve a fault on frame: when it returns 0, the frame is mapped and who waited has been woken (or
+ * the fault was stale, and waiters were woken to try again). write is a hint. -EIO after a failure,
+ * -ERANGE for a frame outside the guest.
+ */
+int mm_fault(struct mm *mm, gfn_t frame, bool write);
+
+/*
+ * Bring count frames in and keep them present until unpinned, for the monitor's own reads and
+ * writes through backing page(). A frame may be pinned up to 255 times. All or nothing.
+ * -ENOMEM when the budget cannot hold them, -EIO, -ERANGE.
+ */
+int mm_pin(struct mm *mm, gfn_t first, uint32_t count);
+void mm_unpin(struct mm *mm, gfn_t first, uint32_t count);
+
+/*
+ * Drop the content of count frames: they read as zeros on the next touch. Pinned frames are
+ * zeroed in place and stay resident. For balloons, free page reports and tests.
+ */
+int mm_discard(struct mm *mm, gfn_t first, uint32_t count);
+
+/* Evict up to count frames now; returns how many went. For tests and pressure from outside. */
+uint32_t mm_reclaim(struct mm *mm, uint32_t count);
+
+void mm_stats_get(struct mm *mm, struct mm_stats *stats);
+const char *mm_fault_kind_name(enum mm_fault_kind kind); /* "zero_fill", "minor", ... */
+
+/*
+ * Verify the counting identities of frame.h. Prints each breach to out (may be NULL) and returns
+ * how many there were. Takes the lock; quiesces nothing.
+ */
+int mm_check(struct mm *mm, FILE *out);
+
+/* "fifo", "clock", "sfifo" -> its ops, or NULL. mm_policies ends with NULL. */
+extern const struct mm_policy_ops *const mm_policies[];
+const struct mm_policy_ops *mm_policy_find(const char *name);
+
+#endif
