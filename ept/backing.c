@@ -1,0 +1,177 @@
+/*
+ * struct mm_backing_ops over the memfd and userfaultfd.
+ *
+ * Measured on a shadow-paging host, per 4 KiB page in runs of 16: UFFDIO_COPY out of a warm buffer
+ * 1.15 us, against 2.6 us for writing the page through the monitor view (a fault, a clear, a copy)
+ * and UFFDIO_CONTINUE after it. So content goes in with COPY, zeros with ZEROPAGE, and CONTINUE
+ * serves pages that were only unmapped.
+ *
+ * The three ioctls stop early with EAGAIN when the address space is changing under them, and say
+ * how far they came; they are taken up again from there.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "base/check.h"
+#include "ept/internal.h"
+
+/* EAGAIN without progress comes from a change of the monitor's mappings, which is short. */
+#define AGAIN_MAX 10000
+
+static uint64_t view_address(const struct ept_space *space, gfn_t frame)
+{
+	return (uintptr_t)space->guest_view + gfn_to_gpa(frame).v;
+}
+
+static struct uffdio_range view_range(const struct ept_space *space, gfn_t first, uint64_t count)
+{
+	return (struct uffdio_range){ view_address(space, first), count << PAGE_SHIFT };
+}
+
+static int wake(void *backing, gfn_t first, uint32_t count)
+{
+	struct ept_space *space = backing;
+	struct uffdio_range range = view_range(space, first, count);
+
+	return space->host->ioctl(space->uffd, UFFDIO_WAKE, &range) == 0 ? 0 : -errno;
+}
+
+/*
+ * One kind of ioctl over a run. issue() tries pages [first, first + count), returns bytes done if
+ * any, else -errno: the three ioctls' own way of saying it.
+ */
+typedef int64_t issue_fn(struct ept_space *space, gfn_t first, uint64_t count, const uint8_t *source);
+
+static int64_t outcome(int result, int64_t field)
+{
+	return result == 0 || field != 0 ? field : -errno;
+}
+
+static int64_t issue_zero(struct ept_space *space, gfn_t first, uint64_t count,
+			  const uint8_t *source)
+{
+	struct uffdio_zeropage request = { .range = view_range(space, first, count) };
+	int result = space->host->ioctl(space->uffd, UFFDIO_ZEROPAGE, &request);
+
+	return outcome(result, request.zeropage);
+}
+
+static int64_t issue_copy(struct ept_space *space, gfn_t first, uint64_t count,
+			  const uint8_t *source)
+{
+	struct uffdio_copy request = {
+		.dst = view_address(space, first),
+		.src = (uintptr_t)source,
+		.len = count << PAGE_SHIFT,
+	};
+	int result = space->host->ioctl(space->uffd, UFFDIO_COPY, &request);
+
+	return outcome(result, request.copy);
+}
+
+static int64_t issue_continue(struct ept_space *space, gfn_t first, uint64_t count,
+			      const uint8_t *source)
+{
+	struct uffdio_continue request = { .range = view_range(space, first, count) };
+	int result = space->host->ioctl(space->uffd, UFFDIO_CONTINUE, &request);
+
+	return outcome(result, request.mapped);
+}
+
+static int run(struct ept_space *space, issue_fn *issue, gfn_t first, uint32_t count,
+	       const uint8_t *source, uint32_t *done)
+{
+	unsigned again = 0;
+
+	*done = 0;
+	while (*done < count) {
+		int64_t n = issue(space, gfn_add(first, *done), count - *done,
+				  source != NULL ? source + ((size_t)*done << PAGE_SHIFT) : NULL);
+
+		if (n > 0) {
+			*done += (uint32_t)(n >> PAGE_SHIFT);
+			again = 0;
+		} else if (n == -EAGAIN && again++ < AGAIN_MAX) {
+			sched_yield();
+		} else {
+			return n == 0 ? -EIO : (int)n;
+		}
+	}
+	return 0;
+}
+
+static int zero(void *backing, gfn_t first, uint32_t count, uint32_t *done)
+{
+	return run(backing, issue_zero, first, count, NULL, done);
+}
+
+static int fill(void *backing, gfn_t first, uint32_t count, const void *source, uint32_t *done)
+{
+	return run(backing, issue_copy, first, count, source, done);
+}
+
+static int map(void *backing, gfn_t first, uint32_t count)
+{
+	bool passed = false;
+	uint32_t done = 0;
+
+	while (done < count) {
+		uint32_t n;
+		int error = run(backing, issue_continue, gfn_add(first, done), count - done, NULL, &n);
+
+		done += n;
+		if (error == -EEXIST) { /* mapped already: step over it */
+			done++;
+			passed = true;
+		} else if (error != 0) {
+			return error;
+		}
+	}
+	/* CONTINUE wakes those it maps; who waits on a page that was stepped over is still asleep. */
+	return passed ? wake(backing, first, count) : 0;
+}
+
+static int unmap(void *backing, gfn_t first, uint32_t count)
+{
+	struct ept_space *space = backing;
+	struct uffdio_range range = view_range(space, first, count);
+
+	while (space->host->madvise((void *)(uintptr_t)range.start, range.len, MADV_DONTNEED) != 0)
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+static int release(void *backing, gfn_t first, uint32_t count)
+{
+	struct ept_space *space = backing;
+
+	while (space->host->fallocate(space->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				      (off_t)gfn_to_gpa(first).v,
+				      (off_t)((uint64_t)count << PAGE_SHIFT)) != 0)
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+static void *page(void *backing, gfn_t frame)
+{
+	struct ept_space *space = backing;
+
+	CHECK(gfn_to_gpa(frame).v < space->size);
+	return space->monitor_view + gfn_to_gpa(frame).v;
+}
+
+const struct mm_backing_ops ept_backing_ops = {
+	.zero = zero,
+	.fill = fill,
+	.map = map,
+	.unmap = unmap,
+	.release = release,
+	.wake = wake,
+	.page = page,
+};

@@ -1,0 +1,169 @@
+/*
+ * The fault thread. It reads userfaultfd's messages in batches and hands each fault to the manager,
+ * which maps the frame and wakes the vCPU (or the kernel thread) that waits for it.
+ *
+ * It must not end silently, for then the guest hangs: whatever ends it without ept_space_destroy()
+ * having asked (an error, a cancellation, a pthread_exit deep inside) reaches the manager's dead().
+ */
+#include <errno.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "ept/internal.h"
+
+#define BATCH 16
+
+struct fault_thread {
+	struct ept_space *space;
+	bool told_to_stop;
+	int error;
+	char what[128];
+};
+
+static void ended(void *argument)
+{
+	struct fault_thread *self = argument;
+
+	if (self->told_to_stop)
+		return;
+	if (self->what[0] == '\0')
+		snprintf(self->what, sizeof(self->what), "the fault thread was killed");
+	self->space->manager_ops->dead(self->space->manager, self->error, self->what);
+}
+
+static int give_up(struct fault_thread *self, int error, const char *what)
+{
+	self->error = error;
+	snprintf(self->what, sizeof(self->what), "%s: %s", what, strerror(error));
+	return -1;
+}
+
+static int serve(struct fault_thread *self, const struct uffd_msg *message)
+{
+	struct ept_space *space = self->space;
+	uint64_t offset;
+	int error;
+
+	/* Event codes are values, not flags. No other event was asked for. */
+	if (message->event != UFFD_EVENT_PAGEFAULT) {
+		snprintf(self->what, sizeof(self->what), "userfaultfd sent an unknown event %#x",
+			 message->event);
+		self->error = EPROTO;
+		return -1;
+	}
+	offset = message->arg.pagefault.address - (uintptr_t)space->guest_view;
+	error = space->manager_ops->fault(
+		space->manager, gfn(offset >> PAGE_SHIFT),
+		(message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0);
+	if (error != 0) {
+		snprintf(self->what, sizeof(self->what),
+			 "the fault at guest-physical %#llx could not be served: %s",
+			 (unsigned long long)offset, strerror(-error));
+		self->error = -error;
+		return -1;
+	}
+	return 0;
+}
+
+/* 0 when messages may be there, 1 when told to stop, -1 on an error. */
+static int wait_for_faults(struct fault_thread *self)
+{
+	struct pollfd poll_fds[] = {
+		{ .fd = self->space->uffd, .events = POLLIN },
+		{ .fd = self->space->stop_fd, .events = POLLIN },
+	};
+
+	if (poll(poll_fds, 2, -1) < 0)
+		return errno == EINTR ? 0 : give_up(self, errno, "poll");
+	if (poll_fds[1].revents != 0)
+		return 1;
+	if (poll_fds[0].revents & (POLLERR | POLLNVAL))
+		return give_up(self, EIO, "userfaultfd");
+	return 0;
+}
+
+static void loop(struct fault_thread *self)
+{
+	struct uffd_msg messages[BATCH];
+
+	for (;;) {
+		ssize_t n = self->space->host->read(self->space->uffd, messages, sizeof(messages));
+
+		if (n < 0 && errno == EAGAIN) {
+			int waited = wait_for_faults(self);
+
+			if (waited == 1)
+				self->told_to_stop = true;
+			if (waited != 0)
+				return;
+			continue;
+		}
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0 || n % (ssize_t)sizeof(messages[0]) != 0) {
+			give_up(self, n < 0 ? errno : EIO, "reading userfaultfd");
+			return;
+		}
+		for (ssize_t i = 0; i < n / (ssize_t)sizeof(messages[0]); i++)
+			if (serve(self, &messages[i]) != 0)
+				return;
+	}
+}
+
+static void *fault_thread(void *argument)
+{
+	struct fault_thread self = { .space = argument };
+
+	pthread_setname_np(pthread_self(), "bifold-fault");
+	pthread_cleanup_push(ended, &self);
+	loop(&self);
+	pthread_cleanup_pop(1);
+	return NULL;
+}
+
+int ept_space_follow(struct ept_space *space, int cpu)
+{
+	cpu_set_t set;
+
+	if (!space->fault_thread_started || cpu < 0)
+		return 0;
+	CPU_ZERO(&set);
+	CPU_SET((unsigned)cpu, &set);
+	return -pthread_setaffinity_np(space->fault_thread, sizeof(set), &set);
+}
+
+int ept_space_start(struct ept_space *space, int cpu)
+{
+	sigset_t all, before;
+	int error;
+
+	if (space->manager_ops == NULL)
+		return 0;
+	/* Signals are the main thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&space->fault_thread, NULL, fault_thread, space);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error != 0)
+		return -error;
+	space->fault_thread_started = true;
+	return ept_space_follow(space, cpu);
+}
+
+void ept_fault_thread_stop(struct ept_space *space)
+{
+	uint64_t one = 1;
+
+	if (!space->fault_thread_started)
+		return;
+	while (write(space->stop_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+	pthread_join(space->fault_thread, NULL);
+	space->fault_thread_started = false;
+}

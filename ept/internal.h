@@ -1,0 +1,33 @@
+/* What the files of ept/ share. */
+#ifndef EPT_INTERNAL_H
+#define EPT_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "ept/space.h"
+
+/* (C) constant after create; (O) whoever creates, starts and destroys */
+struct ept_space {
+	const struct ept_host_ops *host;	   /* (C) */
+	const struct ept_manager_ops *manager_ops; /* (C) NULL: unmanaged */
+	void *manager;				   /* (C) */
+	struct ept_range range[EPT_RANGE_MAX];	   /* (C) */
+	size_t range_count;			   /* (C) */
+	uint64_t size;				   /* (C) bytes of address space, the hole included */
+	int memfd;				   /* (C) */
+	int uffd;				   /* (C) */
+	uint8_t *guest_view;			   /* (C) */
+	uint8_t *monitor_view;			   /* (C) */
+	int stop_fd;				   /* (C) eventfd: written once, the fault thread ends */
+	pthread_t fault_thread;			   /* (O) */
+	bool fault_thread_started;		   /* (O) */
+};
+
+/* A new userfaultfd, non-blocking, that takes faults of the kernel too; or -errno. */
+int ept_userfaultfd_open(void);
+
+/* Ends and joins the fault thread, if it was started. */
+void ept_fault_thread_stop(struct ept_space *space);
+
+#endif

@@ -1,0 +1,356 @@
+/*
+ * The address space's life: memfd, views, registration, memslots, and the monitor's own accesses.
+ */
+#include "ept/space.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <linux/userfaultfd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "ept/internal.h"
+
+/* How many pages an access of the monitor pins at once. */
+#define ACCESS_CHUNK_PAGES 16
+
+static int host_ioctl(int fd, unsigned long request, void *argument)
+{
+	return ioctl(fd, request, argument);
+}
+
+static int host_fallocate(int fd, int mode, off_t offset, off_t length)
+{
+	return fallocate(fd, mode, offset, length);
+}
+
+const struct ept_host_ops ept_host = {
+	.ioctl = host_ioctl,
+	.madvise = madvise,
+	.fallocate = host_fallocate,
+	.read = read,
+};
+
+static void lay_out(struct ept_space *space, uint64_t memory)
+{
+	uint64_t low = memory < EPT_HOLE_START ? memory : EPT_HOLE_START;
+
+	space->range[0] = (struct ept_range){ gpa(0), low };
+	space->range_count = 1;
+	space->size = low;
+	if (memory > low) {
+		space->range[1] = (struct ept_range){ gpa(EPT_HOLE_END), memory - low };
+		space->range_count = 2;
+		space->size = EPT_HOLE_END + memory - low;
+	}
+}
+
+/*
+ * /dev/userfaultfd first: its file mode is how an administrator grants it. The system call serves
+ * kernels without it, and root.
+ */
+int ept_userfaultfd_open(void)
+{
+	int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	int fd, error;
+
+	if (device >= 0) {
+		fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+		error = errno;
+		close(device);
+		if (fd >= 0)
+			return fd;
+		errno = error;
+	}
+	fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	return fd >= 0 ? fd : -errno;
+}
+
+static int open_userfaultfd(struct ept_space *space)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM,
+	};
+
+	space->uffd = ept_userfaultfd_open();
+	if (space->uffd < 0) {
+		int error = space->uffd;
+
+		errno = -error;
+		log_error("userfaultfd was refused (%m): run as root, or let your group use "
+			  "/dev/userfaultfd; see 'bifold doctor'");
+		return error;
+	}
+	if (space->host->ioctl(space->uffd, UFFDIO_API, &api) != 0) {
+		int error = -errno;
+
+		log_error("this kernel's userfaultfd cannot report missing and minor faults of "
+			  "shared memory (%m): Linux 5.13 or newer is needed");
+		return error;
+	}
+	return 0;
+}
+
+static int register_ranges(struct ept_space *space)
+{
+	const uint64_t needed = 1ull << _UFFDIO_COPY | 1ull << _UFFDIO_ZEROPAGE |
+				1ull << _UFFDIO_CONTINUE | 1ull << _UFFDIO_WAKE;
+
+	for (size_t i = 0; i < space->range_count; i++) {
+		struct uffdio_register request = {
+			.range = { (uintptr_t)space->guest_view + space->range[i].start.v,
+				   space->range[i].length },
+			.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
+		};
+
+		if (space->host->ioctl(space->uffd, UFFDIO_REGISTER, &request) != 0) {
+			int error = -errno;
+
+			log_error("userfaultfd does not take the guest's memory: %m");
+			return error;
+		}
+		if ((request.ioctls & needed) != needed) {
+			log_error("this kernel's userfaultfd lacks an operation that is needed "
+				  "(it offers %#llx)",
+				  (unsigned long long)request.ioctls);
+			return -ENOTSUP;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Both views stay out of core dumps and of forked children: they are the guest's memory. Huge
+ * pages stay off: a 2 MiB mapping over a partly filled unit would hand the guest zeros.
+ */
+static int map_view(struct ept_space *space, uint8_t **view)
+{
+	static const int advice[] = { MADV_DONTFORK, MADV_DONTDUMP, MADV_NOHUGEPAGE };
+	int flags = space->memfd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+	void *at = mmap(NULL, space->size, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE,
+			space->memfd, 0);
+
+	if (at == MAP_FAILED) {
+		int error = -errno;
+
+		log_error("cannot map %llu bytes of guest memory: %m",
+			  (unsigned long long)space->size);
+		return error;
+	}
+	*view = at;
+	for (size_t i = 0; i < sizeof(advice) / sizeof(advice[0]); i++)
+		if (madvise(at, space->size, advice[i]) != 0 && advice[i] != MADV_NOHUGEPAGE)
+			log_warn("madvise(%d) of guest memory: %m", advice[i]);
+	return 0;
+}
+
+static int create_managed(struct ept_space *space)
+{
+	int error;
+
+	space->memfd = memfd_create("bifold-guest", MFD_CLOEXEC);
+	if (space->memfd < 0 || ftruncate(space->memfd, (off_t)space->size) != 0) {
+		error = -errno;
+		log_error("cannot make %llu bytes of guest memory: %m",
+			  (unsigned long long)space->size);
+		return error;
+	}
+	error = map_view(space, &space->guest_view);
+	if (error == 0)
+		error = map_view(space, &space->monitor_view);
+	if (error == 0)
+		error = open_userfaultfd(space);
+	if (error == 0)
+		error = register_ranges(space);
+	if (error == 0) {
+		space->stop_fd = eventfd(0, EFD_CLOEXEC);
+		if (space->stop_fd < 0)
+			error = -errno;
+	}
+	return error;
+}
+
+int ept_space_create(const struct ept_config *config, struct ept_space **out)
+{
+	struct ept_space *space = calloc(1, sizeof(*space));
+	int error;
+
+	CHECK(config->memory_bytes > 0 && config->memory_bytes % PAGE_SIZE == 0);
+	if (space == NULL)
+		return -ENOMEM;
+	space->memfd = space->uffd = space->stop_fd = -1;
+	space->host = config->host != NULL ? config->host : &ept_host;
+	space->manager_ops = config->manager_ops;
+	space->manager = config->manager;
+	lay_out(space, config->memory_bytes);
+	if (space->manager_ops != NULL) {
+		error = create_managed(space);
+	} else {
+		error = map_view(space, &space->guest_view);
+		space->monitor_view = space->guest_view;
+	}
+	if (error != 0) {
+		ept_space_destroy(space);
+		return error;
+	}
+	*out = space;
+	return 0;
+}
+
+void ept_space_destroy(struct ept_space *space)
+{
+	if (space == NULL)
+		return;
+	ept_fault_thread_stop(space);
+	if (space->uffd >= 0)
+		close(space->uffd);
+	if (space->stop_fd >= 0)
+		close(space->stop_fd);
+	if (space->monitor_view != NULL && space->monitor_view != space->guest_view)
+		munmap(space->monitor_view, space->size);
+	if (space->guest_view != NULL)
+		munmap(space->guest_view, space->size);
+	if (space->memfd >= 0)
+		close(space->memfd);
+	free(space);
+}
+
+int ept_space_attach(struct ept_space *space, int vm_fd)
+{
+	for (size_t i = 0; i < space->range_count; i++) {
+		struct kvm_userspace_memory_region region = {
+			.slot = (uint32_t)i,
+			.guest_phys_addr = space->range[i].start.v,
+			.memory_size = space->range[i].length,
+			.userspace_addr = (uintptr_t)space->guest_view + space->range[i].start.v,
+		};
+
+		if (space->host->ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, &region) != 0)
+			return -errno;
+	}
+	return 0;
+}
+
+void ept_space_abandon(struct ept_space *space)
+{
+	/* A new mapping in place of the view: its waiters are woken and find no memory there. */
+	if (space->manager_ops != NULL &&
+	    mmap(space->guest_view, space->size, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+		log_error("cannot take the guest's memory away: %m");
+}
+
+size_t ept_space_ranges(const struct ept_space *space, const struct ept_range **ranges)
+{
+	*ranges = space->range;
+	return space->range_count;
+}
+
+uint32_t ept_space_frame_count(const struct ept_space *space)
+{
+	return (uint32_t)(space->size >> PAGE_SHIFT);
+}
+
+uint64_t ept_space_host_bytes(const struct ept_space *space)
+{
+	struct stat status;
+
+	if (space->memfd < 0 || fstat(space->memfd, &status) != 0)
+		return 0;
+	return (uint64_t)status.st_blocks * 512;
+}
+
+/* Index of the piece of RAM that holds all of [address, address + length), or -1. */
+static int find_range(const struct ept_space *space, gpa_t address, uint64_t length)
+{
+	for (size_t i = 0; i < space->range_count; i++) {
+		uint64_t offset = address.v - space->range[i].start.v;
+
+		if (address.v >= space->range[i].start.v && offset < space->range[i].length &&
+		    length <= space->range[i].length - offset)
+			return (int)i;
+	}
+	return -1;
+}
+
+/* The "present" bit of /proc/self/pagemap for the guest view's page. */
+static bool is_mapped(hva_t address)
+{
+	uint64_t entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	if (pread(fd, &entry, sizeof(entry), (off_t)(address.v / PAGE_SIZE * sizeof(entry))) !=
+	    sizeof(entry))
+		entry = 0;
+	close(fd);
+	return entry >> 63 & 1;
+}
+
+void ept_space_translate(const struct ept_space *space, gpa_t address,
+			 struct ept_translation *translation)
+{
+	int slot = find_range(space, address, 1);
+
+	*translation = (struct ept_translation){ .is_ram = slot >= 0, .memslot = slot };
+	if (slot >= 0) {
+		translation->hva = hva((uintptr_t)space->guest_view + address.v);
+		translation->mapped = is_mapped(translation->hva);
+	}
+}
+
+/* Copies between the monitor and pages that are pinned meanwhile. */
+static int access_guest(struct ept_space *space, gpa_t address, uint8_t *buffer, size_t length,
+			bool write)
+{
+	if (length == 0)
+		return 0;
+	if (find_range(space, address, length) < 0)
+		return -EFAULT;
+	while (length > 0) {
+		gfn_t first = gpa_to_gfn(address);
+		size_t piece = ACCESS_CHUNK_PAGES * PAGE_SIZE - address.v % PAGE_SIZE;
+		uint32_t count;
+
+		if (piece > length)
+			piece = length;
+		count = (uint32_t)(gpa_to_gfn(gpa(address.v + piece - 1)).v - first.v + 1);
+		if (space->manager_ops != NULL) {
+			int error = space->manager_ops->pin(space->manager, first, count);
+
+			if (error != 0)
+				return error;
+		}
+		if (write)
+			memcpy(space->monitor_view + address.v, buffer, piece);
+		else
+			memcpy(buffer, space->monitor_view + address.v, piece);
+		if (space->manager_ops != NULL)
+			space->manager_ops->unpin(space->manager, first, count);
+		address.v += piece;
+		buffer += piece;
+		length -= piece;
+	}
+	return 0;
+}
+
+int ept_read(struct ept_space *space, gpa_t address, void *buffer, size_t length)
+{
+	return access_guest(space, address, buffer, length, false);
+}
+
+int ept_write(struct ept_space *space, gpa_t address, const void *buffer, size_t length)
+{
+	return access_guest(space, address, (uint8_t *)(uintptr_t)buffer, length, true);
+}

@@ -1,0 +1,112 @@
+/*
+ * The guest-physical address space and the memory behind it.
+ *
+ * One memfd, two views. The *guest view* is what the memslots map; it is registered with
+ * userfaultfd for missing and minor faults. The *monitor view* maps the same memfd, is never
+ * registered, and is where the monitor reads and writes pages that are present. A thread reads the
+ * faults and hands each to the manager; ept/ itself decides nothing.
+ *
+ * Guest-physical layout: RAM from 0 up, with a hole from 3 GiB to 4 GiB for devices, the rest from
+ * 4 GiB. The offset in the memfd is the guest-physical address, so a gfn is a frame's index
+ * everywhere; the hole costs address space only.
+ *
+ * Unmanaged spaces (manager == NULL) are plain anonymous memory that the host kernel manages: the
+ * rival in tools/bench, with nothing of the above.
+ *
+ * Locks: none of its own. Operations on different ranges may run side by side; mm/ keeps two from
+ * one frame.
+ */
+#ifndef EPT_SPACE_H
+#define EPT_SPACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "ept/host.h"
+#include "mm/backing.h"
+
+#define EPT_HOLE_START 0xc0000000ul
+#define EPT_HOLE_END   0x100000000ul
+#define EPT_RANGE_MAX  2
+
+struct ept_space;
+
+/* Whoever owns the pages. Every hook is required. */
+struct ept_manager_ops {
+	/* Serve a fault: map the frame and wake who waits. 0 or -errno; an error stops the VM. */
+	int (*fault)(void *manager, gfn_t frame, bool write);
+	/* Bring frames in and keep them; see mm_pin(). */
+	int (*pin)(void *manager, gfn_t first, uint32_t count);
+	void (*unpin)(void *manager, gfn_t first, uint32_t count);
+	/* The fault thread has ended without being told to: nobody serves faults any more. what is
+	 * a sentence. Called once, from the dying thread. */
+	void (*dead)(void *manager, int error, const char *what);
+};
+
+struct ept_config {
+	uint64_t memory_bytes; /* guest RAM, a multiple of PAGE_SIZE */
+	const struct ept_manager_ops *manager_ops; /* NULL: unmanaged */
+	void *manager;
+	const struct ept_host_ops *host; /* NULL: &ept_host */
+};
+
+/* A piece of guest RAM: one memslot. */
+struct ept_range {
+	gpa_t start;
+	uint64_t length; /* bytes */
+};
+
+/*
+ * Makes the memfd, the views and the userfaultfd. 0 or -errno, with one line logged that says what
+ * was refused and what to do. No thread runs and no fault is served before ept_space_start().
+ */
+int ept_space_create(const struct ept_config *config, struct ept_space **space);
+
+/* Stops the fault thread and frees all. The VM's vCPUs must be out of KVM_RUN. Takes NULL. */
+void ept_space_destroy(struct ept_space *space);
+
+/* Tells KVM of the memslots. vm_fd stays the caller's. 0 or -errno. */
+int ept_space_attach(struct ept_space *space, int vm_fd);
+
+/* Starts the fault thread, on cpu (-1: anywhere). Unmanaged: does nothing. 0 or -errno. */
+int ept_space_start(struct ept_space *space, int cpu);
+
+/* Moves the fault thread to cpu. 0 or -errno. */
+int ept_space_follow(struct ept_space *space, int cpu);
+
+/*
+ * The VM stops for good: take the guest view away, so that a vCPU waiting for a page gets an error
+ * from KVM_RUN instead of a page nobody vouches for. Pages are left alone. Idempotent.
+ */
+void ept_space_abandon(struct ept_space *space);
+
+/* For mm_config: the operations, with the space itself as the backing. */
+extern const struct mm_backing_ops ept_backing_ops;
+
+size_t ept_space_ranges(const struct ept_space *space, const struct ept_range **ranges);
+uint32_t ept_space_frame_count(const struct ept_space *space); /* the highest gfn + 1 */
+
+/* Bytes of host memory that the memfd holds, as the host counts them (0 when unmanaged). */
+uint64_t ept_space_host_bytes(const struct ept_space *space);
+
+/* What the host knows of the second fold of an address; for dumps and for people. */
+struct ept_translation {
+	bool is_ram;
+	int memslot;
+	hva_t hva; /* in the guest view */
+	bool mapped; /* the guest view has a page-table entry for it */
+};
+void ept_space_translate(const struct ept_space *space, gpa_t address,
+			 struct ept_translation *translation);
+
+/*
+ * The monitor's own accesses to guest memory. The whole range must lie in one piece of guest RAM
+ * (-EFAULT otherwise, nothing touched); frames are pinned piece by piece while they are copied.
+ * 0 or -errno of the manager's pin.
+ */
+int ept_read(struct ept_space *space, gpa_t address, void *buffer, size_t length);
+int ept_write(struct ept_space *space, gpa_t address, const void *buffer, size_t length);
+
+#endif
