@@ -24,14 +24,13 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "ept/access.h"
 #include "ept/host.h"
 #include "mm/backing.h"
 
 #define EPT_HOLE_START 0xc0000000ul
 #define EPT_HOLE_END   0x100000000ul
 #define EPT_RANGE_MAX  2
-
-struct ept_space;
 
 /* Whoever owns the pages. Every hook is required. */
 struct ept_manager_ops {
@@ -100,13 +99,5 @@ struct ept_translation {
 };
 void ept_space_translate(const struct ept_space *space, gpa_t address,
 			 struct ept_translation *translation);
-
-/*
- * The monitor's own accesses to guest memory. The whole range must lie in one piece of guest RAM
- * (-EFAULT otherwise, nothing touched); frames are pinned piece by piece while they are copied.
- * 0 or -errno of the manager's pin.
- */
-int ept_read(struct ept_space *space, gpa_t address, void *buffer, size_t length);
-int ept_write(struct ept_space *space, gpa_t address, const void *buffer, size_t length);
 
 #endif

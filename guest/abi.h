@@ -62,6 +62,8 @@ enum quire_level {
 #define QUIRE_VECTOR_INPUT 0x31
 
 #ifndef __ASSEMBLER__
+#include <stdint.h>
+
 struct quire_segment {
 	uint64_t gpa;
 	uint64_t length; /* bytes; may cross pages only where physically contiguous */

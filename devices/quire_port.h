@@ -1,0 +1,38 @@
+/*
+ * The doorbell of guest/abi.h: quire's console, its log and its last words.
+ */
+#ifndef DEVICES_QUIRE_PORT_H
+#define DEVICES_QUIRE_PORT_H
+
+#include <stdbool.h>
+
+#include "devices/bus.h"
+
+struct ept_space;
+
+/* What the device tells the machine. Called on the vCPU's thread. All required. */
+struct quire_port_events {
+	void (*user_start)(void *context);
+	/* Init ended: with status 0..255, or by signal (then signal is not 0). */
+	void (*exited)(void *context, int status, int signal);
+	/* The kernel could not run init; error is an errno of the guest. */
+	void (*no_init)(void *context, int error, const char *message);
+	/* The kernel failed, or breaks the protocol. */
+	void (*failed)(void *context, const char *message);
+	/* Input was asked for and there is none: call quire_port_input_ready() when there is. */
+	void (*await_input)(void *context);
+};
+
+struct quire_port {
+	struct ept_space *space;
+	const struct quire_port_events *events;
+	void *context;
+	int input_fd;
+	int output_fd;
+	int error_fd;
+	int stop_fd; /* readable once the VM stops: ends a write that would block */
+};
+
+extern const struct bus_ops quire_port_ops; /* its device is a struct quire_port */
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * Checked accesses of the monitor to guest memory: the one way in for loaders, devices, walkers and
+ * dumps.
+ */
+#ifndef EPT_ACCESS_H
+#define EPT_ACCESS_H
+
+#include <stddef.h>
+
+#include "base/addr.h"
+
+struct ept_space;
+
+/*
+ * The monitor's own accesses to guest memory. The whole range must lie in one piece of guest RAM
+ * (-EFAULT otherwise, nothing touched); frames are pinned piece by piece while they are copied.
+ * 0 or -errno of the manager's pin.
+ */
+int ept_read(struct ept_space *space, gpa_t address, void *buffer, size_t length);
+int ept_write(struct ept_space *space, gpa_t address, const void *buffer, size_t length);
+
+#endif
