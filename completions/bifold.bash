@@ -1,0 +1,98 @@
+# Completion of bifold's command line, for bash.
+
+# Completes the current word from its arguments.
+_bifold_words()
+{
+	mapfile -t COMPREPLY < <(compgen -W "$*" -- "$cur")
+}
+
+# Completes a file, or with -d a directory; a directory goes on with a slash.
+_bifold_files()
+{
+	compopt -o filenames
+	mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
+}
+
+# Completes the value of an option of bifold run.
+_bifold_value()
+{
+	case $1 in
+	--memory) _bifold_words 64M 96M 256M 1G ;;
+	--budget) _bifold_words 14M 64M 25% 50% ;;
+	--swap-size) _bifold_words 256M 1G ;;
+	--swap)
+		_bifold_files -d
+		[[ none == "$cur"* ]] && COMPREPLY+=(none)
+		;;
+	--compressor) _bifold_words lz4 zstd none ;;
+	--policy)
+		_bifold_words fifo clock sfifo
+		# sfifo goes on with its option.
+		if [[ $cur == sfifo* ]]; then
+			compopt -o nospace
+			_bifold_words sfifo sfifo,watched=
+		fi
+		;;
+	--file | --report | --kernel) _bifold_files -f ;;
+	--timeout) _bifold_words 10 60 600 ;;
+	esac
+}
+
+# The index of PROGRAM on bifold run's command line, or of where it would stand: past the current
+# word, where that is an option's value.
+_bifold_program_index()
+{
+	local i
+
+	for ((i = 2; i < cword; i++)); do
+		case ${words[i]} in
+		--) echo $((i + 1)) && return ;;
+		--memory | --budget | --swap | --swap-size | --compressor | --policy | --file | \
+			--report | --timeout | --kernel) ((i++)) ;;
+		-*) ;;
+		*) break ;;
+		esac
+	done
+	echo "$i"
+}
+
+_bifold()
+{
+	local cur prev cword program
+	local -a words
+
+	# "=" and ":" do not break words here: "watched=20" is one, and so is HOST:GUEST.
+	if declare -F _get_comp_words_by_ref >/dev/null; then
+		_get_comp_words_by_ref -n =: cur prev words cword
+	else
+		words=("${COMP_WORDS[@]}")
+		cword=$COMP_CWORD
+		cur=${words[cword]}
+		prev=${words[cword - 1]}
+	fi
+	COMPREPLY=()
+
+	if ((cword == 1)); then
+		_bifold_words run doctor --help --version
+		return
+	fi
+	if [[ ${words[1]} != run ]]; then
+		_bifold_words --help
+		return
+	fi
+	program=$(_bifold_program_index)
+	if ((cword > program)); then
+		_bifold_files -f
+	elif ((cword < program)); then
+		_bifold_value "$prev"
+	elif [[ $cur == -* && $prev != -- ]]; then
+		_bifold_words --memory --budget --swap --swap-size --compressor --policy --file \
+			--report --timeout --unmanaged --kernel --verbose --help --
+	else
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+		[[ $cur != */* ]] || _bifold_files -f
+	fi
+}
+
+complete -F _bifold bifold
