@@ -76,10 +76,15 @@ _bifold()
 		_bifold_words run doctor --help --version
 		return
 	fi
-	if [[ ${words[1]} != run ]]; then
-		_bifold_words --help
+	if [[ ${words[1]} == doctor ]]; then
+		if [[ $prev == --swap ]]; then
+			_bifold_files -d
+		else
+			_bifold_words --swap --json --help
+		fi
 		return
 	fi
+	[[ ${words[1]} == run ]] || return
 	program=$(_bifold_program_index)
 	if ((cword > program)); then
 		_bifold_files -f
