@@ -1,0 +1,78 @@
+/*
+ * The compressed pool: small objects, one per stored page, in host memory. Size classes in blocks
+ * of POOL_BLOCK_SIZE; an empty block goes back to the host. The caller's lock covers every call.
+ *
+ * Each object keeps its owner (a frame number), a length and a checksum that the caller chose and
+ * verifies. Handles are 32 bits; an object may be moved, which is told through moved().
+ */
+#ifndef MM_POOL_H
+#define MM_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define POOL_BLOCK_SIZE	 (32u * 1024)
+#define POOL_HEADER_SIZE 16u
+#define POOL_OBJECT_MAX	 3624u /* bytes: the largest class less its header */
+
+struct pool;
+
+struct pool_host {
+	/* Asked before host memory is taken: false refuses. */
+	bool (*charge)(void *context, uint64_t bytes);
+	/* Told after it was given back. */
+	void (*uncharge)(void *context, uint64_t bytes);
+	/* The owner's object has a new handle. */
+	void (*moved)(void *context, uint32_t owner, uint32_t handle);
+	void *context;
+};
+
+struct pool_object {
+	uint32_t owner;
+	uint32_t length; /* bytes */
+	uint64_t checksum;
+};
+
+/* Address space for max_bytes of blocks; no memory is held yet. 0 or -ENOMEM. */
+int pool_create(uint64_t max_bytes, const struct pool_host *host, struct pool **pool);
+void pool_destroy(struct pool *pool); /* gives every block back, without uncharge(); takes NULL */
+
+/* Host memory the pool's own tables may come to, in bytes. */
+uint64_t pool_table_bytes(uint64_t max_bytes);
+
+/*
+ * Keep length bytes (1 .. POOL_OBJECT_MAX). 0 and *handle, or -ENOMEM: no block may be had and
+ * no larger class has room.
+ */
+int pool_store(struct pool *pool, const struct pool_object *object, const void *data,
+	       uint32_t *handle);
+
+/* Copy the object out: data has room for POOL_OBJECT_MAX bytes. */
+void pool_load(const struct pool *pool, uint32_t handle, struct pool_object *object, void *data);
+
+void pool_free(struct pool *pool, uint32_t handle);
+
+/*
+ * Empty sparse blocks into fuller ones of their class, at most max_blocks of them, where that
+ * gives blocks back. How many went. Takes a few microseconds a block.
+ */
+unsigned pool_compact(struct pool *pool, unsigned max_blocks);
+
+/*
+ * The owners of the objects in the oldest blocks (by when the block was opened), whole blocks at a
+ * time, up to max owners; how many. Blocks of more than max objects are passed over: they hold
+ * many pages for their bytes. *cursor starts at 0 and continues a walk while the lock is held; it
+ * is 0 again at the end.
+ */
+unsigned pool_oldest(const struct pool *pool, uint32_t *cursor, uint32_t *owners, unsigned max);
+
+uint64_t pool_bytes(const struct pool *pool);  /* host memory of all blocks, empty spares too */
+uint64_t pool_stored(const struct pool *pool); /* bytes of live objects */
+uint32_t pool_objects(const struct pool *pool);
+
+/* Verify the identities in pool.c. Prints breaches to out (may be NULL); how many. */
+int pool_check(const struct pool *pool, FILE *out);
+
+#endif

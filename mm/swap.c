@@ -1,0 +1,289 @@
+/*
+ * Slots, hashes and the making of requests; the file itself is behind struct mm_swap_io.
+ *
+ * Why 128 bits of XXH3 are enough: as a checksum they miss a damaged page with a chance of 2^-128;
+ * as a test that a page is unchanged since it was written, they err only if two contents of one
+ * guest page collide, which for random contents needs about 2^64 versions of it. A guest that made
+ * collisions on purpose would only lose its own newer data.
+ *
+ * Invariants (swap_check): a bit set per slot in use, `used` of them; no bit beyond slot_count;
+ * hashes exist (and are charged) up to hash_slots, no slot above it was ever handed out.
+ */
+#include "mm/swap.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/addr.h"
+#include "base/check.h"
+
+#define HASHES_PER_PAGE (PAGE_SIZE / sizeof(XXH128_hash_t))
+#define TRIES		16 /* resubmissions without progress */
+
+struct swap {
+	const struct mm_swap_io *io;
+	void *file;
+	uint32_t slot_count;
+	uint32_t used;
+	uint32_t hint;	     /* where the next search begins */
+	uint32_t hash_slots; /* hashes charged for */
+	uint64_t *bits;
+	XXH128_hash_t *hashes; /* reserved whole, touched as slots are */
+	size_t hash_bytes;
+};
+
+uint64_t swap_table_bytes_least(uint32_t slot_count)
+{
+	return sizeof(struct swap) + (slot_count + 63) / 64 * sizeof(uint64_t);
+}
+
+int swap_create(const char *directory, uint32_t slot_count, const struct mm_swap_io *io,
+		struct swap **out)
+{
+	struct swap *swap = calloc(1, sizeof(*swap));
+	int error = -ENOMEM;
+
+	if (swap == NULL)
+		return -ENOMEM;
+	swap->io = io != NULL ? io : &mm_swap_io_file;
+	swap->slot_count = slot_count;
+	swap->hash_bytes = (size_t)slot_count * sizeof(*swap->hashes);
+	swap->bits = calloc((slot_count + 63) / 64, sizeof(*swap->bits));
+	if (swap->bits == NULL)
+		goto fail;
+	swap->hashes = mmap(NULL, swap->hash_bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (swap->hashes == MAP_FAILED)
+		goto fail_bits;
+	error = swap->io->open(directory, &swap->file);
+	if (error != 0)
+		goto fail_hashes;
+	*out = swap;
+	return 0;
+
+fail_hashes:
+	munmap(swap->hashes, swap->hash_bytes);
+fail_bits:
+	free(swap->bits);
+fail:
+	free(swap);
+	return error;
+}
+
+void swap_destroy(struct swap *swap)
+{
+	if (swap == NULL)
+		return;
+	swap->io->close(swap->file);
+	munmap(swap->hashes, swap->hash_bytes);
+	free(swap->bits);
+	free(swap);
+}
+
+static bool slot_used(const struct swap *swap, uint32_t slot)
+{
+	return swap->bits[slot / 64] >> (slot % 64) & 1;
+}
+
+/* The first free slot in [from, to); to when there is none. */
+static uint32_t first_free(const struct swap *swap, uint32_t from, uint32_t to)
+{
+	while (from < to) {
+		uint64_t word = ~swap->bits[from / 64] >> (from % 64);
+
+		if (word != 0) {
+			from += (uint32_t)__builtin_ctzll(word);
+			return from < to ? from : to;
+		}
+		from = (from / 64 + 1) * 64;
+	}
+	return to;
+}
+
+/* May slot be used? Its hash's memory is charged if it is not yet. */
+static bool hash_ready(struct swap *swap, uint32_t slot,
+		       bool (*charge)(void *context, uint64_t bytes), void *context)
+{
+	while (slot >= swap->hash_slots) {
+		if (!charge(context, PAGE_SIZE))
+			return false;
+		swap->hash_slots += HASHES_PER_PAGE;
+	}
+	return true;
+}
+
+uint32_t swap_alloc(struct swap *swap, uint32_t want, uint32_t *got,
+		    bool (*charge)(void *context, uint64_t bytes), void *context)
+{
+	uint32_t first, count = 0;
+
+	/* Go round early while there is room behind: every slot ever used costs a hash. */
+	if (swap->hint >= swap->hash_slots && swap->used < swap->hash_slots - swap->hash_slots / 4)
+		swap->hint = 0;
+	first = first_free(swap, swap->hint, swap->slot_count);
+	if (first == swap->slot_count || !hash_ready(swap, first, charge, context)) {
+		uint32_t end = swap->hint < swap->slot_count ? swap->hint : swap->slot_count;
+
+		first = first_free(swap, 0, end);
+		if (first == end || !hash_ready(swap, first, charge, context))
+			return SWAP_NO_SLOT;
+	}
+	while (count < want && first + count < swap->slot_count &&
+	       !slot_used(swap, first + count) &&
+	       hash_ready(swap, first + count, charge, context)) {
+		swap->bits[(first + count) / 64] |= 1ull << ((first + count) % 64);
+		count++;
+	}
+	swap->used += count;
+	swap->hint = first + count;
+	*got = count;
+	return first;
+}
+
+void swap_free(struct swap *swap, uint32_t slot)
+{
+	CHECK(slot < swap->slot_count && slot_used(swap, slot));
+	swap->bits[slot / 64] &= ~(1ull << (slot % 64));
+	swap->used--;
+}
+
+void swap_set_hash(struct swap *swap, uint32_t slot, XXH128_hash_t hash)
+{
+	CHECK(slot < swap->hash_slots);
+	swap->hashes[slot] = hash;
+}
+
+bool swap_hash_equal(const struct swap *swap, uint32_t slot, XXH128_hash_t hash)
+{
+	return XXH128_isEqual(swap->hashes[slot], hash);
+}
+
+/* Drop the bytes already moved from the front of a request. */
+static void advance(struct mm_swap_request *request, uint64_t bytes)
+{
+	request->offset += bytes;
+	while (bytes > 0) {
+		struct iovec *v = &request->vectors[0];
+		size_t part = bytes < v->iov_len ? bytes : v->iov_len;
+
+		v->iov_base = (char *)v->iov_base + part;
+		v->iov_len -= part;
+		bytes -= part;
+		if (v->iov_len == 0) {
+			request->vectors++;
+			request->vector_count--;
+		}
+	}
+}
+
+/*
+ * All pages of the request that failed: those the vectors still name. A page whose first part
+ * moved is among them, since vectors are cut by pages.
+ */
+static void fail_rest(const struct mm_swap_request *request, struct swap_page *pages,
+		      unsigned count, int error)
+{
+	uint64_t first = request->offset / PAGE_SIZE;
+
+	for (unsigned i = 0; i < count; i++)
+		if (pages[i].slot >= first)
+			pages[i].error = error;
+}
+
+/* One request at its end or to be submitted again? True: again. */
+static bool again(struct mm_swap_request *request, unsigned *tries, int *error)
+{
+	*error = 0;
+	if (request->result > 0) {
+		advance(request, (uint64_t)request->result);
+		*tries = 0;
+		return request->vector_count > 0;
+	}
+	if (request->result == 0)
+		*error = request->write ? -ENOSPC : -EIO; /* nothing written; end of file */
+	else
+		*error = (int)request->result;
+	if ((*error == -EINTR || *error == -EAGAIN) && ++*tries < TRIES)
+		return true;
+	if (*error == -EINTR || *error == -EAGAIN)
+		*error = -EIO;
+	return false;
+}
+
+/* Cut the list in requests of neighbouring slots and see all of them through. */
+static void transfer(struct swap *swap, struct swap_page *pages, unsigned count, bool write)
+{
+	struct mm_swap_request requests[SWAP_BATCH], *queue = requests;
+	struct iovec vectors[SWAP_BATCH];
+	unsigned first_page[SWAP_BATCH], tries[SWAP_BATCH];
+	unsigned request_count = 0;
+
+	CHECK(count <= SWAP_BATCH);
+	for (unsigned i = 0; i < count; i++) {
+		pages[i].error = 0;
+		vectors[i] = (struct iovec){ pages[i].memory, PAGE_SIZE };
+		if (i > 0 && pages[i].slot == pages[i - 1].slot + 1) {
+			requests[request_count - 1].vector_count++;
+			continue;
+		}
+		requests[request_count] =
+			(struct mm_swap_request){ write, (uint64_t)pages[i].slot * PAGE_SIZE,
+						  &vectors[i], 1, 0 };
+		tries[request_count] = 0;
+		first_page[request_count++] = i;
+	}
+	/* The first pass takes all at once; what must be repeated goes on one by one. */
+	swap->io->transfer(swap->file, queue, request_count);
+	for (unsigned r = 0; r < request_count; r++) {
+		unsigned end = r + 1 < request_count ? first_page[r + 1] : count;
+		int error;
+
+		while (again(&requests[r], &tries[r], &error))
+			swap->io->transfer(swap->file, &requests[r], 1);
+		if (error != 0)
+			fail_rest(&requests[r], &pages[first_page[r]], end - first_page[r], error);
+	}
+}
+
+void swap_write(struct swap *swap, struct swap_page *pages, unsigned count)
+{
+	transfer(swap, pages, count, true);
+}
+
+void swap_read(struct swap *swap, struct swap_page *pages, unsigned count)
+{
+	transfer(swap, pages, count, false);
+	for (unsigned i = 0; i < count; i++)
+		if (pages[i].error == 0 &&
+		    !swap_hash_equal(swap, pages[i].slot, XXH3_128bits(pages[i].memory, PAGE_SIZE)))
+			pages[i].error = -EBADMSG;
+}
+
+uint32_t swap_slots_used(const struct swap *swap)
+{
+	return swap->used;
+}
+
+uint32_t swap_slots_free(const struct swap *swap)
+{
+	return swap->slot_count - swap->used;
+}
+
+int swap_check(const struct swap *swap, FILE *out)
+{
+	uint32_t used = 0;
+	int bad = 0;
+
+	for (uint32_t i = 0; i < (swap->slot_count + 63) / 64; i++)
+		used += (uint32_t)__builtin_popcountll(swap->bits[i]);
+	for (uint32_t slot = swap->hash_slots; slot < swap->slot_count; slot++)
+		bad += slot_used(swap, slot);
+	if (used != swap->used)
+		bad++;
+	if (bad != 0 && out != NULL)
+		fprintf(out, "swap: %u bits set, %u slots in use, hashes for %u\n", used,
+			swap->used, swap->hash_slots);
+	return bad;
+}
