@@ -1,0 +1,99 @@
+/* Counters out, and the identities of frame.h verified. */
+#include "mm/mm_internal.h"
+
+static uint64_t resident_frames(const struct mm *mm)
+{
+	return (uint64_t)mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED] +
+	       mm->count[FRAME_EVICTING] + mm->count[FRAME_RELEASING] + mm->count[FRAME_FILLING];
+}
+
+void mm_stats_get(struct mm *mm, struct mm_stats *stats)
+{
+	pthread_mutex_lock(&mm->lock);
+	*stats = mm->stats;
+	stats->budget_bytes = mm->budget != UINT64_MAX ? mm->budget : 0;
+	stats->held_bytes = mm->held;
+	stats->peak_bytes = mm->peak;
+	stats->resident_bytes = resident_frames(mm) * PAGE_SIZE;
+	stats->watched_bytes = (uint64_t)mm->count[FRAME_WATCHED] * PAGE_SIZE;
+	stats->pool_bytes = pool_bytes(mm->pool);
+	stats->pool_stored_bytes = pool_stored(mm->pool);
+	stats->pool_frames = pool_objects(mm->pool);
+	stats->same_filled_frames = mm->count[FRAME_SAME];
+	stats->swap_bytes = mm->swap != NULL ? swap_slots_used(mm->swap) * PAGE_SIZE : 0;
+	stats->swap_frames = mm->count[FRAME_SWAP];
+	stats->table_bytes = mm->tables;
+	pthread_mutex_unlock(&mm->lock);
+}
+
+const char *mm_fault_kind_name(enum mm_fault_kind kind)
+{
+	static const char *const names[MM_FAULT_KINDS] = { "zero_fill", "minor", "pool", "swap" };
+
+	return names[kind];
+}
+
+struct census {
+	uint32_t count[FRAME_STATES];
+	uint32_t pool, slots, kept, pinned, seen;
+};
+
+static void take_census(const struct mm *mm, struct census *c)
+{
+	*c = (struct census){ .slots = mm->slots_in_flight };
+	for (uint32_t i = 0; i < mm->frame_count; i++) {
+		const struct mm_frame *f = &mm->frames[i];
+		bool moving = f->state == FRAME_FILLING || f->state == FRAME_RELEASING;
+		unsigned content = moving ? f->then : f->state;
+
+		c->count[f->state]++;
+		c->pool += content == FRAME_POOL;
+		c->slots += content == FRAME_SWAP;
+		if (frame_is_resident(f) && !moving)
+			c->kept += f->where != FRAME_NOWHERE;
+		c->pinned += f->pins > 0;
+		c->seen += (f->flags & FRAME_SEEN) != 0;
+	}
+	c->slots += c->kept;
+}
+
+static int differ(FILE *out, const char *what, uint64_t is, uint64_t should)
+{
+	if (is == should)
+		return 0;
+	if (out != NULL)
+		fprintf(out, "mm: %s: %llu, should be %llu\n", what, (unsigned long long)is,
+			(unsigned long long)should);
+	return 1;
+}
+
+int mm_check(struct mm *mm, FILE *out)
+{
+	static const char *const states[FRAME_STATES] = {
+		"untouched frames",   "mapped frames",	  "watched frames",
+		"evicting frames",    "releasing frames", "filling frames",
+		"same-filled frames", "pool frames",	  "swap frames",
+	};
+	struct census c;
+	int bad = 0;
+
+	pthread_mutex_lock(&mm->lock);
+	take_census(mm, &c);
+	for (int s = 0; s < FRAME_STATES; s++)
+		bad += differ(out, states[s], mm->count[s], c.count[s]);
+	bad += differ(out, "held bytes", mm->held,
+		      resident_frames(mm) * PAGE_SIZE + pool_bytes(mm->pool) + mm->tables);
+	bad += differ(out, "held above peak", mm->held > mm->peak, 0);
+	bad += differ(out, "peak above budget", mm->peak > mm->budget, 0);
+	bad += differ(out, "pool objects", pool_objects(mm->pool), c.pool);
+	bad += differ(out, "kept slots", mm->kept_slots, c.kept);
+	bad += differ(out, "pinned frames", mm->pinned, c.pinned);
+	bad += differ(out, "touched frames", mm->stats.touched_frames, c.seen);
+	bad += pool_check(mm->pool, out);
+	if (mm->swap != NULL) {
+		bad += differ(out, "swap slots", swap_slots_used(mm->swap), c.slots);
+		bad += swap_check(mm->swap, out);
+	}
+	pthread_mutex_unlock(&mm->lock);
+	return bad;
+}

@@ -1,0 +1,427 @@
+/*
+ * The fault service. What happened is told by the frame's state alone; the kind of event that
+ * brought us here does not matter, so a stale or doubled event is harmless.
+ *
+ * A resident frame is mapped (an eviction under way is cancelled). A stored one is filled:
+ *   1. take a work and one page of budget, reclaiming directly if there is no headroom;
+ *   2. look again (both may have dropped the lock), choose the window (stream.h) and mark its
+ *      stored frames FILLING, charging each, as far as headroom goes;
+ *   3. for each run of frames of one kind, outside the lock: get the content into the staging
+ *      buffer, verify it, and hand the whole run to the backing in one call;
+ *   4. under the lock: commit what the backing took, put the rest back as it was.
+ * Only the faulting frame must succeed. If a neighbour's trouble stood in its way, it is tried
+ * again alone, so that a failure always names the page that failed.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "mm/fault.h"
+
+#define SLOTS_PLENTY_SHARE 4 /* keep slots of resident frames while a quarter is free */
+
+static enum fill_op op_of(const struct mm_frame *f)
+{
+	switch (f->state) {
+	case FRAME_UNTOUCHED:
+		return FILL_ZERO;
+	case FRAME_SAME:
+		return f->word == 0 ? FILL_ZERO : FILL_WORD;
+	case FRAME_POOL:
+		return FILL_POOL;
+	case FRAME_SWAP:
+		return FILL_SWAP;
+	case FRAME_WATCHED:
+		return f->flags & FRAME_BATCH ? FILL_NONE : FILL_MAP;
+	default:
+		return FILL_NONE;
+	}
+}
+
+/* Give the policy what it is owed and the frame its place among the resident. */
+static void commit_one(struct mm *mm, uint32_t number)
+{
+	struct mm_frame *f = mm_frame(mm, number);
+	uint32_t stamp = f->then == FRAME_SAME ? f->where : (uint32_t)f->word;
+
+	if (f->then == FRAME_POOL)
+		pool_free(mm->pool, f->where);
+	if (f->then != FRAME_SWAP) {
+		f->where = FRAME_NOWHERE;
+	} else {
+		mm->kept_slots++;
+		if (swap_slots_free(mm->swap) < mm->sizes.slot_count / SLOTS_PLENTY_SHARE)
+			frame_drop_slot(mm, f);
+	}
+	if (!(f->flags & FRAME_SEEN)) {
+		f->flags |= FRAME_SEEN;
+		mm->stats.touched_frames++;
+	}
+	mm_set_state(mm, f, FRAME_MAPPED);
+	if (f->then != FRAME_UNTOUCHED && mm->policy_ops->refaulted != NULL)
+		mm->policy_ops->refaulted(mm->policy, number, mm->eviction_clock - stamp);
+	mm->policy_ops->inserted(mm->policy, number);
+}
+
+static void revert_one(struct mm *mm, uint32_t number)
+{
+	struct mm_frame *f = mm_frame(mm, number);
+
+	mm_set_state(mm, f, f->then);
+	mm_uncharge(mm, PAGE_SIZE);
+}
+
+/* Objects out of the pool, a handful to a turn of the lock. *ready: how many came out well. */
+static int unpack(struct mm *mm, struct fill_work *work, const struct fill_run *run,
+		  uint32_t *ready)
+{
+	int error = 0;
+
+	*ready = 0;
+	while (*ready < run->count && error == 0) {
+		uint32_t n = run->count - *ready < PACK_MAX ? run->count - *ready : PACK_MAX;
+
+		for (uint32_t i = 0; i < n; i++)
+			pool_load(mm->pool, mm_frame(mm, run->first + *ready + i)->where,
+				  &work->objects[i], work->packed + i * POOL_OBJECT_MAX);
+		pthread_mutex_unlock(&mm->lock);
+		for (uint32_t i = 0; i < n; i++) {
+			const struct pool_object *object = &work->objects[i];
+			const char *data = work->packed + i * POOL_OBJECT_MAX;
+
+			if (object->owner != run->first + *ready ||
+			    XXH3_64bits(data, object->length) != object->checksum)
+				error = -EBADMSG;
+			else
+				error = codec_decompress(&work->codec, data, object->length,
+							 work->staging + *ready * PAGE_SIZE);
+			if (error != 0)
+				break;
+			++*ready;
+		}
+		pthread_mutex_lock(&mm->lock);
+	}
+	return error;
+}
+
+static int read_in(struct mm *mm, struct fill_work *work, const struct fill_run *run,
+		   uint32_t *ready)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < run->count; i++)
+		work->pages[i] = (struct swap_page){ mm_frame(mm, run->first + i)->where,
+						     work->staging + i * PAGE_SIZE, 0 };
+	pthread_mutex_unlock(&mm->lock);
+	swap_read(mm->swap, work->pages, run->count);
+	for (*ready = 0; *ready < run->count && error == 0; ++*ready)
+		error = work->pages[*ready].error;
+	if (error != 0)
+		--*ready;
+	pthread_mutex_lock(&mm->lock);
+	return error;
+}
+
+/* Content into the staging buffer; the lock is held, dropped meanwhile. */
+static int prepare(struct mm *mm, struct fill_work *work, const struct fill_run *run,
+		   uint32_t *ready, const char **doing)
+{
+	*ready = run->count;
+	switch (run->op) {
+	case FILL_POOL:
+		*doing = "reading it back from the compressed pool failed";
+		return unpack(mm, work, run, ready);
+	case FILL_SWAP:
+		*doing = "reading it back from the swap file failed";
+		return read_in(mm, work, run, ready);
+	case FILL_WORD:
+		for (uint32_t i = 0; i < run->count; i++)
+			codec_fill_word(work->staging + i * PAGE_SIZE,
+					mm_frame(mm, run->first + i)->word);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+/* The backing's part; without the lock. *done: frames that are present and mapped now. */
+static int hand_over(struct mm *mm, struct fill_work *work, const struct fill_run *run,
+		     uint32_t ready, uint32_t *done)
+{
+	unsigned tries = 0;
+	int error = 0;
+
+	*done = 0;
+	while (*done < ready) {
+		gfn_t first = gfn(run->first + *done);
+		uint32_t part = 0;
+
+		if (run->op == FILL_ZERO)
+			error = mm->ops->zero(mm->backing, first, ready - *done, &part);
+		else
+			error = mm->ops->fill(mm->backing, first, ready - *done,
+					      work->staging + *done * PAGE_SIZE, &part);
+		if (error == 0) {
+			*done = ready;
+			break;
+		}
+		CHECK(part <= ready - *done);
+		*done += part;
+		if (part > 0)
+			tries = 0;
+		if (!mm_backing_again(error, &tries))
+			break;
+	}
+	return error;
+}
+
+/* Map what is still watched of the run; the lock is held throughout. */
+static int map_watched(struct mm *mm, uint32_t first, uint32_t count)
+{
+	uint32_t end = first + count;
+	int error = 0;
+
+	while (first < end && error == 0) {
+		uint32_t n = 0;
+
+		while (first + n < end && op_of(mm_frame(mm, first + n)) == FILL_MAP)
+			n++;
+		if (n == 0) {
+			first++;
+			continue;
+		}
+		error = frame_map(mm, first, n);
+		for (uint32_t i = 0; i < n && error == 0; i++) {
+			mm_set_state(mm, mm_frame(mm, first + i), FRAME_MAPPED);
+			mm->policy_ops->touched(mm->policy, first + i);
+		}
+		first += n;
+	}
+	return error;
+}
+
+static int fill_run(struct mm *mm, struct fill_work *work, const struct fill_run *run,
+		    uint32_t *done, const char **doing)
+{
+	uint32_t ready;
+	int error, backing_error;
+
+	*done = 0;
+	if (run->op == FILL_MAP)
+		return map_watched(mm, run->first, run->count);
+	error = prepare(mm, work, run, &ready, doing);
+	pthread_mutex_unlock(&mm->lock);
+	backing_error = hand_over(mm, work, run, ready, done);
+	pthread_mutex_lock(&mm->lock);
+	if (backing_error != 0) {
+		error = backing_error;
+		*doing = error == -EEXIST ? "the host holds a page there that should be absent"
+					  : "the host refused to fill it";
+	}
+	for (uint32_t i = 0; i < *done; i++)
+		commit_one(mm, run->first + i);
+	for (uint32_t i = *done; i < run->count; i++)
+		revert_one(mm, run->first + i);
+	mm_wake(mm);
+	return error;
+}
+
+/* One more frame for the list: onto the last run if it adjoins and is of the same kind. */
+static void add_to_runs(struct fill_work *work, uint32_t number, enum fill_op op)
+{
+	struct fill_run *last = work->run_count > 0 ? &work->runs[work->run_count - 1] : NULL;
+
+	if (last != NULL && last->op == op && last->first + last->count == number) {
+		last->count++;
+	} else if (last != NULL && last->op == op && last->first == number + 1) {
+		last->first--;
+		last->count++;
+	} else {
+		work->runs[work->run_count++] = (struct fill_run){ number, 1, op };
+	}
+}
+
+/*
+ * Mark the window's frames, from the faulting one outward; its page is charged already. The first
+ * run holds the faulting frame. How many frames are filled ahead.
+ */
+static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint32_t want,
+		    const struct attempt *a)
+{
+	bool swapped = mm_frame(mm, number)->state == FRAME_SWAP;
+	uint32_t max = swapped ? mm->sizes.swap_window : mm->sizes.window;
+	uint32_t first = number, count;
+	int step;
+
+	if (a->alone)
+		count = 1;
+	else if (want > 1)
+		count = want < max ? want : max;
+	else
+		stream_window(&mm->streams, number, max, mm->frame_count, &first, &count);
+	step = first == number ? 1 : -1;
+	work->run_count = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t at = step > 0 ? number + i : number - i;
+		struct mm_frame *f = mm_frame(mm, at);
+		enum fill_op op = op_of(f);
+
+		if (op == FILL_NONE)
+			continue;
+		if (op != FILL_MAP) {
+			if (at != number && !mm_charge(mm, PAGE_SIZE, mm->sizes.limit))
+				break;
+			f->then = f->state;
+			mm_set_state(mm, f, FRAME_FILLING);
+		}
+		add_to_runs(work, at, op);
+	}
+}
+
+/* Fill the collected runs. 0 when the faulting frame was filled. */
+static int fill_runs(struct mm *mm, struct fill_work *work, uint32_t number, struct attempt *a)
+{
+	int result = 0;
+
+	for (uint32_t r = 0; r < work->run_count; r++) {
+		const struct fill_run *run = &work->runs[r];
+		const char *doing = "mapping it failed";
+		uint32_t done;
+		int error = fill_run(mm, work, run, &done, &doing);
+
+		if (r > 0 || number - run->first < done) {
+			mm->stats.filled_ahead += done - (r == 0);
+			continue;
+		}
+		mm->stats.filled_ahead += done;
+		if (number - run->first == done) {
+			a->doing = doing;
+			result = error;
+		} else {
+			a->alone = true;
+			result = -EAGAIN;
+		}
+	}
+	return result;
+}
+
+static int make_room(struct mm *mm, struct attempt *a)
+{
+	struct reclaim_effort effort = { 0 };
+
+	while (!mm_charge(mm, PAGE_SIZE, mm->sizes.limit)) {
+		int error = reclaim_direct(mm, &effort);
+
+		if (mm->has_failed)
+			return -EIO;
+		if (error != 0) {
+			a->doing = "the budget is used up and nothing more can be given up";
+			return error;
+		}
+	}
+	return 0;
+}
+
+/* -EAGAIN: look at the frame again. */
+static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
+{
+	static const enum mm_fault_kind kinds[FRAME_STATES] = {
+		[FRAME_UNTOUCHED] = MM_FAULT_ZERO_FILL,
+		[FRAME_SAME] = MM_FAULT_POOL,
+		[FRAME_POOL] = MM_FAULT_POOL,
+		[FRAME_SWAP] = MM_FAULT_SWAP,
+	};
+	struct fill_work *work = fill_work_take(mm);
+	struct mm_frame *f = mm_frame(mm, number);
+	int error = make_room(mm, a);
+
+	if (error == 0 && !frame_is_stored(f)) {
+		mm_uncharge(mm, PAGE_SIZE);
+		error = -EAGAIN;
+	}
+	if (error == 0) {
+		a->kind = kinds[f->state];
+		collect(mm, work, number, want, a);
+		error = fill_runs(mm, work, number, a);
+	}
+	fill_work_put(mm, work);
+	mm_kick_reclaimer(mm);
+	return error;
+}
+
+/* The frame is resident: let the guest in, with the watched neighbours of a sequential walk. */
+static int let_in(struct mm *mm, uint32_t number, struct attempt *a)
+{
+	struct mm_frame *f = mm_frame(mm, number);
+	int error;
+
+	a->kind = MM_FAULT_MINOR;
+	a->doing = "mapping it failed";
+	if (op_of(f) == FILL_MAP) {
+		uint32_t first, count;
+
+		stream_window(&mm->streams, number, mm->sizes.window, mm->frame_count, &first,
+			      &count);
+		while (count > 1 && op_of(mm_frame(mm, first == number ? first + count - 1
+								       : first)) != FILL_MAP) {
+			first += first != number;
+			count--;
+		}
+		return map_watched(mm, first, count);
+	}
+	error = frame_map(mm, number, 1);
+	if (error != 0)
+		return error;
+	if (f->state == FRAME_EVICTING)
+		mm->stats.evictions_cancelled++;
+	if (f->state != FRAME_MAPPED) {
+		mm_set_state(mm, f, FRAME_MAPPED);
+		mm->policy_ops->touched(mm->policy, number);
+	}
+	return 0;
+}
+
+int bring_in(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
+{
+	int error = -EAGAIN;
+
+	while (error == -EAGAIN) {
+		const struct mm_frame *f = mm_frame(mm, number);
+
+		if (mm->has_failed)
+			return -EIO;
+		if (f->state == FRAME_FILLING || f->state == FRAME_RELEASING)
+			mm_wait(mm);
+		else if (frame_is_resident(f))
+			return let_in(mm, number, a);
+		else
+			error = fill(mm, number, want, a);
+	}
+	return error;
+}
+
+int mm_fault(struct mm *mm, gfn_t frame, bool write)
+{
+	uint64_t began = clock_now_ns(), took;
+	struct attempt a = { .doing = "serving its fault failed" };
+	bool dead;
+	int error;
+
+	(void)write;
+	if (frame.v >= mm->frame_count)
+		return -ERANGE;
+	pthread_mutex_lock(&mm->lock);
+	error = bring_in(mm, (uint32_t)frame.v, 1, &a);
+	if (error == 0) {
+		took = clock_now_ns() - began;
+		mm->stats.faults[a.kind]++;
+		mm->stats.stall_ns += took;
+		hist_add(&mm->stats.latency_ns[a.kind], took);
+	}
+	dead = mm->has_failed;
+	pthread_mutex_unlock(&mm->lock);
+	if (error != 0 && !dead)
+		mm_fail(mm, (uint32_t)frame.v, error, a.doing);
+	return error;
+}

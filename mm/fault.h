@@ -1,0 +1,21 @@
+/* Bringing a frame in, for faults and for pins. */
+#ifndef MM_FAULT_H
+#define MM_FAULT_H
+
+#include "mm/mm_internal.h"
+
+struct attempt {
+	enum mm_fault_kind kind; /* out: how it was served */
+	const char *doing;	 /* out, on failure: what failed, for the user */
+	bool alone;		 /* a neighbour failed: bring in this frame only */
+};
+
+/*
+ * Make the frame resident and mapped; the lock is held, dropped and retaken. want: frames from
+ * number on that the caller will need too (1: let the stream decide). When it returns 0 the frame
+ * was mapped, though it may have been evicted again before the lock came back. -EIO after a
+ * failure, -ENOMEM, or what failed.
+ */
+int bring_in(struct mm *mm, uint32_t number, uint32_t want, struct attempt *attempt);
+
+#endif

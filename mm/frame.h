@@ -1,0 +1,92 @@
+/*
+ * The frame record: all that mm knows of one page of the guest, in 16 bytes.
+ *
+ *            fault: charge           zeros / value / pool / swap brought in
+ *   UNTOUCHED ---------> FILLING -------------------------------------> MAPPED <---------------.
+ *   SAME, POOL, SWAP -->    |  ^ brought in ahead by a neighbour's fault   |                    |
+ *      ^   ^                '--' failed: back to the state it came from    | policy: watch      |
+ *      |   |                                                               v      touch         |
+ *      |   |                                                            WATCHED ----------------|
+ *      |   |                                                               |                    |
+ *      |   |  page given back                 stored                       v policy: evict      |
+ *      |   '----------------- RELEASING <------------------------------ EVICTING ---------------'
+ *      |                          ^                                           touch, or storing
+ *      '--- discard: UNTOUCHED ---'                                           failed
+ *
+ * Who moves a frame:
+ *   MAPPED, WATCHED       anyone who holds the lock, unless BATCH is set or pins > 0 (then only
+ *                         WATCHED -> MAPPED)
+ *   EVICTING              a fault may cancel (-> MAPPED); else the batch's owner, under the lock
+ *   RELEASING, FILLING    only who set it; all others wait on mm->changed
+ *   SAME, POOL, SWAP      anyone who holds the lock
+ *
+ * A batch's owner marks frames under the lock (EVICTING or WATCHED, with BATCH), works outside it,
+ * and commits under it only those still EVICTING. BATCH stays until the owner lets go of the whole
+ * batch, also on a frame whose eviction was cancelled: so a frame seen EVICTING at the commit has
+ * been EVICTING all along, and its page unmapped and unchanged. Likewise a POOL frame marked BATCH
+ * by write-back may be filled meanwhile, but not evicted again: if it is POOL at the commit, it is
+ * the same object.
+ *
+ * MAPPED is a permission, not a promise: a cancelled frame may be unmapped by the tail of its
+ * batch's range. That costs the guest one more fault. WATCHED (without BATCH), EVICTING once its
+ * unmap returned, and RELEASING are surely not reachable by the guest.
+ *
+ * Counting identities (mm_check), with count[s] the frames in state s:
+ *   sum of count[]   == frame_count
+ *   resident         == count[MAPPED] + count[WATCHED] + count[EVICTING] + count[RELEASING] +
+ *                       count[FILLING]
+ *   held             == resident * PAGE_SIZE + pool_bytes + table_bytes
+ *   held             <= peak <= budget
+ *   objects of pool  == frames that are POOL, or FILLING from or RELEASING to POOL
+ *   slots of swap    == frames that are SWAP, or FILLING from or RELEASING to SWAP, or resident
+ *                       with a kept slot, + slots in flight
+ */
+#ifndef MM_FRAME_H
+#define MM_FRAME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define FRAME_NOWHERE UINT32_MAX
+
+enum frame_state {
+	FRAME_UNTOUCHED, /* no content: reads as zeros */
+	FRAME_MAPPED,	 /* resident, the guest may reach it */
+	FRAME_WATCHED,	 /* resident, unmapped */
+	FRAME_EVICTING,	 /* resident, unmapped, being stored */
+	FRAME_RELEASING, /* stored (or discarded), its page is being given back */
+	FRAME_FILLING,	 /* being brought in */
+	FRAME_SAME,	 /* one 64-bit word, kept here */
+	FRAME_POOL,	 /* compressed */
+	FRAME_SWAP,	 /* in the swap file */
+	FRAME_STATES,
+};
+
+enum frame_flag {
+	FRAME_BATCH = 1, /* in somebody's batch: not to be picked */
+	FRAME_OFFER = 2, /* the policy named it in vain: offer it again when it is free */
+	FRAME_SEEN = 4,	 /* touched at some time */
+};
+
+struct mm_frame {
+	uint64_t word;	/* SAME: the content. POOL, SWAP: when it was evicted, in evictions */
+	uint32_t where; /* POOL: handle. SWAP: slot. SAME: when evicted. Resident: a kept slot */
+	uint8_t state;	/* enum frame_state */
+	uint8_t then;	/* FILLING: came from; RELEASING: goes to */
+	uint8_t pins;
+	uint8_t flags;
+};
+_Static_assert(sizeof(struct mm_frame) == 16, "frame record");
+
+static inline bool frame_is_resident(const struct mm_frame *f)
+{
+	return f->state >= FRAME_MAPPED && f->state <= FRAME_FILLING;
+}
+
+/* Its content, if it has any, is elsewhere: it can be brought in. */
+static inline bool frame_is_stored(const struct mm_frame *f)
+{
+	return f->state == FRAME_UNTOUCHED || f->state >= FRAME_SAME;
+}
+
+#endif

@@ -1,0 +1,218 @@
+/*
+ * What the files of mm/ share. Lock keys: (L) mm->lock, (C) constant after mm_create, (W) whoever
+ * holds the work.
+ */
+#ifndef MM_INTERNAL_H
+#define MM_INTERNAL_H
+
+#include <pthread.h>
+#include <xxhash.h>
+
+#include "mm/codec.h"
+#include "mm/frame.h"
+#include "mm/mm.h"
+#include "mm/pool.h"
+#include "mm/stream.h"
+#include "mm/swap.h"
+
+#define WORK_MAX  2  /* threads filling, and threads reclaiming, at one time */
+#define PACK_MAX  16 /* compressed objects a work holds between two turns of the lock */
+#define BATCH_MAX SWAP_BATCH
+
+/* All that follows from the budget; see mm_sizes_for(). Bytes unless said otherwise. */
+struct mm_sizes {
+	uint64_t fixed_bytes;	  /* tables there from the start */
+	uint64_t fill_work_bytes; /* one of each kind of work */
+	uint64_t reclaim_work_bytes;
+	uint64_t limit;	    /* fills stay under it: budget - reserve */
+	uint64_t low, high; /* below the limit: reclaim begins, reclaim ends */
+	uint64_t pool_cap;  /* beyond it the pool is written back, if there is a swap */
+	uint64_t pool_max;  /* address space */
+	uint32_t slot_count;
+	uint32_t batch, direct_batch; /* pages */
+	uint32_t window, swap_window; /* pages */
+	uint32_t write_back;	      /* pages */
+	uint32_t pin_max;	      /* pages */
+};
+
+enum fill_op {
+	FILL_NONE,
+	FILL_ZERO,
+	FILL_WORD,
+	FILL_POOL,
+	FILL_SWAP,
+	FILL_MAP, /* nothing to fill: watched */
+};
+
+struct fill_run {
+	uint32_t first, count;
+	enum fill_op op;
+};
+
+/* One thread's means to bring frames in. */
+struct fill_work {
+	bool busy; /* (L) */
+	struct codec codec;
+	char *staging; /* swap_window pages */
+	char *packed;  /* PACK_MAX objects */
+	struct pool_object objects[PACK_MAX];
+	struct swap_page pages[SWAP_BATCH];
+	struct fill_run runs[SWAP_BATCH];
+	uint32_t run_count;
+};
+
+enum outcome {
+	OUT_UNDECIDED,
+	OUT_WATCH,     /* was only to be watched */
+	OUT_BROKEN,    /* could not be unmapped */
+	OUT_CANCELLED, /* touched meanwhile */
+	OUT_KEEP,      /* could not be stored */
+	OUT_SAME,
+	OUT_CLEAN,
+	OUT_POOL,
+	OUT_SWAP,
+	OUT_STORED,   /* committed: RELEASING */
+	OUT_RELEASED, /* the page is gone */
+};
+
+struct victim {
+	uint32_t frame;
+	uint32_t slot; /* kept slot; later the new one */
+	enum outcome outcome;
+	uint16_t length;
+	bool mapped;
+	bool hashed;
+	void *page;	/* the frame's, not the private copy */
+	uint64_t value; /* the word, or the compressed bytes' checksum */
+	XXH128_hash_t hash;
+};
+
+/* One thread's means to evict. */
+struct reclaim_work {
+	bool busy; /* (L) */
+	struct codec codec;
+	char *page;    /* one page: a private copy of the victim at hand */
+	char *packed;  /* PACK_MAX objects */
+	char *staging; /* write_back pages */
+	struct pool_object objects[PACK_MAX];
+	struct swap_page pages[SWAP_BATCH];
+	struct mm_policy_pick picks[BATCH_MAX];
+	struct victim victims[BATCH_MAX];
+	uint32_t victim_count;
+	uint32_t gone; /* frames this batch has given back so far */
+	uint32_t owners[SWAP_BATCH];
+	XXH128_hash_t hashes[SWAP_BATCH];
+};
+
+struct mm {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;	 /* a frame left FILLING or RELEASING, a batch or a work ended */
+	pthread_cond_t shortage; /* the reclaimer waits here */
+	unsigned waiters;	 /* (L) on changed */
+
+	/* (C) */
+	uint32_t frame_count;
+	uint64_t budget; /* UINT64_MAX: none */
+	struct mm_sizes sizes;
+	const struct mm_policy_ops *policy_ops;
+	enum mm_compressor compressor;
+	const struct mm_backing_ops *ops;
+	void *backing;
+	void (*failed)(void *context, const struct mm_failure *failure);
+	void *failed_context;
+	struct mm_policy_host host;
+	struct mm_policy *policy; /* the object is (L) */
+
+	/* (L) */
+	struct mm_frame *frames;
+	uint32_t count[FRAME_STATES];
+	uint32_t kept_slots;	  /* resident frames that keep a swap slot */
+	uint32_t slots_in_flight; /* allocated, not yet committed */
+	uint32_t pinned;	  /* frames with pins > 0 */
+	uint64_t held, peak, tables;
+	uint32_t eviction_clock;
+	uint32_t steal_hand;
+	struct stream_table streams;
+	struct pool *pool;
+	struct swap *swap;			 /* NULL: none */
+	uint64_t swap_backoff_ns, swap_retry_ns; /* after a failed store; when to try again */
+	uint64_t swap_quiet_ns;			 /* no warning before */
+	struct fill_work *fill_works[WORK_MAX];
+	struct reclaim_work *reclaim_works[WORK_MAX];
+	bool has_failed;
+	struct mm_stats stats; /* its counters and histograms; the rest is made on demand */
+
+	pthread_t reclaimer;
+	bool has_reclaimer;	       /* (C) */
+	bool reclaimer_idle, stopping; /* (L) */
+};
+
+/* How much of resident memory a shortage has already looked at in vain. */
+struct reclaim_effort {
+	uint64_t examined;
+	unsigned rounds; /* fruitless ones; from the second on, back-off is ignored */
+};
+
+static inline struct mm_frame *mm_frame(struct mm *mm, uint32_t number)
+{
+	return &mm->frames[number];
+}
+
+static inline void mm_set_state(struct mm *mm, struct mm_frame *f, enum frame_state state)
+{
+	mm->count[f->state]--;
+	mm->count[state]++;
+	f->state = (uint8_t)state;
+}
+
+/* mm.c. All with the lock held, unless said otherwise. */
+void mm_sizes_for(const struct mm_config *config, uint64_t budget, struct mm_sizes *sizes);
+bool mm_charge(struct mm *mm, uint64_t bytes, uint64_t limit);
+void mm_uncharge(struct mm *mm, uint64_t bytes);
+bool mm_charge_table(void *mm, uint64_t bytes); /* within the budget, counted as table */
+void mm_wait(struct mm *mm);			/* on changed */
+void mm_wake(struct mm *mm);
+void mm_kick_reclaimer(struct mm *mm); /* if headroom is below the low watermark */
+/* Without the lock: stop serving and tell the owner, once. */
+void mm_fail(struct mm *mm, uint32_t frame, int error, const char *doing);
+
+/* work.c: takes a work, waiting for one if all are busy. NULL only if wait is false. */
+struct fill_work *fill_work_take(struct mm *mm);
+void fill_work_put(struct mm *mm, struct fill_work *work);
+struct reclaim_work *reclaim_work_take(struct mm *mm, bool wait);
+void reclaim_work_put(struct mm *mm, struct reclaim_work *work);
+int works_init(struct mm *mm, unsigned reclaimers); /* without the lock */
+void works_finish(struct mm *mm);		    /* without the lock */
+
+/* frame.c: what several files do to a frame. */
+void frame_drop_slot(struct mm *mm, struct mm_frame *f);   /* a kept slot, if any */
+void frame_drop_stored(struct mm *mm, struct mm_frame *f); /* object or slot */
+/* The backing's calls on a range; errors that pass (-EAGAIN, ...) are retried. */
+int frame_map(struct mm *mm, uint32_t first, uint32_t count);
+int frame_unmap(struct mm *mm, uint32_t first, uint32_t count);	  /* without the lock */
+int frame_release(struct mm *mm, uint32_t first, uint32_t count); /* without the lock */
+void frame_offer(struct mm *mm, uint32_t number);		  /* again to the policy, if due */
+int mm_backing_again(int error, unsigned *tries);		  /* is it worth another try? */
+
+/* reclaim.c. */
+/*
+ * One batch of at most want evictions: how many frames went. Drops and retakes the lock.
+ * *examined: how many frames the policy named.
+ */
+uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, bool forced,
+		       uint32_t *examined);
+/* For a fault that finds no headroom: 0 (try again), or -ENOMEM when nothing can be given up. */
+int reclaim_direct(struct mm *mm, struct reclaim_effort *effort);
+void *reclaimer_main(void *mm);
+/* Commit one victim: its content is in `then` now, at where; its page can be released. */
+void victim_stored(struct mm *mm, struct victim *v, enum frame_state then, uint32_t where);
+
+/* swapout.c. */
+bool swap_usable(struct mm *mm, bool forced);
+void swap_out_victims(struct mm *mm, struct reclaim_work *work);
+/* Pool objects, oldest first, to the swap: how many pages went. */
+uint32_t write_back(struct mm *mm, struct reclaim_work *work);
+/* Is the pool over its cap (by a slack, if lenient) and the swap fit to take from it? */
+bool write_back_due(struct mm *mm, bool lenient);
+
+#endif

@@ -1,0 +1,419 @@
+/*
+ * Eviction, in batches. One batch:
+ *   1. (lock)    the policy names frames; those free to go are marked EVICTING or WATCHED, all
+ *                with BATCH, sorted by frame number so that neighbours make ranges;
+ *   2. (no lock) the mapped ones are unmapped in ranges: from here on a touch is a fault, and the
+ *                fault cancels the eviction;
+ *   3. by handfuls: (no lock) look at each page: one word? unchanged since its swap slot was
+ *                written? else compress it; (lock) commit what is still EVICTING;
+ *   4. what is for the swap goes there together (swapout.c);
+ *   5. (no lock) the stored pages are given back in ranges; (lock) their charge ends;
+ *   6. (lock)    the batch ends: what stayed is mapped again and offered to the policy.
+ *
+ * A page is examined in a private copy: an eviction that is being cancelled may change the page
+ * under our eyes, and no codec promises to survive that.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "mm/mm_internal.h"
+
+/*
+ * With a swap to go to, an object this much smaller than a page is not worth its pool memory:
+ * what it frees does not pay for keeping it.
+ */
+#define WORTH_POOL_BYTES   (PAGE_SIZE * 3 / 4)
+#define COMPACT_BLOCKS	   2			 /* a batch */
+#define RECLAIMER_REST_NS  (20 * 1000 * 1000ull) /* after a round without any progress */
+#define EXTRA_EXAMINATIONS 64
+#define FRUITLESS_ROUNDS   4 /* over all that is resident, before a shortage is final */
+
+static int by_frame(const void *a, const void *b)
+{
+	uint32_t x = ((const struct mm_policy_pick *)a)->frame;
+	uint32_t y = ((const struct mm_policy_pick *)b)->frame;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Step 1. How many frames the policy named. */
+static uint32_t choose(struct mm *mm, struct reclaim_work *work, uint32_t want)
+{
+	size_t max = 2 * want < BATCH_MAX ? 2 * want : BATCH_MAX;
+	size_t named = mm->policy_ops->pick(mm->policy, want < max ? want : max, work->picks, max);
+
+	CHECK(named <= max);
+	qsort(work->picks, named, sizeof(work->picks[0]), by_frame);
+	work->victim_count = 0;
+	for (size_t i = 0; i < named; i++) {
+		uint32_t number = work->picks[i].frame;
+		bool evict = work->picks[i].action == MM_POLICY_EVICT;
+		struct mm_frame *f;
+		struct victim *v;
+
+		CHECK(number < mm->frame_count);
+		f = mm_frame(mm, number);
+		if (!frame_is_resident(f))
+			continue;
+		if (f->pins > 0 || (f->flags & FRAME_BATCH) ||
+		    (f->state != FRAME_MAPPED && f->state != FRAME_WATCHED)) {
+			if (evict)
+				f->flags |= FRAME_OFFER;
+			continue;
+		}
+		if (!evict && f->state == FRAME_WATCHED)
+			continue;
+		v = &work->victims[work->victim_count++];
+		*v = (struct victim){ .frame = number,
+				      .slot = f->where,
+				      .outcome = evict ? OUT_UNDECIDED : OUT_WATCH,
+				      .mapped = f->state == FRAME_MAPPED };
+		mm_set_state(mm, f, evict ? FRAME_EVICTING : FRAME_WATCHED);
+		f->flags |= FRAME_BATCH;
+	}
+	return (uint32_t)named;
+}
+
+/* Step 2. */
+static void unmap_victims(struct mm *mm, struct reclaim_work *work)
+{
+	for (uint32_t i = 0, n; i < work->victim_count; i += n) {
+		struct victim *v = &work->victims[i];
+
+		for (n = 0;
+		     i + n < work->victim_count && v[n].mapped && v[n].frame == v[0].frame + n;)
+			n++;
+		if (n == 0) {
+			n = 1;
+			continue;
+		}
+		if (frame_unmap(mm, v[0].frame, n) != 0)
+			for (uint32_t k = 0; k < n; k++)
+				v[k].outcome = OUT_BROKEN;
+	}
+}
+
+/* Step 3, without the lock: where should the page go? Its compressed bytes go to packed. */
+static void examine(struct mm *mm, struct reclaim_work *work, struct victim *v, char *packed,
+		    bool swap)
+{
+	size_t limit = swap ? WORTH_POOL_BYTES : POOL_OBJECT_MAX;
+	size_t length = 0;
+
+	v->page = mm->ops->page(mm->backing, gfn(v->frame));
+	memcpy(work->page, v->page, PAGE_SIZE);
+	if (codec_same_filled(work->page, &v->value)) {
+		v->outcome = OUT_SAME;
+		return;
+	}
+	if (v->slot != FRAME_NOWHERE) {
+		v->hash = XXH3_128bits(work->page, PAGE_SIZE);
+		v->hashed = true;
+		if (swap_hash_equal(mm->swap, v->slot, v->hash)) {
+			v->outcome = OUT_CLEAN;
+			return;
+		}
+	}
+	if (mm->compressor != MM_COMPRESSOR_NONE)
+		length = codec_compress(&work->codec, work->page, packed, limit);
+	if (length > 0) {
+		v->outcome = OUT_POOL;
+		v->length = (uint16_t)length;
+		v->value = XXH3_64bits(packed, length);
+	} else {
+		v->outcome = swap ? OUT_SWAP : OUT_KEEP;
+	}
+	if (v->outcome == OUT_SWAP && !v->hashed) {
+		v->hash = XXH3_128bits(work->page, PAGE_SIZE);
+		v->hashed = true;
+	}
+}
+
+void victim_stored(struct mm *mm, struct victim *v, enum frame_state then, uint32_t where)
+{
+	struct mm_frame *f = mm_frame(mm, v->frame);
+
+	if (then == FRAME_SWAP && where == f->where)
+		mm->kept_slots--; /* clean: its kept slot is its content again */
+	else
+		frame_drop_slot(mm, f);
+	mm->eviction_clock++;
+	f->then = (uint8_t)then;
+	f->where = then == FRAME_SAME ? mm->eviction_clock : where;
+	f->word = then == FRAME_SAME ? v->value : mm->eviction_clock;
+	mm_set_state(mm, f, FRAME_RELEASING);
+	mm->policy_ops->removed(mm->policy, v->frame);
+	v->outcome = OUT_STORED;
+}
+
+/* Step 5 for all victims stored so far; the lock is dropped meanwhile. How many went. */
+static uint32_t release_stored(struct mm *mm, struct reclaim_work *work)
+{
+	uint32_t gone = 0;
+
+	pthread_mutex_unlock(&mm->lock);
+	for (uint32_t i = 0, n; i < work->victim_count; i += n) {
+		struct victim *v = &work->victims[i];
+		int error;
+
+		for (n = 0; i + n < work->victim_count && v[n].outcome == OUT_STORED &&
+			    v[n].frame == v[0].frame + n;)
+			n++;
+		if (n == 0) {
+			n = 1;
+			continue;
+		}
+		error = frame_release(mm, v[0].frame, n);
+		/* Half a range may be gone: what the frames hold is not known any more. */
+		if (error != 0)
+			mm_fail(mm, v[0].frame, error, "giving its memory back to the host failed");
+	}
+	pthread_mutex_lock(&mm->lock);
+	for (uint32_t i = 0; i < work->victim_count; i++) {
+		struct mm_frame *f = mm_frame(mm, work->victims[i].frame);
+
+		if (work->victims[i].outcome != OUT_STORED)
+			continue;
+		mm_set_state(mm, f, f->then);
+		mm_uncharge(mm, PAGE_SIZE);
+		work->victims[i].outcome = OUT_RELEASED;
+		gone++;
+	}
+	if (gone > 0)
+		mm_wake(mm);
+	return gone;
+}
+
+/*
+ * Into the pool. When that has no memory, the pages this batch has stored already are given back
+ * first, which makes some (their objects stay); after that it is the swap's turn, if there is one.
+ */
+static void store_packed(struct mm *mm, struct reclaim_work *work, struct victim *v,
+			 const char *packed, bool swap)
+{
+	struct pool_object object = { v->frame, v->length, v->value };
+	struct mm_frame *f = mm_frame(mm, v->frame);
+	uint32_t handle, gone;
+
+	while (pool_store(mm->pool, &object, packed, &handle) != 0) {
+		if (swap) {
+			v->outcome = OUT_SWAP;
+			return;
+		}
+		gone = release_stored(mm, work);
+		work->gone += gone;
+		if (f->state != FRAME_EVICTING) {
+			v->outcome = OUT_CANCELLED;
+			return;
+		}
+		if (gone == 0) {
+			v->outcome = OUT_KEEP;
+			return;
+		}
+	}
+	mm->stats.evictions_compressed++;
+	victim_stored(mm, v, FRAME_POOL, handle);
+}
+
+static void commit(struct mm *mm, struct reclaim_work *work, struct victim *v, const char *packed,
+		   bool swap)
+{
+	if (v->outcome == OUT_WATCH || v->outcome == OUT_BROKEN)
+		return;
+	if (mm_frame(mm, v->frame)->state != FRAME_EVICTING) {
+		v->outcome = OUT_CANCELLED;
+	} else if (v->outcome == OUT_SAME) {
+		mm->stats.evictions_same_filled++;
+		victim_stored(mm, v, FRAME_SAME, 0);
+	} else if (v->outcome == OUT_CLEAN) {
+		mm->stats.evictions_clean++;
+		victim_stored(mm, v, FRAME_SWAP, v->slot);
+	} else if (v->outcome == OUT_POOL) {
+		store_packed(mm, work, v, packed, swap);
+	}
+}
+
+/* Step 3. */
+static void store_victims(struct mm *mm, struct reclaim_work *work, bool swap)
+{
+	for (uint32_t i = 0; i < work->victim_count; i += PACK_MAX) {
+		uint32_t left = work->victim_count - i, n = left < PACK_MAX ? left : PACK_MAX;
+		bool live[PACK_MAX];
+
+		for (uint32_t k = 0; k < n; k++)
+			live[k] = work->victims[i + k].outcome == OUT_UNDECIDED &&
+				  mm_frame(mm, work->victims[i + k].frame)->state == FRAME_EVICTING;
+		pthread_mutex_unlock(&mm->lock);
+		for (uint32_t k = 0; k < n; k++)
+			if (live[k])
+				examine(mm, work, &work->victims[i + k],
+					work->packed + k * POOL_OBJECT_MAX, swap);
+		pthread_mutex_lock(&mm->lock);
+		for (uint32_t k = 0; k < n; k++)
+			commit(mm, work, &work->victims[i + k], work->packed + k * POOL_OBJECT_MAX,
+			       swap);
+	}
+}
+
+/* Step 6. */
+static void end_batch(struct mm *mm, struct reclaim_work *work)
+{
+	for (uint32_t i = 0; i < work->victim_count; i++) {
+		struct victim *v = &work->victims[i];
+		struct mm_frame *f = mm_frame(mm, v->frame);
+		bool stays = f->state == FRAME_EVICTING ||
+			     (v->outcome == OUT_BROKEN && f->state == FRAME_WATCHED);
+
+		f->flags &= (uint8_t)~FRAME_BATCH;
+		if (stays) {
+			/* If this fails it costs the guest a fault: MAPPED is a permission. */
+			(void)frame_map(mm, v->frame, 1);
+			mm_set_state(mm, f, FRAME_MAPPED);
+			mm->policy_ops->inserted(mm->policy, v->frame);
+			mm->stats.store_failures += v->outcome != OUT_WATCH;
+		}
+		frame_offer(mm, v->frame);
+	}
+	work->victim_count = 0;
+	mm_wake(mm);
+}
+
+uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, bool forced,
+		       uint32_t *examined)
+{
+	bool swap = swap_usable(mm, forced);
+
+	work->gone = 0;
+	pool_compact(mm->pool, COMPACT_BLOCKS);
+	*examined = choose(mm, work, want);
+	if (work->victim_count > 0) {
+		pthread_mutex_unlock(&mm->lock);
+		unmap_victims(mm, work);
+		pthread_mutex_lock(&mm->lock);
+		store_victims(mm, work, swap);
+		swap_out_victims(mm, work);
+		work->gone += release_stored(mm, work);
+		end_batch(mm, work);
+	}
+	return work->gone;
+}
+
+static bool busy_elsewhere(const struct mm *mm, const struct reclaim_work *own)
+{
+	for (unsigned i = 0; i < WORK_MAX; i++)
+		if (mm->reclaim_works[i] != NULL && mm->reclaim_works[i] != own &&
+		    mm->reclaim_works[i]->victim_count > 0)
+			return true;
+	return false;
+}
+
+/* Count a batch's fruit; true when nothing is left to try. */
+static bool exhausted(struct mm *mm, struct reclaim_effort *effort, uint32_t gone,
+		      uint32_t examined)
+{
+	uint64_t resident = mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED];
+
+	if (gone > 0) {
+		*effort = (struct reclaim_effort){ 0 };
+		return false;
+	}
+	effort->examined += examined;
+	if (examined > 0 && effort->examined <= 2 * resident + EXTRA_EXAMINATIONS)
+		return false;
+	effort->examined = 0;
+	return ++effort->rounds >= FRUITLESS_ROUNDS;
+}
+
+int reclaim_direct(struct mm *mm, struct reclaim_effort *effort)
+{
+	struct reclaim_work *work = reclaim_work_take(mm, false);
+	uint32_t examined, gone;
+	int error = 0;
+
+	if (work == NULL) {
+		mm_wait(mm);
+		return 0;
+	}
+	mm->stats.direct_reclaims++;
+	gone = reclaim_batch(mm, work, mm->sizes.direct_batch, effort->rounds > 0, &examined);
+	/* Pages short of a victim, as all may be pinned: then it is the pool that must give. */
+	if (write_back_due(mm, true) || (gone == 0 && effort->rounds > 0 && mm->swap != NULL))
+		gone += write_back(mm, work);
+	if (exhausted(mm, effort, gone, examined)) {
+		/* Another thread's batch may yet give something back. */
+		if (busy_elsewhere(mm, work))
+			mm_wait(mm);
+		else
+			error = -ENOMEM;
+	}
+	reclaim_work_put(mm, work);
+	return error;
+}
+
+uint32_t mm_reclaim(struct mm *mm, uint32_t count)
+{
+	struct reclaim_effort effort = { 0 };
+	struct reclaim_work *work;
+	uint32_t total = 0;
+
+	pthread_mutex_lock(&mm->lock);
+	work = reclaim_work_take(mm, true);
+	while (total < count && !mm->has_failed) {
+		uint32_t want = count - total < mm->sizes.batch ? count - total : mm->sizes.batch;
+		uint32_t examined;
+		uint32_t gone = reclaim_batch(mm, work, want, effort.rounds > 0, &examined);
+
+		total += gone;
+		if (exhausted(mm, &effort, gone, examined))
+			break;
+	}
+	reclaim_work_put(mm, work);
+	pthread_mutex_unlock(&mm->lock);
+	return total;
+}
+
+static void rest(struct mm *mm)
+{
+	uint64_t until = clock_now_ns() + RECLAIMER_REST_NS;
+	struct timespec t = { (time_t)(until / 1000000000u), (long)(until % 1000000000u) };
+
+	pthread_cond_timedwait(&mm->shortage, &mm->lock, &t);
+}
+
+/* The background thread: keeps headroom between the watermarks, and the pool under its cap. */
+void *reclaimer_main(void *context)
+{
+	struct mm *mm = context;
+	struct reclaim_work *work;
+	uint64_t fruitless = 0;
+
+	pthread_mutex_lock(&mm->lock);
+	work = reclaim_work_take(mm, true);
+	while (!mm->stopping) {
+		uint32_t examined = 0, gone = 0;
+		bool over = mm->held + mm->sizes.high > mm->sizes.limit;
+
+		if (mm->has_failed || (!over && !write_back_due(mm, false))) {
+			mm->reclaimer_idle = true;
+			pthread_cond_wait(&mm->shortage, &mm->lock);
+			mm->reclaimer_idle = false;
+			fruitless = 0;
+			continue;
+		}
+		if (over)
+			gone = reclaim_batch(mm, work, mm->sizes.batch, false, &examined);
+		if (write_back_due(mm, false))
+			gone += write_back(mm, work);
+		fruitless = gone > 0 ? 0 : fruitless + examined;
+		if (gone == 0 && (examined == 0 || fruitless > 2ull * mm->frame_count)) {
+			rest(mm);
+			fruitless = 0;
+		}
+	}
+	reclaim_work_put(mm, work);
+	pthread_mutex_unlock(&mm->lock);
+	return NULL;
+}

@@ -1,0 +1,269 @@
+/*
+ * Pages on their way to the swap file: victims that no other tier wants, and the pool's oldest
+ * objects once the pool is over its share.
+ *
+ * Both go the same way: contiguous slots under the lock, one batched write outside it, commit
+ * under it what is still as it was. A failed write changes nothing but a timer: storing rests for
+ * a while that doubles with each failure in a row (a full disk may get room again), and only a
+ * fault that would otherwise fail tries in between.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "mm/mm_internal.h"
+
+#define BACKOFF_LEAST_NS (10 * 1000 * 1000ull)
+#define BACKOFF_MOST_NS	 (2 * 1000 * 1000 * 1000ull)
+#define QUIET_NS	 (10 * 1000 * 1000 * 1000ull) /* between two warnings */
+#define STEAL_LOOK	 4096 /* frames looked at for a kept slot in one go */
+#define CAP_SLACK_SHARE	 8    /* direct reclaim lets the pool run over its cap by so much */
+
+bool swap_usable(struct mm *mm, bool forced)
+{
+	if (mm->swap == NULL)
+		return false;
+	return forced || mm->swap_backoff_ns == 0 || clock_now_ns() >= mm->swap_retry_ns;
+}
+
+static void store_failed(struct mm *mm, int error)
+{
+	uint64_t next = mm->swap_backoff_ns * 2, now = clock_now_ns();
+
+	if (now >= mm->swap_quiet_ns) {
+		log_warn("writing to the swap file failed: %s; the pages stay in memory",
+			 strerror(-error));
+		mm->swap_quiet_ns = now + QUIET_NS;
+	}
+	mm->swap_backoff_ns = next < BACKOFF_LEAST_NS  ? BACKOFF_LEAST_NS
+			      : next > BACKOFF_MOST_NS ? BACKOFF_MOST_NS
+						       : next;
+	mm->swap_retry_ns = now + mm->swap_backoff_ns;
+}
+
+/* Free up to want kept slots of resident frames, which lose no content by it. */
+static void steal_slots(struct mm *mm, uint32_t want)
+{
+	uint32_t look = mm->frame_count < STEAL_LOOK ? mm->frame_count : STEAL_LOOK;
+
+	while (look-- > 0 && want > 0 && mm->kept_slots > 0) {
+		struct mm_frame *f = mm_frame(mm, mm->steal_hand);
+
+		mm->steal_hand = (mm->steal_hand + 1) % mm->frame_count;
+		if ((f->state != FRAME_MAPPED && f->state != FRAME_WATCHED) ||
+		    (f->flags & FRAME_BATCH) || f->where == FRAME_NOWHERE)
+			continue;
+		frame_drop_slot(mm, f);
+		want--;
+	}
+}
+
+/* Slots for count pages into work->pages, as contiguous as can be. How many there were. */
+static uint32_t assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t count)
+{
+	uint32_t done = 0;
+	bool stolen = false;
+
+	while (done < count) {
+		uint32_t got;
+		uint32_t slot = swap_alloc(mm->swap, count - done, &got, mm_charge_table, mm);
+
+		if (slot == SWAP_NO_SLOT) {
+			if (stolen)
+				break;
+			steal_slots(mm, count - done);
+			stolen = true;
+			continue;
+		}
+		for (uint32_t i = 0; i < got; i++)
+			work->pages[done + i].slot = slot + i;
+		done += got;
+	}
+	mm->slots_in_flight += done;
+	if (done < count)
+		store_failed(mm, -ENOSPC);
+	return done;
+}
+
+/* Write work->pages without the lock. The first error among them. */
+static int write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count)
+{
+	int error = 0;
+
+	pthread_mutex_unlock(&mm->lock);
+	swap_write(mm->swap, work->pages, count);
+	pthread_mutex_lock(&mm->lock);
+	for (uint32_t i = 0; i < count && error == 0; i++)
+		error = work->pages[i].error;
+	if (error != 0)
+		store_failed(mm, error);
+	else if (count > 0)
+		mm->swap_backoff_ns = 0;
+	mm->slots_in_flight -= count;
+	return error;
+}
+
+/* The victims for the swap, in order; those in need of a hash get it. */
+static uint32_t gather(struct mm *mm, struct reclaim_work *work, uint32_t *indices)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < work->victim_count; i++) {
+		struct victim *v = &work->victims[i];
+
+		if (v->outcome != OUT_SWAP)
+			continue;
+		if (mm_frame(mm, v->frame)->state != FRAME_EVICTING) {
+			v->outcome = OUT_CANCELLED;
+			continue;
+		}
+		work->pages[count].memory = v->page;
+		indices[count++] = i;
+	}
+	return count;
+}
+
+void swap_out_victims(struct mm *mm, struct reclaim_work *work)
+{
+	uint32_t indices[BATCH_MAX];
+	uint32_t count = gather(mm, work, indices), assigned;
+
+	if (count == 0)
+		return;
+	assigned = assign_slots(mm, work, count);
+	for (uint32_t i = assigned; i < count; i++)
+		work->victims[indices[i]].outcome = OUT_KEEP;
+	if (assigned == 0)
+		return;
+	for (uint32_t i = 0; i < assigned; i++) {
+		struct victim *v = &work->victims[indices[i]];
+
+		if (!v->hashed)
+			v->hash = XXH3_128bits(work->pages[i].memory, PAGE_SIZE);
+	}
+	write_pages(mm, work, assigned);
+	for (uint32_t i = 0; i < assigned; i++) {
+		struct victim *v = &work->victims[indices[i]];
+		uint32_t slot = work->pages[i].slot;
+
+		if (work->pages[i].error != 0 || mm_frame(mm, v->frame)->state != FRAME_EVICTING) {
+			swap_free(mm->swap, slot);
+			v->outcome = work->pages[i].error != 0 ? OUT_KEEP : OUT_CANCELLED;
+			continue;
+		}
+		swap_set_hash(mm->swap, slot, v->hash);
+		mm->stats.evictions_swapped++;
+		victim_stored(mm, v, FRAME_SWAP, slot);
+	}
+}
+
+bool write_back_due(struct mm *mm, bool lenient)
+{
+	uint64_t cap = mm->sizes.pool_cap;
+
+	if (mm->swap == NULL || mm->has_failed)
+		return false;
+	if (lenient)
+		cap += cap / CAP_SLACK_SHARE;
+	return pool_bytes(mm->pool) > cap && swap_usable(mm, false);
+}
+
+/* The frames whose objects go, marked BATCH, into work->owners. */
+static uint32_t mark_oldest(struct mm *mm, struct reclaim_work *work)
+{
+	uint32_t cursor = 0, count = 0, named;
+
+	do {
+		named = pool_oldest(mm->pool, &cursor, work->owners, mm->sizes.write_back);
+		count = 0;
+		for (uint32_t i = 0; i < named; i++) {
+			struct mm_frame *f = mm_frame(mm, work->owners[i]);
+
+			if (f->state != FRAME_POOL || (f->flags & FRAME_BATCH))
+				continue;
+			f->flags |= FRAME_BATCH;
+			work->owners[count++] = work->owners[i];
+		}
+	} while (count == 0 && cursor != 0);
+	return count;
+}
+
+/* Decompress the marked objects that are still there; drops the lock by turns. */
+static uint32_t unpack_oldest(struct mm *mm, struct reclaim_work *work, uint32_t marked,
+			      uint32_t *owners)
+{
+	uint32_t done = 0;
+
+	for (uint32_t i = 0; i < marked;) {
+		uint32_t n = 0;
+
+		for (; i < marked && n < PACK_MAX; i++) {
+			struct mm_frame *f = mm_frame(mm, work->owners[i]);
+
+			if (f->state != FRAME_POOL)
+				continue;
+			pool_load(mm->pool, f->where, &work->objects[n],
+				  work->packed + n * POOL_OBJECT_MAX);
+			n++;
+		}
+		pthread_mutex_unlock(&mm->lock);
+		for (uint32_t k = 0; k < n; k++) {
+			const struct pool_object *object = &work->objects[k];
+			const char *data = work->packed + k * POOL_OBJECT_MAX;
+			char *page = work->staging + done * PAGE_SIZE;
+
+			/* A damaged one is left where it is: whoever needs it will say so. */
+			if (XXH3_64bits(data, object->length) != object->checksum ||
+			    codec_decompress(&work->codec, data, object->length, page) != 0)
+				continue;
+			work->hashes[done] = XXH3_128bits(page, PAGE_SIZE);
+			work->pages[done].memory = page;
+			owners[done++] = object->owner;
+		}
+		pthread_mutex_lock(&mm->lock);
+	}
+	return done;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+uint32_t write_back(struct mm *mm, struct reclaim_work *work)
+{
+	uint32_t owners[SWAP_BATCH];
+	uint32_t marked = mark_oldest(mm, work), ready, assigned, moved = 0;
+
+	qsort(work->owners, marked, sizeof(work->owners[0]), by_number);
+	ready = unpack_oldest(mm, work, marked, owners);
+	assigned = ready > 0 ? assign_slots(mm, work, ready) : 0;
+	if (assigned > 0)
+		write_pages(mm, work, assigned);
+	for (uint32_t i = 0; i < assigned; i++) {
+		struct mm_frame *f = mm_frame(mm, owners[i]);
+
+		/* BATCH kept it from being evicted anew: if it is POOL, it is the same object. */
+		if (work->pages[i].error != 0 || f->state != FRAME_POOL) {
+			swap_free(mm->swap, work->pages[i].slot);
+			continue;
+		}
+		pool_free(mm->pool, f->where);
+		f->where = work->pages[i].slot;
+		swap_set_hash(mm->swap, f->where, work->hashes[i]);
+		mm_set_state(mm, f, FRAME_SWAP);
+		moved++;
+	}
+	for (uint32_t i = 0; i < marked; i++) {
+		mm_frame(mm, work->owners[i])->flags &= (uint8_t)~FRAME_BATCH;
+		frame_offer(mm, work->owners[i]);
+	}
+	mm->stats.written_back += moved;
+	mm_wake(mm);
+	return moved;
+}

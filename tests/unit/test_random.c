@@ -1,0 +1,254 @@
+/*
+ * The randomised test: random touches, writes, evictions, cancellations, discards, pins and
+ * injected failures against a model that knows what every page should hold. The seed is printed;
+ * BIFOLD_SEED repeats a run, BIFOLD_STEPS makes it longer.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/unit/fake.h"
+
+#define FRAMES 3000
+
+struct model {
+	struct fake fake;
+	uint64_t rng;
+	uint32_t version[FRAMES];
+	unsigned char kind[FRAMES];
+	unsigned char pins[FRAMES];
+	uint32_t walk; /* a sequential walker's place */
+	uint32_t next_version;
+};
+
+static struct model model;
+
+/* The guest touches a frame in the middle of its eviction, to read or to write. */
+static void interfere(struct model *m, uint32_t frame)
+{
+	if (rng_below(&m->rng, 2) == 0) {
+		fake_expect(&m->fake, frame, m->kind[frame], m->version[frame]);
+		return;
+	}
+	m->kind[frame] = (unsigned char)rng_below(&m->rng, CONTENT_KINDS);
+	m->version[frame] = ++m->next_version;
+	fake_put(&m->fake, frame, m->kind[frame], m->version[frame]);
+}
+
+static void after_unmap(struct fake *fake, gfn_t first, uint32_t count)
+{
+	struct model *m = fake->context;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (rng_below(&m->rng, 40) == 0)
+			interfere(m, (uint32_t)first.v + i);
+}
+
+static void at_page(struct fake *fake, gfn_t frame)
+{
+	struct model *m = fake->context;
+
+	if (rng_below(&m->rng, 40) == 0)
+		interfere(m, (uint32_t)frame.v);
+}
+
+/* A touch in the middle of a discard would wait for its end: not from the same thread. */
+static void set_hooks(struct model *m, bool on)
+{
+	m->fake.context = m;
+	m->fake.unmapped = on ? after_unmap : NULL;
+	m->fake.paged = on ? at_page : NULL;
+}
+
+static uint32_t choose_frame(struct model *m)
+{
+	switch (rng_below(&m->rng, 4)) {
+	case 0:
+		m->walk = (m->walk + 1) % FRAMES;
+		return m->walk;
+	case 1:
+		return rng_below(&m->rng, FRAMES / 10); /* hot */
+	case 2:
+		return FRAMES - 1 - (m->walk = (m->walk + 1) % FRAMES);
+	default:
+		return rng_below(&m->rng, FRAMES);
+	}
+}
+
+static void discard(struct model *m)
+{
+	uint32_t first = rng_below(&m->rng, FRAMES - 8), count = 1 + rng_below(&m->rng, 8);
+
+	set_hooks(m, false);
+	cr_assert_eq(mm_discard(m->fake.mm, gfn(first), count), 0);
+	set_hooks(m, true);
+	for (uint32_t i = first; i < first + count; i++) {
+		m->kind[i] = CONTENT_ZERO;
+		m->version[i] = 0;
+	}
+}
+
+static void pin_or_unpin(struct model *m)
+{
+	uint32_t frame = rng_below(&m->rng, FRAMES - 4), count = 1 + rng_below(&m->rng, 4);
+
+	if (m->pins[frame] > 0) {
+		mm_unpin(m->fake.mm, gfn(frame), 1);
+		m->pins[frame]--;
+		return;
+	}
+	if (rng_below(&m->rng, 4) != 0)
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		if (m->pins[frame + i] == 3)
+			return;
+	int error = mm_pin(m->fake.mm, gfn(frame), count);
+
+	cr_assert(error == 0 || error == -ENOMEM);
+	for (uint32_t i = 0; i < count && error == 0; i++)
+		m->pins[frame + i]++;
+}
+
+/* The monitor's own writing to a pinned page, which the guest sees. */
+static void write_pinned(struct model *m)
+{
+	uint32_t frame = rng_below(&m->rng, FRAMES);
+
+	if (m->pins[frame] == 0)
+		return;
+	m->kind[frame] = (unsigned char)rng_below(&m->rng, CONTENT_KINDS);
+	m->version[frame] = ++m->next_version;
+	content_make(m->fake.memory + frame * PAGE_SIZE, m->kind[frame], frame, m->version[frame]);
+}
+
+static void inject(struct model *m)
+{
+	static const int errors[] = { -EAGAIN, -EINTR, -EBUSY };
+	enum fake_op op = rng_below(&m->rng, FAKE_UNMAP + 1);
+
+	m->fake.inject[op].error = errors[rng_below(&m->rng, 3)];
+	m->fake.inject[op].after = rng_below(&m->rng, 40);
+	m->fake.inject[op].times = 1 + rng_below(&m->rng, 2);
+}
+
+static void step(struct model *m)
+{
+	uint32_t what = rng_below(&m->rng, 1000), frame = choose_frame(m);
+
+	if (what < 600) {
+		cr_assert_eq(fake_expect(&m->fake, frame, m->kind[frame], m->version[frame]), 0);
+	} else if (what < 940) {
+		m->kind[frame] = (unsigned char)rng_below(&m->rng, CONTENT_KINDS);
+		m->version[frame] = ++m->next_version;
+		cr_assert_eq(fake_put(&m->fake, frame, m->kind[frame], m->version[frame]), 0);
+	} else if (what < 960) {
+		mm_reclaim(m->fake.mm, 1 + rng_below(&m->rng, 64));
+	} else if (what < 970) {
+		discard(m);
+	} else if (what < 985) {
+		pin_or_unpin(m);
+	} else if (what < 995) {
+		write_pinned(m);
+	} else {
+		inject(m);
+	}
+}
+
+static void run(const struct mm_config *config, uint64_t steps, const char *name)
+{
+	struct model *m = &model;
+	struct mm_stats stats;
+	uint64_t seed = test_seed();
+
+	fprintf(stderr, "%s: BIFOLD_SEED=%llu BIFOLD_STEPS=%llu\n", name, (unsigned long long)seed,
+		(unsigned long long)steps);
+	m->rng = seed;
+	set_hooks(m, true);
+	fake_create(&m->fake, config);
+	for (uint64_t i = 0; i < steps; i++) {
+		step(m);
+		if (i % 20000 == 0)
+			cr_assert_eq(mm_check(m->fake.mm, stderr), 0);
+	}
+	for (uint32_t i = 0; i < FRAMES; i++)
+		cr_assert_eq(fake_expect(&m->fake, i, m->kind[i], m->version[i]), 0);
+	for (uint32_t i = 0; i < FRAMES; i++)
+		while (m->pins[i] > 0) {
+			mm_unpin(m->fake.mm, gfn(i), 1);
+			m->pins[i]--;
+		}
+	mm_stats_get(m->fake.mm, &stats);
+	if (config->budget_bytes != 0)
+		cr_assert_leq(stats.peak_bytes, config->budget_bytes);
+	cr_assert_gt(stats.evictions_cancelled, 0);
+	fprintf(stderr,
+		"%s: faults %llu zero %llu minor %llu pool %llu swap; evictions %llu same %llu "
+		"compressed %llu swapped %llu clean %llu cancelled; %llu written back\n",
+		name, (unsigned long long)stats.faults[0], (unsigned long long)stats.faults[1],
+		(unsigned long long)stats.faults[2], (unsigned long long)stats.faults[3],
+		(unsigned long long)stats.evictions_same_filled,
+		(unsigned long long)stats.evictions_compressed,
+		(unsigned long long)stats.evictions_swapped,
+		(unsigned long long)stats.evictions_clean,
+		(unsigned long long)stats.evictions_cancelled,
+		(unsigned long long)stats.written_back);
+	/* Nothing may be left behind once all content is dropped. */
+	set_hooks(m, false);
+	cr_assert_eq(mm_discard(m->fake.mm, gfn(0), FRAMES), 0);
+	mm_stats_get(m->fake.mm, &stats);
+	cr_assert_eq(stats.resident_bytes, 0);
+	cr_assert_eq(stats.pool_stored_bytes, 0);
+	cr_assert_eq(stats.swap_bytes, 0);
+	fake_end(&m->fake);
+}
+
+static struct mm_config prepare(void)
+{
+	swap_memory_reset();
+	fake_init(&model.fake, FRAMES);
+	return fake_config(&model.fake);
+}
+
+Test(random, sfifo_lz4_swap)
+{
+	struct mm_config config = prepare();
+
+	config.swap_directory = "memory";
+	config.budget_bytes = mm_least_budget(&config) + 300 * PAGE_SIZE;
+	swap_memory.random_trouble = 20;
+	swap_memory.random_refusal = 10;
+	run(&config, test_steps(700000), "sfifo, lz4, swap with trouble");
+}
+
+Test(random, clock_lz4_small_swap)
+{
+	struct mm_config config = prepare();
+
+	config.policy = mm_policy_find("clock");
+	config.swap_directory = "memory";
+	config.swap_bytes = FRAMES * PAGE_SIZE * 3 / 4;
+	config.budget_bytes = mm_least_budget(&config) + 900 * PAGE_SIZE;
+	run(&config, test_steps(500000), "clock, lz4, small swap");
+}
+
+Test(random, fifo_only_swap)
+{
+	struct mm_config config = prepare();
+
+	config.policy = mm_policy_find("fifo");
+	config.compressor = MM_COMPRESSOR_NONE;
+	config.swap_directory = "memory";
+	config.swap_bytes = 2 * FRAMES * PAGE_SIZE;
+	config.budget_bytes = mm_least_budget(&config) + 300 * PAGE_SIZE;
+	run(&config, test_steps(500000), "fifo, no compressor");
+}
+
+Test(random, sfifo_zstd_no_swap)
+{
+	struct mm_config config = prepare();
+
+	config.compressor = MM_COMPRESSOR_ZSTD;
+	config.budget_bytes = mm_least_budget(&config) + 2400 * PAGE_SIZE;
+	run(&config, test_steps(200000), "sfifo, zstd, no swap");
+}
