@@ -156,7 +156,7 @@ int ept_space_start(struct ept_space *space, int cpu)
 	return ept_space_follow(space, cpu);
 }
 
-void ept_fault_thread_stop(struct ept_space *space)
+void ept_space_stop(struct ept_space *space)
 {
 	uint64_t one = 1;
 

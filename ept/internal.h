@@ -27,7 +27,4 @@ struct ept_space {
 /* A new userfaultfd, non-blocking, that takes faults of the kernel too; or -errno. */
 int ept_userfaultfd_open(void);
 
-/* Ends and joins the fault thread, if it was started. */
-void ept_fault_thread_stop(struct ept_space *space);
-
 #endif

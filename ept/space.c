@@ -75,13 +75,18 @@ int ept_userfaultfd_open(void)
 	return fd >= 0 ? fd : -errno;
 }
 
-static int open_userfaultfd(struct ept_space *space)
+static int agree_on_features(const struct ept_host_ops *host, int fd)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
 		.features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM,
 	};
 
+	return host->ioctl(fd, UFFDIO_API, &api) == 0 ? 0 : -ENOTSUP;
+}
+
+static int open_userfaultfd(struct ept_space *space)
+{
 	space->uffd = ept_userfaultfd_open();
 	if (space->uffd < 0) {
 		int error = space->uffd;
@@ -91,14 +96,34 @@ static int open_userfaultfd(struct ept_space *space)
 			  "/dev/userfaultfd; see 'bifold doctor'");
 		return error;
 	}
-	if (space->host->ioctl(space->uffd, UFFDIO_API, &api) != 0) {
-		int error = -errno;
-
+	if (agree_on_features(space->host, space->uffd) != 0) {
 		log_error("this kernel's userfaultfd cannot report missing and minor faults of "
-			  "shared memory (%m): Linux 5.13 or newer is needed");
-		return error;
+			  "shared memory: Linux 5.14 or newer is needed");
+		return -ENOTSUP;
 	}
 	return 0;
+}
+
+int ept_probe_userfaultfd(void)
+{
+	int fd = ept_userfaultfd_open();
+	int error = fd;
+
+	if (fd >= 0) {
+		error = agree_on_features(&ept_host, fd);
+		close(fd);
+	}
+	return error;
+}
+
+int ept_probe_memfd(void)
+{
+	int fd = memfd_create("bifold-probe", MFD_CLOEXEC);
+	int error = fd < 0 || ftruncate(fd, PAGE_SIZE) != 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return error;
 }
 
 static int register_ranges(struct ept_space *space)
@@ -211,7 +236,7 @@ void ept_space_destroy(struct ept_space *space)
 {
 	if (space == NULL)
 		return;
-	ept_fault_thread_stop(space);
+	ept_space_stop(space);
 	if (space->uffd >= 0)
 		close(space->uffd);
 	if (space->stop_fd >= 0)

@@ -63,7 +63,10 @@ struct ept_range {
  */
 int ept_space_create(const struct ept_config *config, struct ept_space **space);
 
-/* Stops the fault thread and frees all. The VM's vCPUs must be out of KVM_RUN. Takes NULL. */
+/* Ends the fault thread, if it runs. Nobody may wait for a page any more. */
+void ept_space_stop(struct ept_space *space);
+
+/* Stops, and frees all. The VM's vCPUs must be out of KVM_RUN. Takes NULL. */
 void ept_space_destroy(struct ept_space *space);
 
 /* Tells KVM of the memslots. vm_fd stays the caller's. 0 or -errno. */
@@ -89,6 +92,14 @@ uint32_t ept_space_frame_count(const struct ept_space *space); /* the highest gf
 
 /* Bytes of host memory that the memfd holds, as the host counts them (0 when unmanaged). */
 uint64_t ept_space_host_bytes(const struct ept_space *space);
+
+/*
+ * Whether this host can do it, for 'bifold doctor': 0, or -errno of opening a userfaultfd that takes
+ * the kernel's faults too (-ENOTSUP: it cannot report missing and minor faults of shared memory),
+ * or of making a memfd.
+ */
+int ept_probe_userfaultfd(void);
+int ept_probe_memfd(void);
 
 /* What the host knows of the second fold of an address; for dumps and for people. */
 struct ept_translation {
