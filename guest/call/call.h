@@ -1,0 +1,127 @@
+/*
+ * The system calls, by area. Each takes its arguments as the registers hold them and returns what
+ * Linux's would: a result or -errno. Arguments that are 32 bits in Linux are cut to that inside.
+ */
+#ifndef GUEST_CALL_CALL_H
+#define GUEST_CALL_CALL_H
+
+#include "guest/lib/types.h"
+
+typedef uint64_t reg_t;
+
+/* file.c, path.c */
+int64_t call_read(reg_t fd, reg_t buffer, reg_t length);
+int64_t call_write(reg_t fd, reg_t buffer, reg_t length);
+int64_t call_readv(reg_t fd, reg_t vectors, reg_t count);
+int64_t call_writev(reg_t fd, reg_t vectors, reg_t count);
+int64_t call_pread64(reg_t fd, reg_t buffer, reg_t length, reg_t offset);
+int64_t call_pwrite64(reg_t fd, reg_t buffer, reg_t length, reg_t offset);
+int64_t call_sendfile(reg_t out, reg_t in, reg_t offset, reg_t count);
+int64_t call_lseek(reg_t fd, reg_t offset, reg_t whence);
+int64_t call_close(reg_t fd);
+int64_t call_dup(reg_t fd);
+int64_t call_dup2(reg_t fd, reg_t to);
+int64_t call_dup3(reg_t fd, reg_t to, reg_t flags);
+int64_t call_fcntl(reg_t fd, reg_t command, reg_t argument);
+int64_t call_ioctl(reg_t fd, reg_t request, reg_t argument);
+int64_t call_getdents64(reg_t fd, reg_t buffer, reg_t size);
+int64_t call_fadvise64(reg_t fd);
+int64_t call_fsync(reg_t fd);
+int64_t call_ftruncate(reg_t fd);
+int64_t call_open(reg_t path, reg_t flags);
+int64_t call_openat(reg_t directory, reg_t path, reg_t flags);
+int64_t call_stat(reg_t path, reg_t buffer);
+int64_t call_lstat(reg_t path, reg_t buffer);
+int64_t call_fstat(reg_t fd, reg_t buffer);
+int64_t call_newfstatat(reg_t directory, reg_t path, reg_t buffer, reg_t flags);
+int64_t call_statx(reg_t directory, reg_t path, reg_t flags, reg_t mask, reg_t buffer);
+int64_t call_access(reg_t path, reg_t mode);
+int64_t call_faccessat(reg_t directory, reg_t path, reg_t mode);
+int64_t call_faccessat2(reg_t directory, reg_t path, reg_t mode, reg_t flags);
+int64_t call_readlink(reg_t path, reg_t buffer, reg_t size);
+int64_t call_readlinkat(reg_t directory, reg_t path, reg_t buffer, reg_t size);
+int64_t call_getcwd(reg_t buffer, reg_t size);
+int64_t call_chdir(reg_t path);
+int64_t call_fchdir(reg_t fd);
+int64_t call_umask(reg_t mask);
+int64_t call_change_path(reg_t path);
+int64_t call_change_path_at(reg_t directory, reg_t path);
+int64_t call_link_path(reg_t old, reg_t path);
+int64_t call_link_path_at(reg_t old, reg_t directory, reg_t path);
+int64_t call_statfs(reg_t path, reg_t buffer);
+int64_t call_fstatfs(reg_t fd, reg_t buffer);
+
+/* poll.c */
+int64_t call_poll(reg_t descriptors, reg_t count, reg_t timeout_ms);
+int64_t call_ppoll(reg_t descriptors, reg_t count, reg_t timeout);
+int64_t call_select(reg_t count, reg_t in, reg_t out, reg_t except, reg_t timeout);
+int64_t call_pselect6(reg_t count, reg_t in, reg_t out, reg_t except, reg_t timeout);
+
+/* memory.c */
+int64_t call_brk(reg_t end);
+int64_t call_mmap(reg_t address, reg_t length, reg_t protection, reg_t flags, reg_t fd,
+		  reg_t offset);
+int64_t call_munmap(reg_t address, reg_t length);
+int64_t call_mprotect(reg_t address, reg_t length, reg_t protection);
+int64_t call_mremap(reg_t address, reg_t old_length, reg_t length, reg_t flags, reg_t to);
+int64_t call_madvise(reg_t address, reg_t length, reg_t advice);
+int64_t call_msync(reg_t address, reg_t length, reg_t flags);
+int64_t call_mincore(reg_t address, reg_t length, reg_t vector);
+int64_t call_mlock(reg_t address, reg_t length);
+
+/* process.c */
+int64_t call_exit(reg_t status);
+int64_t call_vfork(void);
+int64_t call_clone(reg_t flags, reg_t stack, reg_t parent_tid, reg_t child_tid, reg_t tls);
+int64_t call_execve(reg_t path, reg_t arguments, reg_t environment);
+int64_t call_wait4(reg_t pid, reg_t status, reg_t options, reg_t usage);
+int64_t call_getpid(void);
+int64_t call_getppid(void);
+int64_t call_getpgid(reg_t pid);
+int64_t call_setpgid(reg_t pid, reg_t group);
+int64_t call_zero(void);
+int64_t call_getgroups(reg_t size);
+int64_t call_sched_yield(void);
+int64_t call_sched_getaffinity(reg_t pid, reg_t size, reg_t mask);
+int64_t call_arch_prctl(reg_t code, reg_t address);
+int64_t call_set_tid_address(reg_t address);
+int64_t call_set_robust_list(reg_t head, reg_t length);
+int64_t call_prctl(reg_t option, reg_t argument);
+int64_t call_futex(reg_t address, reg_t operation, reg_t value, reg_t timeout);
+int64_t call_prlimit64(reg_t pid, reg_t resource, reg_t new_limit, reg_t old_limit);
+int64_t call_getrlimit(reg_t resource, reg_t limit);
+int64_t call_setrlimit(reg_t resource, reg_t limit);
+
+/* signal.c */
+int64_t call_rt_sigaction(reg_t signal, reg_t action, reg_t old, reg_t size);
+int64_t call_rt_sigprocmask(reg_t how, reg_t set, reg_t old, reg_t size);
+int64_t call_rt_sigpending(reg_t set, reg_t size);
+int64_t call_sigaltstack(reg_t stack, reg_t old);
+int64_t call_kill(reg_t pid, reg_t signal);
+int64_t call_tkill(reg_t tid, reg_t signal);
+int64_t call_tgkill(reg_t group, reg_t tid, reg_t signal);
+int64_t call_pause(void);
+
+/* time.c */
+int64_t call_clock_gettime(reg_t clock, reg_t time);
+int64_t call_clock_getres(reg_t clock, reg_t time);
+int64_t call_clock_nanosleep(reg_t clock, reg_t flags, reg_t time, reg_t left);
+int64_t call_nanosleep(reg_t time, reg_t left);
+int64_t call_gettimeofday(reg_t time, reg_t zone);
+int64_t call_time(reg_t result);
+int64_t call_times(reg_t buffer);
+int64_t call_getrusage(reg_t who, reg_t usage);
+
+/* info.c */
+int64_t call_uname(reg_t buffer);
+int64_t call_sysinfo(reg_t buffer);
+int64_t call_getrandom(reg_t buffer, reg_t length, reg_t flags);
+
+/* Reads a timespec into ns. 0, -EFAULT or -EINVAL. */
+int call_read_time(uint64_t address, uint64_t *ns);
+
+/* Fills and writes struct rusage for a time of life in ns. */
+struct process;
+int call_write_usage(uint64_t address, uint64_t user_ns, uint64_t faults);
+
+#endif

@@ -1,0 +1,371 @@
+/* System calls that take a path, and those that describe a file. The root is read-only. */
+#include "guest/call/call.h"
+#include "guest/call/linux.h"
+#include "guest/file/file.h"
+#include "guest/lib/errno.h"
+#include "guest/lib/string.h"
+#include "guest/memory/slab.h"
+#include "guest/memory/user.h"
+#include "guest/process/process.h"
+
+#define STATFS_MAGIC	 0x858458f6 /* ramfs */
+#define STATX_BASIC	 0x7ff
+#define ACCESS_WRITE	 2
+#define FIFO_INODE	 1000
+#define STATFS_READ_ONLY 1
+
+struct linux_statfs {
+	int64_t type, block_size;
+	uint64_t blocks, blocks_free, blocks_available, files, files_free;
+	int32_t id[2];
+	int64_t name_length, fragment_size, flags, spare[4];
+};
+
+/* A path of the program, in the kernel; to be freed by memory_free(). */
+static int64_t get_path(reg_t address, char **path)
+{
+	int64_t length;
+
+	*path = memory_alloc(PATH_LIMIT);
+	if (!*path)
+		return -ENOMEM;
+	length = user_read_string(*path, address, PATH_LIMIT);
+	if (length >= 0)
+		return 0;
+	memory_free(*path);
+	return length;
+}
+
+/* Where a relative path begins. */
+static int start_of(int directory, const char *path, struct node **start)
+{
+	struct file *file;
+
+	*start = current()->directory;
+	if (*path == '/' || directory == AT_FDCWD)
+		return 0;
+	file = file_of(directory);
+	if (!file)
+		return -EBADF;
+	if (!file->node || (file->node->mode & MODE_TYPE) != MODE_DIRECTORY)
+		return -ENOTDIR;
+	*start = file->node;
+	return 0;
+}
+
+static int64_t find(reg_t directory, reg_t address, bool follow, struct node **node)
+{
+	struct node *start;
+	char *path;
+	int64_t error = get_path(address, &path);
+
+	if (error)
+		return error;
+	error = start_of(directory, path, &start);
+	if (!error)
+		error = node_lookup(start, path, follow, node);
+	memory_free(path);
+	return error;
+}
+
+/* /proc/self/fd/N and the links to it open what is already open. */
+static struct file *open_again(const struct node *node)
+{
+	struct file *file;
+
+	if (node->ops != &open_fd_ops)
+		return NULL;
+	file = file_of((int)node->device);
+	return file ? file_get(file) : NULL;
+}
+
+int64_t call_openat(reg_t directory, reg_t address, reg_t flags)
+{
+	struct file *file = NULL;
+	struct node *start, *node;
+	char *path;
+	int64_t result = get_path(address, &path);
+
+	if (result)
+		return result;
+	result = start_of(directory, path, &start);
+	if (!result && !node_lookup(start, path, true, &node))
+		file = open_again(node);
+	if (!result && !file)
+		result = file_open(start, path, flags, &file);
+	memory_free(path);
+	if (result)
+		return result;
+	result = file_install(current()->files, file, 0, flags & OPEN_CLOEXEC);
+	if (result < 0)
+		file_put(file);
+	return result;
+}
+
+int64_t call_open(reg_t path, reg_t flags)
+{
+	return call_openat(AT_FDCWD, path, flags);
+}
+
+static void fill_stat(const struct node *node, struct linux_stat *stat)
+{
+	*stat = (struct linux_stat){
+		.device = 1,
+		.inode = node->inode,
+		.links = node->links,
+		.mode = node->mode,
+		.uid = node->uid,
+		.gid = node->gid,
+		.rdev = node->device,
+		.size = node->size,
+		.block_size = PAGE_SIZE,
+		.blocks = (node->size + 511) / 512,
+		.accessed = { node->mtime, 0 },
+		.modified = { node->mtime, 0 },
+		.changed = { node->mtime, 0 },
+	};
+}
+
+/* The console has no node: it looks like a pipe, which is what it behaves like. */
+static void fill_stat_of_file(const struct file *file, struct linux_stat *stat)
+{
+	if (file->node)
+		fill_stat(file->node, stat);
+	else
+		*stat = (struct linux_stat){ .device = 2,
+					     .inode = FIFO_INODE,
+					     .links = 1,
+					     .mode = MODE_FIFO | 0600,
+					     .block_size = PAGE_SIZE };
+}
+
+static int64_t stat_at(reg_t directory, reg_t address, unsigned flags, struct linux_stat *stat)
+{
+	struct node *node;
+	char first = 1;
+	int64_t error;
+
+	if ((flags & AT_EMPTY_PATH) && user_read(&first, address, 1))
+		return -EFAULT;
+	if (!first && (int)directory != AT_FDCWD) {
+		if (!file_of(directory))
+			return -EBADF;
+		fill_stat_of_file(file_of(directory), stat);
+		return 0;
+	}
+	if (!first) {
+		fill_stat(current()->directory, stat);
+		return 0;
+	}
+	error = find(directory, address, !(flags & AT_SYMLINK_NOFOLLOW), &node);
+	if (error)
+		return error;
+	if (node->ops == &open_fd_ops && file_of((int)node->device) &&
+	    !(flags & AT_SYMLINK_NOFOLLOW))
+		fill_stat_of_file(file_of((int)node->device), stat);
+	else
+		fill_stat(node, stat);
+	return 0;
+}
+
+int64_t call_newfstatat(reg_t directory, reg_t path, reg_t buffer, reg_t flags)
+{
+	struct linux_stat stat;
+	int64_t error;
+
+	if (flags & ~(reg_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | 0x800))
+		return -EINVAL;
+	error = stat_at(directory, path, flags, &stat);
+	return error ? error : user_write(buffer, &stat, sizeof(stat));
+}
+
+int64_t call_stat(reg_t path, reg_t buffer)
+{
+	return call_newfstatat(AT_FDCWD, path, buffer, 0);
+}
+
+int64_t call_lstat(reg_t path, reg_t buffer)
+{
+	return call_newfstatat(AT_FDCWD, path, buffer, AT_SYMLINK_NOFOLLOW);
+}
+
+int64_t call_fstat(reg_t fd, reg_t buffer)
+{
+	struct linux_stat stat;
+	struct file *file = file_of(fd);
+
+	if (!file)
+		return -EBADF;
+	fill_stat_of_file(file, &stat);
+	return user_write(buffer, &stat, sizeof(stat));
+}
+
+int64_t call_statx(reg_t directory, reg_t path, reg_t flags, reg_t mask, reg_t buffer)
+{
+	struct linux_stat stat;
+	int64_t error = stat_at(directory, path, flags, &stat);
+	struct linux_statx_time time = { .seconds = stat.modified.seconds };
+	struct linux_statx wide;
+
+	if (error)
+		return error;
+	wide = (struct linux_statx){
+		.mask = STATX_BASIC,
+		.block_size = PAGE_SIZE,
+		.links = stat.links,
+		.uid = stat.uid,
+		.gid = stat.gid,
+		.mode = stat.mode,
+		.inode = stat.inode,
+		.size = stat.size,
+		.blocks = stat.blocks,
+		.accessed = time,
+		.changed = time,
+		.modified = time,
+		.rdev_major = stat.rdev >> 8,
+		.rdev_minor = stat.rdev & 0xff,
+		.dev_minor = stat.device,
+	};
+	return user_write(buffer, &wide, sizeof(wide));
+}
+
+int64_t call_faccessat2(reg_t directory, reg_t path, reg_t mode, reg_t flags)
+{
+	struct node *node;
+	int64_t error;
+
+	if ((uint32_t)mode > 7)
+		return -EINVAL;
+	error = find(directory, path, !(flags & AT_SYMLINK_NOFOLLOW), &node);
+	if (error)
+		return error;
+	if ((mode & ACCESS_WRITE) && (node->mode & MODE_TYPE) != MODE_CHARACTER)
+		return -EROFS;
+	return (mode & 1) && !(node->mode & 0111) ? -EACCES : 0;
+}
+
+int64_t call_faccessat(reg_t directory, reg_t path, reg_t mode)
+{
+	return call_faccessat2(directory, path, mode, 0);
+}
+
+int64_t call_access(reg_t path, reg_t mode)
+{
+	return call_faccessat2(AT_FDCWD, path, mode, 0);
+}
+
+int64_t call_readlinkat(reg_t directory, reg_t path, reg_t buffer, reg_t size)
+{
+	struct node *node;
+	int64_t length, error;
+
+	if ((int)size <= 0)
+		return -EINVAL;
+	error = find(directory, path, false, &node);
+	if (error)
+		return error;
+	if ((node->mode & MODE_TYPE) != MODE_SYMLINK)
+		return -EINVAL;
+	length = MIN(node->size, (uint64_t)(int)size);
+	return user_write(buffer, node->data, length) ? -EFAULT : length;
+}
+
+int64_t call_readlink(reg_t path, reg_t buffer, reg_t size)
+{
+	return call_readlinkat(AT_FDCWD, path, buffer, size);
+}
+
+int64_t call_getcwd(reg_t buffer, reg_t size)
+{
+	char path[512];
+	int64_t length = node_path(current()->directory, path, sizeof(path));
+
+	if (length < 0)
+		return length;
+	if ((uint64_t)length > size)
+		return -ERANGE;
+	return user_write(buffer, path, length) ? -EFAULT : length;
+}
+
+static int64_t change_directory(struct node *node)
+{
+	if ((node->mode & MODE_TYPE) != MODE_DIRECTORY)
+		return -ENOTDIR;
+	current()->directory = node;
+	return 0;
+}
+
+int64_t call_chdir(reg_t path)
+{
+	struct node *node;
+	int64_t error = find(AT_FDCWD, path, true, &node);
+
+	return error ? error : change_directory(node);
+}
+
+int64_t call_fchdir(reg_t fd)
+{
+	struct file *file = file_of(fd);
+
+	if (!file)
+		return -EBADF;
+	return file->node ? change_directory(file->node) : -ENOTDIR;
+}
+
+int64_t call_umask(reg_t mask)
+{
+	uint32_t old = current()->umask;
+
+	current()->umask = mask & 0777;
+	return old;
+}
+
+/* Whatever would change the root: the path is looked at, so that its own error comes first. */
+int64_t call_change_path_at(reg_t directory, reg_t path)
+{
+	struct node *node;
+	int64_t error = find(directory, path, false, &node);
+
+	return error && error != -ENOENT ? error : -EROFS;
+}
+
+int64_t call_change_path(reg_t path)
+{
+	return call_change_path_at(AT_FDCWD, path);
+}
+
+int64_t call_link_path(reg_t old, reg_t path)
+{
+	return call_change_path_at(AT_FDCWD, path);
+}
+
+int64_t call_link_path_at(reg_t old, reg_t directory, reg_t path)
+{
+	return call_change_path_at(directory, path);
+}
+
+static int64_t write_statfs(reg_t buffer)
+{
+	struct linux_statfs statfs = {
+		.type = STATFS_MAGIC,
+		.block_size = PAGE_SIZE,
+		.name_length = NAME_LIMIT,
+		.fragment_size = PAGE_SIZE,
+		.flags = STATFS_READ_ONLY,
+	};
+
+	return user_write(buffer, &statfs, sizeof(statfs));
+}
+
+int64_t call_statfs(reg_t path, reg_t buffer)
+{
+	struct node *node;
+	int64_t error = find(AT_FDCWD, path, true, &node);
+
+	return error ? error : write_statfs(buffer);
+}
+
+int64_t call_fstatfs(reg_t fd, reg_t buffer)
+{
+	return file_of(fd) ? write_statfs(buffer) : -EBADF;
+}

@@ -1,0 +1,159 @@
+/* poll and select. Every file here is always ready but the console's input, whose next read is what
+ * finds out: it counts as ready too, and the read waits. */
+#include "guest/call/call.h"
+#include "guest/call/linux.h"
+#include "guest/cpu/clock.h"
+#include "guest/file/file.h"
+#include "guest/lib/errno.h"
+#include "guest/lib/string.h"
+#include "guest/memory/user.h"
+#include "guest/process/process.h"
+
+#define NS_PER_MS 1000000ull
+#define SET_WORDS (FILE_TABLE_MAX / 64)
+
+static int16_t ready(int fd, int16_t wanted)
+{
+	struct file *file = file_of(fd);
+	unsigned events = POLL_IN | POLL_OUT;
+
+	if (fd < 0)
+		return 0;
+	if (!file)
+		return POLL_NVAL;
+	if (file->ops->poll)
+		events = file->ops->poll(file);
+	return events & wanted;
+}
+
+/* With nothing ready there is nothing that could become so: sleep until the deadline. */
+static int64_t sleep_until(uint64_t deadline)
+{
+	while (clock_now() < deadline) {
+		if (!process_wait(NULL, deadline))
+			return -EINTR;
+	}
+	return 0;
+}
+
+static int64_t poll_until(reg_t descriptors, uint32_t count, uint64_t deadline)
+{
+	struct linux_pollfd entry;
+	int64_t total = 0;
+
+	if (count > FILE_TABLE_MAX)
+		return -EINVAL;
+	for (uint32_t i = 0; i < count; i++) {
+		reg_t at = descriptors + i * sizeof(entry);
+
+		if (user_read(&entry, at, sizeof(entry)))
+			return -EFAULT;
+		entry.revents = ready(entry.fd, entry.events);
+		total += entry.revents != 0;
+		if (user_write(at, &entry, sizeof(entry)))
+			return -EFAULT;
+	}
+	return total > 0 ? total : sleep_until(deadline);
+}
+
+int64_t call_poll(reg_t descriptors, reg_t count, reg_t timeout_ms)
+{
+	int32_t timeout = timeout_ms;
+	uint64_t deadline = timeout < 0 ? WAIT_FOREVER : clock_now() + timeout * NS_PER_MS;
+
+	return poll_until(descriptors, count, deadline);
+}
+
+static int64_t deadline_of(reg_t timeout, uint64_t *deadline)
+{
+	uint64_t ns;
+	int64_t error;
+
+	*deadline = WAIT_FOREVER;
+	if (!timeout)
+		return 0;
+	error = call_read_time(timeout, &ns);
+	if (!error)
+		*deadline = clock_now() + ns;
+	return error;
+}
+
+int64_t call_ppoll(reg_t descriptors, reg_t count, reg_t timeout)
+{
+	uint64_t deadline;
+	int64_t error = deadline_of(timeout, &deadline);
+
+	return error ? error : poll_until(descriptors, count, deadline);
+}
+
+/* One of select's sets: leaves the ready ones in it. Returns how many, or -errno. */
+static int64_t select_set(reg_t address, unsigned count, int16_t event)
+{
+	uint64_t set[SET_WORDS];
+	size_t size = (count + 63) / 64 * 8;
+	int64_t total = 0;
+
+	if (!address)
+		return 0;
+	if (user_read(set, address, size))
+		return -EFAULT;
+	for (unsigned fd = 0; fd < count; fd++) {
+		uint64_t bit = 1ull << fd % 64;
+		int16_t result;
+
+		if (!(set[fd / 64] & bit))
+			continue;
+		result = ready(fd, event);
+		if (result & POLL_NVAL)
+			return -EBADF;
+		if (result)
+			total++;
+		else
+			set[fd / 64] &= ~bit;
+	}
+	return user_write(address, set, size) ? -EFAULT : total;
+}
+
+static int64_t select_until(reg_t count, const reg_t *set, uint64_t deadline)
+{
+	static const int16_t event[3] = { POLL_IN, POLL_OUT, 0 };
+	int64_t total = 0;
+
+	if ((int)count < 0)
+		return -EINVAL;
+	count = MIN((int)count, FILE_TABLE_MAX);
+	for (unsigned i = 0; i < 3; i++) {
+		int64_t result = select_set(set[i], count, event[i]);
+
+		if (result < 0)
+			return result;
+		total += result;
+	}
+	return total > 0 ? total : sleep_until(deadline);
+}
+
+int64_t call_select(reg_t count, reg_t in, reg_t out, reg_t except, reg_t timeout)
+{
+	reg_t set[3] = { in, out, except };
+	struct linux_timeval time;
+	uint64_t deadline = WAIT_FOREVER;
+
+	if (timeout) {
+		if (user_read(&time, timeout, sizeof(time)))
+			return -EFAULT;
+		if (time.seconds < 0 || time.microseconds < 0 || time.microseconds >= 1000000)
+			return -EINVAL;
+		deadline = clock_now() + (uint64_t)time.seconds * 1000000000 +
+			   time.microseconds * 1000;
+	}
+	return select_until(count, set, deadline);
+}
+
+int64_t call_pselect6(reg_t count, reg_t in, reg_t out, reg_t except, reg_t timeout)
+{
+	reg_t set[3] = { in, out, except };
+	uint64_t deadline;
+	int64_t error = deadline_of(timeout, &deadline);
+
+	return error ? error : select_until(count, set, deadline);
+}

@@ -1,0 +1,194 @@
+/* Clocks and the local APIC. */
+#include "guest/cpu/clock.h"
+#include "guest/cpu/asm.h"
+#include "guest/cpu/trap.h"
+#include "guest/memory/table.h"
+
+#define NS_PER_S 1000000000ull
+
+#define KVM_CPUID_SIGNATURE 0x40000000
+#define KVM_CPUID_FEATURES  0x40000001
+#define KVM_FEATURE_CLOCK   (1 << 3)
+#define MSR_KVM_WALL_CLOCK  0x4b564d00
+#define MSR_KVM_SYSTEM_TIME 0x4b564d01
+#define KVM_CLOCK_ENABLE    1
+
+#define APIC_PHYSICAL	 0xfee00000
+#define APIC_EOI	 0x0b0
+#define APIC_SPURIOUS	 0x0f0
+#define APIC_ENABLE	 0x100
+#define APIC_LVT_TIMER	 0x320
+#define APIC_LVT_MASKED	 0x10000
+#define APIC_INITIAL	 0x380
+#define APIC_CURRENT	 0x390
+#define APIC_DIVIDE	 0x3e0
+#define APIC_DIVIDE_BY_1 0xb
+
+#define PIC_MASK_1 0x21
+#define PIC_MASK_2 0xa1
+
+#define PIT_HZ	      1193182
+#define PIT_CHANNEL_2 0x42
+#define PIT_COMMAND   0x43
+#define PIT_GATE      0x61
+#define PIT_MEASURE   11932 /* 10 ms */
+
+/* Both filled by KVM; version is odd while it writes. */
+struct kvm_time {
+	uint32_t version, padding;
+	uint64_t tsc, system_ns;
+	uint32_t multiplier;
+	int8_t shift;
+	uint8_t flags, rest[2];
+};
+
+struct kvm_wall {
+	uint32_t version, seconds, nanoseconds;
+};
+
+static volatile struct kvm_time kvm_time __attribute__((aligned(64)));
+static volatile struct kvm_wall kvm_wall __attribute__((aligned(16)));
+static bool use_kvm;
+static uint64_t tsc_hz, wall_offset;
+static uint64_t apic_ticks_per_ms; /* 0: not measured yet */
+
+static volatile uint32_t *apic(unsigned reg)
+{
+	return (volatile uint32_t *)(VMAP_BASE + reg);
+}
+
+static bool kvm_clock_init(void)
+{
+	struct cpuid_result leaf = cpuid(KVM_CPUID_SIGNATURE, 0);
+
+	if (leaf.ebx != 0x4b4d564b || leaf.ecx != 0x564b4d56 || leaf.edx != 0x4d)
+		return false;
+	if (!(cpuid(KVM_CPUID_FEATURES, 0).eax & KVM_FEATURE_CLOCK))
+		return false;
+	msr_write(MSR_KVM_SYSTEM_TIME, ((uint64_t)&kvm_time - IMAGE_BASE) | KVM_CLOCK_ENABLE);
+	msr_write(MSR_KVM_WALL_CLOCK, (uint64_t)&kvm_wall - IMAGE_BASE);
+	wall_offset = kvm_wall.seconds * NS_PER_S + kvm_wall.nanoseconds;
+	return true;
+}
+
+/* The TSC over 10 ms of the board's timer, channel 2, which raises no interrupt. */
+static uint64_t measure_tsc(void)
+{
+	uint64_t start;
+
+	out8(PIT_GATE, (in8(PIT_GATE) & ~2) | 1);
+	out8(PIT_COMMAND, 0xb0);
+	out8(PIT_CHANNEL_2, PIT_MEASURE & 0xff);
+	out8(PIT_CHANNEL_2, PIT_MEASURE >> 8);
+	start = rdtsc();
+	while (!(in8(PIT_GATE) & 0x20))
+		;
+	return (rdtsc() - start) * PIT_HZ / PIT_MEASURE;
+}
+
+static uint64_t cmos(uint8_t reg)
+{
+	uint8_t bcd;
+
+	out8(0x70, reg);
+	bcd = in8(0x71);
+	return (bcd >> 4) * 10 + (bcd & 15);
+}
+
+/* ns since 1970 by the board's clock, which counts in BCD from 2000. */
+static uint64_t board_time(void)
+{
+	uint64_t year = 2000 + cmos(9), month = cmos(8), day = cmos(7), days;
+
+	/* The year starts in March, so that a leap day comes last. */
+	year -= month <= 2;
+	days = year * 365 + year / 4 - year / 100 + year / 400 +
+	       (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1 - 719468;
+	return (((days * 24 + cmos(4)) * 60 + cmos(2)) * 60 + cmos(0)) * NS_PER_S;
+}
+
+void clock_init(void)
+{
+	CHECK(vmap_set(VMAP_BASE,
+		       APIC_PHYSICAL | PTE_P | PTE_W | PTE_PCD | PTE_A | PTE_D | PTE_NX));
+	out8(PIC_MASK_1, 0xff);
+	out8(PIC_MASK_2, 0xff);
+	*apic(APIC_SPURIOUS) = APIC_ENABLE | VECTOR_SPURIOUS;
+	use_kvm = kvm_clock_init();
+	if (use_kvm)
+		return;
+	tsc_hz = measure_tsc();
+	wall_offset = board_time() - clock_now();
+}
+
+static uint64_t kvm_now(void)
+{
+	uint32_t version;
+	uint64_t delta, now;
+
+	do {
+		version = kvm_time.version;
+		__asm__ volatile("" : : : "memory");
+		delta = rdtsc() - kvm_time.tsc;
+		if (kvm_time.shift >= 0)
+			delta <<= kvm_time.shift;
+		else
+			delta >>= -kvm_time.shift;
+		now = kvm_time.system_ns +
+		      (uint64_t)((unsigned __int128)delta * kvm_time.multiplier >> 32);
+		__asm__ volatile("" : : : "memory");
+	} while ((version & 1) || version != kvm_time.version);
+	return now;
+}
+
+/* a * b / c for a 128-bit product whose quotient fits. */
+static uint64_t multiply_divide(uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t quotient, rest;
+
+	__asm__("mulq %3; divq %4" : "=&a"(quotient), "=&d"(rest) : "0"(a), "r"(b), "r"(c));
+	return quotient;
+}
+
+uint64_t clock_now(void)
+{
+	return use_kvm ? kvm_now() : multiply_divide(rdtsc(), NS_PER_S, tsc_hz);
+}
+
+uint64_t clock_wall_offset(void)
+{
+	return wall_offset;
+}
+
+static void measure_apic(void)
+{
+	uint64_t start = clock_now(), end;
+	uint32_t counted;
+
+	*apic(APIC_DIVIDE) = APIC_DIVIDE_BY_1;
+	*apic(APIC_LVT_TIMER) = APIC_LVT_MASKED;
+	*apic(APIC_INITIAL) = UINT32_MAX;
+	while ((end = clock_now()) - start < NS_PER_S / 2000)
+		;
+	counted = UINT32_MAX - *apic(APIC_CURRENT);
+	apic_ticks_per_ms = MAX((uint64_t)counted * 1000000 / (end - start), 1);
+}
+
+void clock_set_alarm(uint64_t deadline)
+{
+	uint64_t now, wait;
+
+	if (deadline == UINT64_MAX)
+		return;
+	if (!apic_ticks_per_ms)
+		measure_apic();
+	now = clock_now();
+	wait = deadline > now ? MIN(deadline - now, NS_PER_S) : 0;
+	*apic(APIC_LVT_TIMER) = VECTOR_TIMER;
+	*apic(APIC_INITIAL) = (uint32_t)MIN(MAX(wait * apic_ticks_per_ms / 1000000, 1), UINT32_MAX);
+}
+
+void interrupt_end(void)
+{
+	*apic(APIC_EOI) = 0;
+}

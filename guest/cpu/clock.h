@@ -1,0 +1,24 @@
+/*
+ * Time: KVM's clock where CPUID offers it, else the TSC measured against the board's timer; and one
+ * alarm, the local APIC's timer. No tick: nothing runs while nobody waits for a time.
+ */
+#ifndef GUEST_CPU_CLOCK_H
+#define GUEST_CPU_CLOCK_H
+
+#include "guest/lib/types.h"
+
+void clock_init(void);
+
+/* ns since an origin before boot; never goes back. */
+uint64_t clock_now(void);
+
+/* What to add to clock_now() for ns since 1970. */
+uint64_t clock_wall_offset(void);
+
+/* An interrupt (VECTOR_TIMER) at `deadline` of clock_now(), perhaps earlier; UINT64_MAX: none. */
+void clock_set_alarm(uint64_t deadline);
+
+/* Ends the interrupt being handled. */
+void interrupt_end(void);
+
+#endif

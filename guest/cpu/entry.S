@@ -1,0 +1,223 @@
+/*
+ * The ways into the kernel and out of it. Interrupts are off in all of it. All returns are by
+ * IRETQ: it can return to any state, and SYSRET is not available on every host.
+ *
+ * Instructions are counted here: on a host that emulates ring 0 they are the cost of a call.
+ */
+#include "guest/cpu/cpu.h"
+#include "guest/cpu/trap.h"
+#include "guest/call/number.h"
+
+	.text
+
+.macro push_registers
+	pushq %rdi
+	pushq %rsi
+	pushq %rdx
+	pushq %rcx
+	pushq %rax
+	pushq %r8
+	pushq %r9
+	pushq %r10
+	pushq %r11
+	pushq %rbx
+	pushq %rbp
+	pushq %r12
+	pushq %r13
+	pushq %r14
+	pushq %r15
+.endm
+
+.macro pop_registers
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %rbp
+	popq %rbx
+	popq %r11
+	popq %r10
+	popq %r9
+	popq %r8
+	popq %rax
+	popq %rcx
+	popq %rdx
+	popq %rsi
+	popq %rdi
+.endm
+
+/* SYSCALL: rax number, rdi rsi rdx r10 r8 r9 arguments, rcx return address, r11 flags. */
+	.globl syscall_entry
+	.balign 16
+syscall_entry:
+	swapgs
+	movq %rsp, %gs:CPU_USER_STACK
+	movq %gs:CPU_KERNEL_STACK, %rsp
+	pushq $SELECTOR_USER_DATA
+	pushq %gs:CPU_USER_STACK
+	pushq %r11
+	pushq $SELECTOR_USER_CODE
+	pushq %rcx
+	pushq $0
+	pushq %rax
+	push_registers
+syscall_common:
+	cmpq $CALL_COUNT, %rax
+	jae syscall_unknown
+	movq %r10, %rcx
+	call *call_table(, %rax, 8)
+syscall_done:
+	movq %rax, 80(%rsp)			/* the frame's rax */
+	cmpq $0, %gs:CPU_WORK
+	jne user_work
+user_return:
+	pop_registers
+	addq $16, %rsp
+	swapgs
+	iretq
+
+syscall_unknown:
+	movq %rax, %rdi
+	call call_unknown
+	jmp syscall_done
+
+user_work:
+	movq %rsp, %rdi
+	call work_before_return
+	jmp user_return
+
+/* void trap_return(struct trap_frame *): ring 3 for the first time. */
+	.globl trap_return
+trap_return:
+	movq %rdi, %rsp
+	jmp user_return
+
+/*
+ * A host that runs ring 3 itself and emulates ring 0 may carry out a SYSCALL but for the change of
+ * privilege: the program is at syscall_entry in ring 3, rcx and r11 set, and faults there, for the page
+ * is the kernel's. Such a fault is the system call. A program that jumps there by itself gets a
+ * system call too, so rcx and r11 are its word: an address that IRETQ cannot go to stays a fault,
+ * and flags are cut to what a program may set.
+ */
+#define FLAGS_OF_USER  0x240dd5
+#define FLAGS_OF_ALL   0x202
+#define CANONICAL_BITS 47
+	.balign 16
+trap_page_fault:
+	cmpq $syscall_entry, 8(%rsp)
+	jne 1f
+	movq %rcx, 8(%rsp)
+	shrq $CANONICAL_BITS, %rcx
+	jnz 2f
+	swapgs
+	andl $FLAGS_OF_USER, %r11d
+	orl $FLAGS_OF_ALL, %r11d
+	movq %r11, 24(%rsp)
+	pushq %rax
+	push_registers
+	jmp syscall_common
+2:	movq $syscall_entry, 8(%rsp)
+1:	pushq $VECTOR_PAGE_FAULT
+	jmp trap_common
+
+/* One stub a vector; those for which the processor pushes no error code push a zero. */
+	.balign 16
+	.globl trap_stubs, trap_page_fault
+trap_stubs:
+	.set vector, 0
+	.rept VECTOR_LAST + 1
+	.balign 16
+	.if vector != 8 && vector != 10 && vector != 11 && vector != 12 && vector != 13 && \
+		vector != 14 && vector != 17 && vector != 21 && vector != 29 && vector != 30
+	pushq $0
+	.endif
+	pushq $vector
+	jmp trap_common
+	.set vector, vector + 1
+	.endr
+
+	.balign 16
+trap_common:
+	testb $3, 24(%rsp)			/* CS of what was interrupted */
+	jz 1f
+	swapgs
+1:	push_registers
+	movq %rsp, %rdi
+	call trap_handle
+	testb $3, 144(%rsp)
+	jz kernel_return
+	cmpq $0, %gs:CPU_WORK
+	jne user_work
+	jmp user_return
+
+kernel_return:
+	pop_registers
+	addq $16, %rsp
+	iretq
+
+	.globl trap_spurious
+trap_spurious:
+	iretq
+
+/* void switch_stack(uint64_t *old, uint64_t new): saves what C expects kept, changes stacks. */
+	.globl switch_stack
+switch_stack:
+	pushq %rbx
+	pushq %rbp
+	pushq %r12
+	pushq %r13
+	pushq %r14
+	pushq %r15
+	movq %rsp, (%rdi)
+	movq %rsi, %rsp
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %rbp
+	popq %rbx
+	ret
+
+/* long user_copy_raw(void *to, const void *from, size_t length): bytes not copied. Either side may
+ * fault; the fixup table sends the fault to the end with what is left in rcx. */
+	.globl user_copy_raw
+user_copy_raw:
+	movq %rdx, %rcx
+	andl $7, %edx
+	shrq $3, %rcx
+copy_words:
+	rep movsq
+	movl %edx, %ecx
+copy_bytes:
+	rep movsb
+	xorl %eax, %eax
+	ret
+copy_words_fault:
+	leaq (%rdx, %rcx, 8), %rax
+	ret
+copy_bytes_fault:
+	movq %rcx, %rax
+	ret
+
+/* long user_clear_raw(void *to, size_t length): bytes not cleared. */
+	.globl user_clear_raw
+user_clear_raw:
+	movq %rsi, %rcx
+	movl %esi, %edx
+	andl $7, %edx
+	shrq $3, %rcx
+	xorl %eax, %eax
+clear_words:
+	rep stosq
+	movl %edx, %ecx
+clear_bytes:
+	rep stosb
+	ret
+
+	.section .fixup_table, "a"
+	.quad copy_words, copy_words_fault
+	.quad copy_bytes, copy_bytes_fault
+	.quad clear_words, copy_words_fault
+	.quad clear_bytes, copy_bytes_fault
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,51 @@
+/*
+ * Traps: exceptions, interrupts, and the frame that every entry to the kernel leaves on the
+ * process's kernel stack.
+ */
+#ifndef GUEST_CPU_TRAP_H
+#define GUEST_CPU_TRAP_H
+
+#define VECTOR_DEBUG	     1
+#define VECTOR_NMI	     2
+#define VECTOR_BREAKPOINT    3
+#define VECTOR_OVERFLOW	     4
+#define VECTOR_DOUBLE_FAULT  8
+#define VECTOR_PAGE_FAULT    14
+#define VECTOR_MACHINE_CHECK 18
+#define VECTOR_EXCEPTIONS    32 /* how many there are */
+#define VECTOR_TIMER	     0x30
+/* QUIRE_VECTOR_INPUT follows. */
+#define VECTOR_LAST	0x31
+#define VECTOR_SPURIOUS 0xff
+
+#ifndef __ASSEMBLER__
+#include "guest/lib/types.h"
+
+struct trap_frame {
+	uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
+	uint64_t vector; /* or, of a system call, its number */
+	uint64_t error;
+	uint64_t rip, cs, rflags, rsp, ss;
+};
+
+/* Entry points of the vectors 0..VECTOR_LAST, 16 bytes apart (entry.S). */
+extern const char trap_stubs[];
+extern const char trap_page_fault[];
+extern const char trap_spurious[];
+extern const char syscall_entry[];
+
+/* From entry.S, interrupts off. Returns to what was interrupted. */
+void trap_handle(struct trap_frame *frame);
+
+/* Begins ring 3 with this frame; the frame lies at the top of the current kernel stack. */
+NORETURN void trap_return(struct trap_frame *frame);
+
+static inline bool trap_from_user(const struct trap_frame *frame)
+{
+	return frame->cs & 3;
+}
+
+/* Every register of a frame, as log lines. */
+void trap_log_frame(const struct trap_frame *frame);
+#endif
+#endif

@@ -1,0 +1,207 @@
+/* Open files and descriptor tables. */
+#include "guest/file/file.h"
+#include "guest/lib/errno.h"
+#include "guest/lib/string.h"
+#include "guest/memory/slab.h"
+#include "guest/memory/user.h"
+#include "guest/process/process.h"
+
+#define TABLE_SIZE_FIRST 16
+
+struct file *file_create(const struct file_ops *ops, struct node *node, uint32_t flags)
+{
+	struct file *file = memory_alloc_zero(sizeof(*file));
+
+	if (!file)
+		return NULL;
+	file->ops = ops;
+	file->node = node;
+	file->flags = flags;
+	file->refs = 1;
+	return file;
+}
+
+struct file *file_get(struct file *file)
+{
+	file->refs++;
+	return file;
+}
+
+void file_put(struct file *file)
+{
+	if (--file->refs > 0)
+		return;
+	if (file->ops->close)
+		file->ops->close(file);
+	memory_free(file->text);
+	memory_free(file);
+}
+
+/* What opening a node that exists for these flags means on a read-only root. */
+static int check_open(const struct node *node, uint32_t flags)
+{
+	uint32_t type = node->mode & MODE_TYPE;
+
+	if ((flags & OPEN_CREATE) && (flags & OPEN_EXCLUSIVE))
+		return -EEXIST;
+	if (type == MODE_SYMLINK && !(flags & OPEN_PATH))
+		return -ELOOP;
+	if (type != MODE_DIRECTORY && (flags & OPEN_DIRECTORY))
+		return -ENOTDIR;
+	if (flags & OPEN_PATH)
+		return 0;
+	if (type == MODE_DIRECTORY && ((flags & OPEN_ACCESS) != OPEN_READ || (flags & OPEN_CREATE)))
+		return -EISDIR;
+	if (type == MODE_REGULAR && ((flags & OPEN_ACCESS) != OPEN_READ || (flags & OPEN_TRUNCATE)))
+		return -EROFS;
+	return 0;
+}
+
+int file_open(struct node *from, const char *path, uint32_t flags, struct file **opened)
+{
+	bool exclusive = (flags & OPEN_CREATE) && (flags & OPEN_EXCLUSIVE);
+	struct node *node;
+	struct file *file;
+	int64_t error = node_lookup(from, path, !(flags & OPEN_NOFOLLOW) && !exclusive, &node);
+
+	if (error == -ENOENT && (flags & OPEN_CREATE) && *path)
+		return -EROFS;
+	if (!error)
+		error = check_open(node, flags);
+	if (error)
+		return error;
+	file = file_create(node->ops, node, flags & ~(uint32_t)OPEN_CLOEXEC);
+	if (!file)
+		return -ENOMEM;
+	if (file->ops->open && !(flags & OPEN_PATH))
+		error = file->ops->open(file);
+	if (error) {
+		file_put(file);
+		return error;
+	}
+	*opened = file;
+	return 0;
+}
+
+struct file_table *file_table_create(void)
+{
+	struct file_table *table = memory_alloc(sizeof(*table));
+
+	if (!table)
+		return NULL;
+	table->slot = memory_alloc_zero(TABLE_SIZE_FIRST * sizeof(*table->slot));
+	table->size = TABLE_SIZE_FIRST;
+	table->refs = 1;
+	if (table->slot)
+		return table;
+	memory_free(table);
+	return NULL;
+}
+
+struct file_table *file_table_copy(const struct file_table *from)
+{
+	struct file_table *table = memory_alloc(sizeof(*table));
+
+	if (!table)
+		return NULL;
+	table->slot = memory_alloc(from->size * sizeof(*table->slot));
+	table->size = from->size;
+	table->refs = 1;
+	if (!table->slot) {
+		memory_free(table);
+		return NULL;
+	}
+	memcpy(table->slot, from->slot, from->size * sizeof(*table->slot));
+	for (unsigned i = 0; i < table->size; i++) {
+		if (table->slot[i].file)
+			table->slot[i].file->refs++;
+	}
+	return table;
+}
+
+void file_table_put(struct file_table *table)
+{
+	if (--table->refs > 0)
+		return;
+	for (unsigned i = 0; i < table->size; i++) {
+		if (table->slot[i].file)
+			file_put(table->slot[i].file);
+	}
+	memory_free(table->slot);
+	memory_free(table);
+}
+
+void file_table_close_on_exec(struct file_table *table)
+{
+	for (unsigned i = 0; i < table->size; i++) {
+		if (table->slot[i].file && table->slot[i].close_on_exec)
+			file_close(table, i);
+	}
+}
+
+static int grow(struct file_table *table, unsigned wanted)
+{
+	unsigned size = table->size;
+	struct file_slot *slot;
+
+	while (size <= wanted)
+		size *= 2;
+	slot = memory_alloc_zero(size * sizeof(*slot));
+	if (!slot)
+		return -ENOMEM;
+	memcpy(slot, table->slot, table->size * sizeof(*slot));
+	memory_free(table->slot);
+	table->slot = slot;
+	table->size = size;
+	return 0;
+}
+
+int file_install(struct file_table *table, struct file *file, int lowest, bool close_on_exec)
+{
+	unsigned fd = lowest;
+
+	while (fd < table->size && table->slot[fd].file)
+		fd++;
+	if (fd >= FILE_TABLE_MAX)
+		return -EMFILE;
+	if (fd >= table->size && grow(table, fd))
+		return -ENOMEM;
+	table->slot[fd] = (struct file_slot){ file, close_on_exec };
+	return fd;
+}
+
+struct file *file_of(int fd)
+{
+	struct file_table *table = current()->files;
+
+	return (unsigned)fd < table->size ? table->slot[fd].file : NULL;
+}
+
+int file_close(struct file_table *table, int fd)
+{
+	struct file *file = (unsigned)fd < table->size ? table->slot[fd].file : NULL;
+
+	if (!file)
+		return -EBADF;
+	table->slot[fd] = (struct file_slot){ 0 };
+	file_put(file);
+	return 0;
+}
+
+int64_t file_read_from(const uint8_t *data, uint64_t size, const struct io_vector *vector,
+		       unsigned count, uint64_t *offset)
+{
+	int64_t total = 0;
+
+	for (; count > 0 && *offset < size; vector++, count--) {
+		uint64_t length = MIN(vector->length, size - *offset);
+
+		if (length == 0)
+			continue;
+		if (user_write(vector->base, data + *offset, length))
+			return total ? total : -EFAULT;
+		*offset += length;
+		total += length;
+	}
+	return total;
+}

@@ -1,0 +1,270 @@
+/* The tree of nodes, and the archive it is read from. */
+#include "guest/file/node.h"
+#include "guest/file/file.h"
+#include "guest/lib/errno.h"
+#include "guest/lib/string.h"
+#include "guest/memory/slab.h"
+#include "guest/monitor/doorbell.h"
+
+#define LINK_DEPTH_MAX 40
+
+/* cpio "newc": ASCII, each number 8 hexadecimal digits. */
+struct cpio_header {
+	char magic[6];
+	char inode[8], mode[8], uid[8], gid[8], links[8], mtime[8], size[8];
+	char dev_major[8], dev_minor[8], rdev_major[8], rdev_minor[8], name_size[8], check[8];
+};
+
+struct node *node_root;
+static uint32_t inode_last;
+
+static bool parse_hex(const char *digits, uint32_t *value)
+{
+	*value = 0;
+	for (unsigned i = 0; i < 8; i++) {
+		char c = digits[i];
+		unsigned digit;
+
+		if (c >= '0' && c <= '9')
+			digit = c - '0';
+		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+			digit = (c | 0x20) - 'a' + 10;
+		else
+			return false;
+		*value = *value << 4 | digit;
+	}
+	return true;
+}
+
+struct node *node_child(const struct node *directory, const char *name, size_t length)
+{
+	struct node *node = directory->child;
+
+	for (; node; node = node->sibling) {
+		if (!strncmp(node->name, name, length) && !node->name[length])
+			return node;
+	}
+	return NULL;
+}
+
+struct node *node_add(struct node *parent, const char *name, uint32_t mode)
+{
+	struct node *node = memory_alloc_zero(sizeof(*node));
+
+	if (!node)
+		return NULL;
+	node->name = name;
+	node->mode = mode;
+	node->links = (mode & MODE_TYPE) == MODE_DIRECTORY ? 2 : 1;
+	node->inode = ++inode_last;
+	node->parent = parent ? parent : node;
+	node->ops = (mode & MODE_TYPE) == MODE_DIRECTORY ? &directory_ops : &regular_ops;
+	if (parent) {
+		node->sibling = parent->child;
+		parent->child = node;
+	}
+	return node;
+}
+
+static struct node *add_directory(struct node *parent, const char *name, size_t length)
+{
+	char *copy = memory_alloc(length + 1);
+
+	if (!copy)
+		return NULL;
+	memcpy(copy, name, length);
+	copy[length] = 0;
+	return node_add(parent, copy, MODE_DIRECTORY | 0755);
+}
+
+/* The node for an archive's path; directories that the archive does not name are made. */
+static struct node *make_path(const char *path, uint32_t mode)
+{
+	struct node *node = node_root;
+
+	for (;;) {
+		const char *end;
+		struct node *child;
+
+		while (*path == '/' || (path[0] == '.' && (path[1] == '/' || !path[1])))
+			path++;
+		if (!*path || !node)
+			return node;
+		for (end = path; *end && *end != '/'; end++)
+			;
+		child = node_child(node, path, end - path);
+		if (!child)
+			child = *end ? add_directory(node, path, end - path)
+				     : node_add(node, path, mode);
+		node = child;
+		path = end;
+	}
+}
+
+/* What the header says of a file, checked against the archive's end. */
+struct entry {
+	const char *name;
+	const uint8_t *data;
+	uint64_t next; /* offset of the next header */
+	uint32_t mode, uid, gid, mtime, size;
+};
+
+static bool parse_entry(const uint8_t *archive, uint64_t size, uint64_t at, struct entry *entry)
+{
+	const struct cpio_header *header = (const void *)(archive + at);
+	uint32_t name_size;
+	uint64_t data_at;
+
+	if (size - at < sizeof(*header) || memcmp(header->magic, "07070", 5) ||
+	    (header->magic[5] != '1' && header->magic[5] != '2'))
+		return false;
+	if (!parse_hex(header->mode, &entry->mode) || !parse_hex(header->uid, &entry->uid) ||
+	    !parse_hex(header->gid, &entry->gid) || !parse_hex(header->mtime, &entry->mtime) ||
+	    !parse_hex(header->size, &entry->size) || !parse_hex(header->name_size, &name_size))
+		return false;
+	if (name_size == 0 || name_size > size - at - sizeof(*header))
+		return false;
+	entry->name = (const char *)(header + 1);
+	if (entry->name[name_size - 1])
+		return false;
+	data_at = ROUND_UP(at + sizeof(*header) + name_size, 4);
+	if (data_at > size || entry->size > size - data_at)
+		return false;
+	entry->data = archive + data_at;
+	entry->next = ROUND_UP(data_at + entry->size, 4);
+	return true;
+}
+
+static void add_entry(const struct entry *entry)
+{
+	struct node *node = make_path(entry->name, entry->mode);
+
+	if (!node)
+		return;
+	node->mode = entry->mode;
+	node->uid = entry->uid;
+	node->gid = entry->gid;
+	node->mtime = entry->mtime;
+	if ((entry->mode & MODE_TYPE) == MODE_DIRECTORY) {
+		node->ops = &directory_ops;
+		return;
+	}
+	node->data = entry->data;
+	node->size = entry->size;
+}
+
+void node_init(const uint8_t *archive, uint64_t size)
+{
+	struct entry entry;
+	uint64_t at = 0;
+
+	node_root = node_add(NULL, "", MODE_DIRECTORY | 0755);
+	CHECK(node_root != NULL);
+	while (at < size) {
+		if (!parse_entry(archive, size, at, &entry)) {
+			log_line(QUIRE_LEVEL_ERROR, "the root archive is broken at byte %lu", at);
+			return;
+		}
+		if (!strcmp(entry.name, "TRAILER!!!"))
+			return;
+		add_entry(&entry);
+		at = entry.next;
+	}
+}
+
+/* A link's target in front of what is left of the path. */
+static int splice_link(const struct node *link, const char *rest, char *buffer)
+{
+	size_t rest_length = strlen(rest);
+
+	if (link->size + rest_length + 2 > PATH_LIMIT)
+		return -ENAMETOOLONG;
+	memmove(buffer + link->size + 1, rest, rest_length + 1);
+	memcpy(buffer, link->data, link->size);
+	buffer[link->size] = '/';
+	return 0;
+}
+
+static int walk(struct node *from, const char *path, bool follow, char *buffer, struct node **found)
+{
+	struct node *node = *path == '/' ? node_root : from;
+	unsigned links = 0;
+
+	for (;;) {
+		const char *end;
+		struct node *child;
+		bool last;
+
+		while (*path == '/')
+			path++;
+		if (!*path)
+			break;
+		if ((node->mode & MODE_TYPE) != MODE_DIRECTORY)
+			return -ENOTDIR;
+		for (end = path; *end && *end != '/'; end++)
+			;
+		if (end - path > NAME_LIMIT)
+			return -ENAMETOOLONG;
+		if (end - path <= 2 && path[0] == '.' && (end - path == 1 || path[1] == '.'))
+			child = end - path == 1 ? node : node->parent;
+		else
+			child = node_child(node, path, end - path);
+		if (!child)
+			return -ENOENT;
+		for (last = true, path = end; *end; end++)
+			last = last && *end == '/';
+		if ((child->mode & MODE_TYPE) == MODE_SYMLINK && (follow || !last || *path)) {
+			int error = ++links > LINK_DEPTH_MAX ? -ELOOP
+							     : splice_link(child, path, buffer);
+
+			if (error)
+				return error;
+			path = buffer;
+			node = *path == '/' ? node_root : node;
+			continue;
+		}
+		if (last && *path && (child->mode & MODE_TYPE) != MODE_DIRECTORY)
+			return -ENOTDIR;
+		node = child;
+	}
+	*found = node;
+	return 0;
+}
+
+int node_lookup(struct node *from, const char *path, bool follow, struct node **found)
+{
+	char *buffer;
+	int error;
+
+	if (!*path)
+		return -ENOENT;
+	buffer = memory_alloc(PATH_LIMIT);
+	if (!buffer)
+		return -ENOMEM;
+	error = walk(from, path, follow, buffer, found);
+	memory_free(buffer);
+	return error;
+}
+
+int64_t node_path(const struct node *node, char *buffer, size_t size)
+{
+	char reversed[64 * 8];
+	size_t at = sizeof(reversed), length;
+
+	reversed[--at] = 0;
+	if (node == node_root)
+		reversed[--at] = '/';
+	for (; node != node_root; node = node->parent) {
+		length = strlen(node->name);
+		if (length + 1 > at)
+			return -ERANGE;
+		at -= length;
+		memcpy(reversed + at, node->name, length);
+		reversed[--at] = '/';
+	}
+	length = sizeof(reversed) - at;
+	if (length > size)
+		return -ERANGE;
+	memcpy(buffer, reversed + at, length);
+	return length;
+}

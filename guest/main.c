@@ -1,0 +1,127 @@
+/*
+ * Quire, from its entry to the first instruction of init: read kernel_main() from top to bottom.
+ */
+#include "guest/cpu/asm.h"
+#include "guest/cpu/clock.h"
+#include "guest/cpu/cpu.h"
+#include "guest/file/file.h"
+#include "guest/file/proc.h"
+#include "guest/lib/errno.h"
+#include "guest/lib/random.h"
+#include "guest/lib/string.h"
+#include "guest/memory/page.h"
+#include "guest/memory/table.h"
+#include "guest/memory/slab.h"
+#include "guest/monitor/doorbell.h"
+#include "guest/process/exec.h"
+#include "guest/process/process.h"
+#include "guest/start.h"
+
+static struct start start;
+
+/* The GiB of the direct map beyond what boot.S holds: by 1 GiB pages where there are such, else by
+ * 2 MiB pages. Entries are written for RAM only. */
+static void direct_map_init(uint64_t end)
+{
+	extern uint64_t direct_pd[], direct_pdpt[];
+	uint64_t bits = PTE_P | PTE_W | PTE_A | PTE_D | PTE_PS | PTE_G;
+	uint64_t gigabyte = 1ull << 30;
+
+	for (uint64_t at = 2 * LEAF_SIZE; at < MIN(end, gigabyte); at += LEAF_SIZE)
+		direct_pd[at >> LEAF_SHIFT] = at | bits;
+	for (uint64_t at = gigabyte; at < end; at += gigabyte) {
+		struct page *page;
+		uint64_t *table;
+
+		if (cpu_features.gigabyte_pages) {
+			direct_pdpt[at >> 30] = at | bits;
+			continue;
+		}
+		page = page_alloc(0, PAGE_ANY);
+		CHECK(page != NULL);
+		table = page_address(page);
+		for (unsigned i = 0; i < TABLE_ENTRIES; i++)
+			table[i] = (at + i * LEAF_SIZE) | bits;
+		direct_pdpt[at >> 30] = page_physical(page) | PTE_P | PTE_W;
+	}
+}
+
+static int init_strings(struct exec_strings *strings)
+{
+	static const char *const environment[] = { "PATH=/bin:/usr/bin:/sbin:/usr/sbin", "HOME=/",
+						   "TERM=dumb" };
+	int error = exec_strings_init(strings);
+
+	for (unsigned i = 0; i < start.argument_count && !error; i++)
+		error = exec_strings_add(strings, start.argument[i]);
+	strings->argument_count = start.argument_count;
+	for (unsigned i = 0; i < ARRAY_SIZE(environment) && !error; i++)
+		error = exec_strings_add(strings, environment[i]);
+	strings->environment_count = ARRAY_SIZE(environment);
+	return error;
+}
+
+/* Descriptors 0, 1 and 2: the monitor's standard streams. */
+static void open_console(struct process *init)
+{
+	static const struct file_ops *const ops[] = { &console_in_ops, &console_out_ops,
+						      &console_error_ops };
+
+	init->files = file_table_create();
+	CHECK(init->files != NULL);
+	for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
+		struct file *file = file_create(ops[i], NULL, i == 0 ? OPEN_READ : OPEN_WRITE);
+
+		CHECK(file != NULL);
+		file_install(init->files, file, i, false);
+	}
+}
+
+static struct process *make_init(void)
+{
+	struct process *init = process_create(NULL);
+	struct exec_strings strings;
+	struct trap_frame frame;
+	struct node *node;
+	int error;
+
+	CHECK(init != NULL);
+	open_console(init);
+	error = init_strings(&strings);
+	if (!error)
+		error = node_lookup(node_root, start.init, true, &node);
+	if (error)
+		doorbell_no_init(-error, "%s: cannot be found (error %d)", start.init, -error);
+	this_cpu()->current = init;
+	error = exec_program(init, node, start.init, &strings, &frame);
+	if (error)
+		doorbell_no_init(-error, "%s: cannot be executed (error %d)", start.init, -error);
+	exec_strings_finish(&strings);
+	proc_set_executable(node);
+	process_prepare(init, &frame);
+	return init;
+}
+
+NORETURN void kernel_main(uint64_t start_info);
+
+void kernel_main(uint64_t start_info)
+{
+	struct process *init;
+	bool alone;
+
+	cpu_init();
+	alone = !doorbell_init();
+	start_read(start_info, &start);
+	log_set_verbose(start.verbose);
+	direct_map_init(MIN(start.memory_end, 1ull << 30));
+	page_init(start.usable, start.usable_count, start.keep, start.keep_count, !alone);
+	direct_map_init(start.memory_end);
+	clock_init();
+	random_seed(rdtsc() ^ clock_wall_offset());
+	node_init(direct(start.archive), start.archive_size);
+	device_init();
+	proc_init();
+	init = make_init();
+	doorbell_user_start();
+	process_start(init);
+}

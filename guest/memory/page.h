@@ -1,0 +1,103 @@
+/*
+ * Physical memory: one record a page, and a buddy allocator of blocks of 2^order pages.
+ *
+ * Memory never handed out reads as zero (guest/abi.h). A block is FRESH while that holds of all of
+ * it, and a fresh block is never written by the allocator: lists run through the records, not the
+ * pages. Free lists are kept apart by freshness and blocks merge only within one kind, so that the
+ * return of one used page does not make a fresh block of 4 MiB need clearing.
+ *
+ * Memory nobody has asked for yet is on no list: it lies between a region's `next` and `end`, and
+ * becomes blocks when the lists run dry. So booting costs the same whatever the memory's size, and
+ * the records of such memory are still zero, which means "not free, not in use".
+ */
+#ifndef GUEST_MEMORY_PAGE_H
+#define GUEST_MEMORY_PAGE_H
+
+#include "guest/cpu/layout.h"
+#include "guest/lib/types.h"
+
+#define PAGE_ORDER_MAX 10
+
+/* Flags of a page record. */
+#define PAGE_FREE  0x01 /* head of a free block of 2^order pages */
+#define PAGE_FRESH 0x02 /* of such a head: the block reads as zero */
+#define PAGE_SLAB  0x04 /* slab.c owns it */
+#define PAGE_TABLE 0x08 /* a leaf page table: see struct page */
+
+/* What a page is used for decides what the fields mean. Frame number 0 is nobody. */
+struct page {
+	uint32_t next, prev; /* frame numbers: free list, slab's list, list of reservations */
+	union {
+		uint32_t refs;	  /* user page: owners beyond the first */
+		uint32_t reserve; /* leaf table: first frame of its reservation, or 0 */
+		uint32_t objects; /* slab: objects in use, carved << 16 */
+	};
+	uint8_t order; /* free head: the block's order. slab: the cache's number */
+	uint8_t flags;
+	uint16_t count; /* leaf table: entries in use. slab: first free object + 1 */
+};
+
+/* What the caller needs. */
+enum page_need {
+	PAGE_ANY,  /* content does not matter */
+	PAGE_ZERO, /* must read as zero */
+};
+
+extern struct page *page_records;
+
+/* Takes the memory map's usable ranges less what `keep` says is in use; records go to the lowest
+ * free memory. reads_zero: the contract above holds; without it everything counts as used. */
+struct page_range {
+	uint64_t start, end; /* physical, bytes */
+};
+void page_init(const struct page_range *usable, unsigned usable_count,
+	       const struct page_range *keep, unsigned keep_count, bool reads_zero);
+
+/* A block for the kernel, or NULL when there is none. */
+struct page *page_alloc(unsigned order, enum page_need need);
+
+/* The same for a process: leaves a reserve for the kernel. *fresh says whether it reads as zero;
+ * nothing is cleared. */
+struct page *page_alloc_user(unsigned order, bool *fresh);
+
+/* Gives back 2^order pages, or any run of frames. */
+void page_free(struct page *page, unsigned order, bool fresh);
+void page_free_run(uint64_t frame, uint64_t count, bool fresh);
+
+uint64_t page_free_count(void);
+uint64_t page_total_count(void);
+
+static inline uint64_t page_frame(const struct page *page)
+{
+	return page - page_records;
+}
+
+static inline struct page *page_of_frame(uint64_t frame)
+{
+	return page_records + frame;
+}
+
+static inline uint64_t page_physical(const struct page *page)
+{
+	return page_frame(page) << PAGE_SHIFT;
+}
+
+static inline void *direct(uint64_t physical)
+{
+	return (void *)(DIRECT_BASE + physical);
+}
+
+static inline void *page_address(const struct page *page)
+{
+	return direct(page_physical(page));
+}
+
+/* Of an address in the direct map. */
+static inline struct page *page_of_address(const void *address)
+{
+	return page_records + (((uint64_t)address - DIRECT_BASE) >> PAGE_SHIFT);
+}
+
+void page_clear(void *page);
+
+#endif

@@ -1,0 +1,243 @@
+/* Address spaces: the sorted array of areas. space.h has the rules. */
+#include "guest/memory/space.h"
+#include "guest/cpu/asm.h"
+#include "guest/lib/errno.h"
+#include "guest/lib/string.h"
+#include "guest/memory/slab.h"
+
+#define AREA_CAPACITY_FIRST 32
+
+struct space *space_create(void)
+{
+	struct space *space = memory_alloc_zero(sizeof(*space));
+
+	if (!space)
+		return NULL;
+	space->area = memory_alloc(AREA_CAPACITY_FIRST * sizeof(*space->area));
+	space->root = table_create_root();
+	if (!space->area || !space->root) {
+		memory_free(space->area);
+		memory_free(space);
+		return NULL;
+	}
+	space->area_capacity = AREA_CAPACITY_FIRST;
+	space->root_physical = page_physical(page_of_address(space->root));
+	space->refs = 1;
+	space->leaf_number = LEAF_NONE;
+	space->stack_limit = 8 << 20;
+	return space;
+}
+
+void space_put(struct space *space)
+{
+	if (--space->refs > 0)
+		return;
+	for (unsigned i = 0; i < space->area_count; i++) {
+		table_unmap(space->root, space->area[i]->start, space->area[i]->end);
+		memory_free(space->area[i]);
+	}
+	table_destroy_root(space->root);
+	memory_free(space->area);
+	memory_free(space);
+}
+
+void space_switch(struct space *space)
+{
+	cr3_write(space->root_physical);
+}
+
+unsigned space_index(const struct space *space, uint64_t va)
+{
+	unsigned low = 0, high = space->area_count;
+
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+
+		if (space->area[middle]->end <= va)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct area *space_find(struct space *space, uint64_t va)
+{
+	struct area *area = space->last;
+	unsigned index;
+
+	if (likely(area && va - area->start < area->end - area->start))
+		return area;
+	index = space_index(space, va);
+	if (index == space->area_count || space->area[index]->start > va)
+		return NULL;
+	space->last = space->area[index];
+	return space->last;
+}
+
+static int make_room(struct space *space)
+{
+	struct area **grown;
+
+	if (space->area_count < space->area_capacity)
+		return 0;
+	if (space->area_count >= SPACE_AREA_MAX)
+		return -ENOMEM;
+	grown = memory_alloc(2ull * space->area_capacity * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	memcpy(grown, space->area, space->area_count * sizeof(*grown));
+	memory_free(space->area);
+	space->area = grown;
+	space->area_capacity *= 2;
+	return 0;
+}
+
+static int insert(struct space *space, unsigned index, const struct area *model)
+{
+	struct area *area;
+	int error = make_room(space);
+
+	if (error)
+		return error;
+	area = memory_alloc(sizeof(*area));
+	if (!area)
+		return -ENOMEM;
+	*area = *model;
+	memmove(space->area + index + 1, space->area + index,
+		(space->area_count - index) * sizeof(*space->area));
+	space->area[index] = area;
+	space->area_count++;
+	space->last = NULL;
+	return 0;
+}
+
+static void delete (struct space *space, unsigned index, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		memory_free(space->area[index + i]);
+	space->area_count -= count;
+	memmove(space->area + index, space->area + index + count,
+		(space->area_count - index) * sizeof(*space->area));
+	space->last = NULL;
+}
+
+static bool continues(const struct area *low, const struct area *high)
+{
+	return low->end == high->start && low->flags == high->flags && low->node == high->node &&
+	       low->limit == high->limit &&
+	       (!low->node || low->offset + (low->end - low->start) == high->offset) &&
+	       !(low->flags & (AREA_GROWSDOWN | AREA_HEAP));
+}
+
+int space_add(struct space *space, const struct area *model)
+{
+	struct area area = *model;
+	unsigned index = space_index(space, area.start);
+	struct area *low = index > 0 ? space->area[index - 1] : NULL;
+	struct area *high = index < space->area_count ? space->area[index] : NULL;
+
+	area.window = 1;
+	area.next_fault = area.start;
+	if (low && continues(low, &area)) {
+		low->end = area.end;
+		return 0;
+	}
+	if (high && continues(&area, high)) {
+		high->start = area.start;
+		high->offset = area.offset;
+		return 0;
+	}
+	return insert(space, index, &area);
+}
+
+static int split_at(struct space *space, uint64_t at)
+{
+	unsigned index = space_index(space, at);
+	struct area *area, high;
+	int error;
+
+	if (index == space->area_count || space->area[index]->start >= at)
+		return 0;
+	area = space->area[index];
+	high = *area;
+	high.start = at;
+	high.offset += at - area->start;
+	error = insert(space, index + 1, &high);
+	if (!error)
+		area->end = at;
+	return error;
+}
+
+int space_split(struct space *space, uint64_t start, uint64_t end)
+{
+	int error = split_at(space, start);
+
+	return error ? error : split_at(space, end);
+}
+
+int space_remove(struct space *space, uint64_t start, uint64_t end)
+{
+	unsigned first, last;
+	int error = space_split(space, start, end);
+
+	if (error)
+		return error;
+	first = space_index(space, start);
+	for (last = first; last < space->area_count && space->area[last]->start < end; last++)
+		table_unmap(space->root, space->area[last]->start, space->area[last]->end);
+	delete (space, first, last - first);
+	space_forget(space);
+	return 0;
+}
+
+/* Where an area's hold on the space begins: a growing stack keeps a guard below. */
+static uint64_t hold_start(const struct area *area)
+{
+	uint64_t guard = area->flags & AREA_GROWSDOWN ? STACK_GUARD : 0;
+
+	return area->start > guard ? area->start - guard : 0;
+}
+
+uint64_t space_hole(const struct space *space, uint64_t size, uint64_t align, uint64_t phase)
+{
+	uint64_t top = SPACE_MMAP_TOP;
+	unsigned index = space_index(space, top - 1);
+
+	if (index < space->area_count)
+		top = MIN(top, hold_start(space->area[index]));
+	for (;;) {
+		uint64_t bottom = index > 0 ? MAX(space->area[index - 1]->end, MMAP_MIN) : MMAP_MIN;
+		uint64_t start;
+
+		if (top >= size && top - size >= bottom) {
+			start = top - size;
+			start -= (start - phase) & (align - 1);
+			if (start >= bottom && start < top)
+				return start;
+		}
+		if (index == 0)
+			return 0;
+		index--;
+		top = hold_start(space->area[index]);
+	}
+}
+
+bool space_is_free(const struct space *space, uint64_t start, uint64_t end)
+{
+	unsigned index = space_index(space, start);
+
+	return index == space->area_count || space->area[index]->start >= end;
+}
+
+bool space_is_covered(const struct space *space, uint64_t start, uint64_t end)
+{
+	unsigned index = space_index(space, start);
+
+	for (; start < end; index++) {
+		if (index == space->area_count || space->area[index]->start > start)
+			return false;
+		start = space->area[index]->end;
+	}
+	return true;
+}

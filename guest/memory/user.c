@@ -1,0 +1,115 @@
+/* Access to the current process's memory. */
+#include "guest/memory/user.h"
+#include "guest/file/file.h"
+#include "guest/lib/errno.h"
+#include "guest/lib/string.h"
+#include "guest/memory/fault.h"
+#include "guest/process/process.h"
+
+/* entry.S */
+int64_t user_copy_raw(void *to, const void *from, size_t length);
+int64_t user_clear_raw(void *to, size_t length);
+
+struct fixup {
+	uint64_t at, go_on;
+};
+
+extern const struct fixup fixup_table[], fixup_table_end[];
+
+bool user_fixup(uint64_t *rip)
+{
+	for (const struct fixup *fixup = fixup_table; fixup < fixup_table_end; fixup++) {
+		if (fixup->at == *rip) {
+			*rip = fixup->go_on;
+			return true;
+		}
+	}
+	return false;
+}
+
+int user_read(void *to, uint64_t from, size_t length)
+{
+	if (!user_range(from, length) || user_copy_raw(to, (const void *)from, length))
+		return -EFAULT;
+	return 0;
+}
+
+int user_write(uint64_t to, const void *from, size_t length)
+{
+	if (!user_range(to, length) || user_copy_raw((void *)to, from, length))
+		return -EFAULT;
+	return 0;
+}
+
+int user_clear(uint64_t to, size_t length)
+{
+	if (!user_range(to, length) || user_clear_raw((void *)to, length))
+		return -EFAULT;
+	return 0;
+}
+
+int64_t user_read_string(char *to, uint64_t from, size_t size)
+{
+	size_t length = 0;
+
+	while (length < size) {
+		uint64_t physical = fault_translate(current()->space, from + length, false);
+		size_t room = PAGE_SIZE - ((from + length) & (PAGE_SIZE - 1));
+		const char *text;
+
+		if (!physical)
+			return -EFAULT;
+		text = (const char *)(DIRECT_BASE + physical);
+		for (room = MIN(room, size - length); room > 0; room--, length++) {
+			to[length] = *text++;
+			if (!to[length])
+				return length;
+		}
+	}
+	return -ENAMETOOLONG;
+}
+
+/* Adds `length` bytes at `physical`, to the last segment where they continue it. */
+static bool add_segment(struct quire_segment *segment, unsigned *count, unsigned max,
+			uint64_t physical, uint64_t length)
+{
+	struct quire_segment *last = *count > 0 ? &segment[*count - 1] : NULL;
+
+	if (last && last->gpa + last->length == physical) {
+		last->length += length;
+		return true;
+	}
+	if (*count == max)
+		return false;
+	segment[(*count)++] = (struct quire_segment){ physical, length };
+	return true;
+}
+
+int user_segments(struct vector_cursor *cursor, bool write, uint64_t limit,
+		  struct quire_segment *segment, unsigned max)
+{
+	unsigned count = 0;
+
+	while (cursor->count > 0 && limit > 0) {
+		uint64_t va = cursor->vector->base + cursor->done;
+		uint64_t left = cursor->vector->length - cursor->done;
+		uint64_t length = MIN(MIN(left, PAGE_SIZE - (va & (PAGE_SIZE - 1))), limit);
+		uint64_t physical;
+
+		if (left == 0) {
+			cursor->vector++;
+			cursor->count--;
+			cursor->done = 0;
+			continue;
+		}
+		physical =
+			user_range(va, length) ? fault_translate(current()->space, va, write) : 0;
+		if (!physical)
+			return count > 0 ? (int)count : -EFAULT;
+		if (!add_segment(segment, &count, max, physical, length))
+			break;
+		cursor->done += length;
+		limit -= length;
+	}
+	return count;
+}

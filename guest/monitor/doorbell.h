@@ -1,0 +1,32 @@
+/*
+ * Talking to the monitor (guest/abi.h), or, where none answers, to a plain PC: then the kernel's
+ * words and the program's output go to the first serial port, and the end of it all halts.
+ */
+#ifndef GUEST_MONITOR_DOORBELL_H
+#define GUEST_MONITOR_DOORBELL_H
+
+#include "guest/lib/types.h"
+#include "guest/abi.h"
+
+/* Says hello; before it nothing can be said. False when nobody answers: a plain PC. */
+bool doorbell_init(void);
+
+/* With true, lines of QUIRE_LEVEL_INFO and QUIRE_LEVEL_DEBUG are sent too. */
+void log_set_verbose(bool verbose);
+bool log_is_verbose(void);
+
+PRINTF(2, 3) void log_line(enum quire_level level, const char *text, ...);
+PRINTF(1, 2) NORETURN void panic(const char *text, ...);
+
+/* Writes to the monitor's output 1 or 2, or reads from its input. segment holds physical addresses;
+ * count is at most QUIRE_SEGMENT_MAX. Returns bytes or -errno. */
+int64_t doorbell_write(unsigned output, const struct quire_segment *segment, unsigned count);
+int64_t doorbell_read(const struct quire_segment *segment, unsigned count);
+
+void doorbell_user_start(void);
+
+/* The ends: init exited with `status`, or was killed by `signal`; or could not be executed. */
+NORETURN void doorbell_exit(int status, int signal);
+PRINTF(2, 3) NORETURN void doorbell_no_init(int error, const char *text, ...);
+
+#endif

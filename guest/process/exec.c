@@ -1,0 +1,228 @@
+/*
+ * exec: a new space, the program in it, its stack as the ABI wants it, and only then the old memory
+ * goes.
+ */
+#include "guest/process/exec.h"
+#include "guest/cpu/asm.h"
+#include "guest/lib/errno.h"
+#include "guest/lib/random.h"
+#include "guest/lib/string.h"
+#include "guest/memory/slab.h"
+#include "guest/memory/user.h"
+#include "guest/monitor/doorbell.h"
+#include "guest/process/process.h"
+
+#define AUX_PHDR	3
+#define AUX_PHENT	4
+#define AUX_PHNUM	5
+#define AUX_PAGESZ	6
+#define AUX_BASE	7
+#define AUX_FLAGS	8
+#define AUX_ENTRY	9
+#define AUX_UID		11
+#define AUX_EUID	12
+#define AUX_GID		13
+#define AUX_EGID	14
+#define AUX_PLATFORM	15
+#define AUX_HWCAP	16
+#define AUX_CLKTCK	17
+#define AUX_SECURE	23
+#define AUX_RANDOM	25
+#define AUX_HWCAP2	26
+#define AUX_EXECFN	31
+#define AUX_MINSIGSTKSZ 51
+#define AUX_PAIRS	19
+
+#define STACK_FIRST (33 * PAGE_SIZE) /* mapped from the start, as Linux does */
+#define FLAGS_USER  0x202
+#define FRAME_EXTRA 2048 /* a signal frame's size beyond the vector state */
+
+int exec_strings_init(struct exec_strings *strings)
+{
+	*strings = (struct exec_strings){ .text = memory_alloc(EXEC_STRINGS_MAX) };
+	return strings->text ? 0 : -ENOMEM;
+}
+
+int exec_strings_add(struct exec_strings *strings, const char *string)
+{
+	size_t length = strlen(string) + 1;
+
+	if (length > EXEC_STRINGS_MAX - strings->used)
+		return -E2BIG;
+	memcpy(strings->text + strings->used, string, length);
+	strings->used += length;
+	return 0;
+}
+
+void exec_strings_finish(struct exec_strings *strings)
+{
+	memory_free(strings->text);
+	strings->text = NULL;
+}
+
+static void aux(uint64_t **at, uint64_t type, uint64_t value)
+{
+	*(*at)++ = type;
+	*(*at)++ = value;
+}
+
+static void put_auxiliary(uint64_t **at, const struct elf_image *image, uint64_t random,
+			  uint64_t platform, uint64_t path)
+{
+	aux(at, AUX_PHDR, image->headers);
+	aux(at, AUX_PHENT, image->header_size);
+	aux(at, AUX_PHNUM, image->header_count);
+	aux(at, AUX_PAGESZ, PAGE_SIZE);
+	aux(at, AUX_BASE, 0);
+	aux(at, AUX_FLAGS, 0);
+	aux(at, AUX_ENTRY, image->entry);
+	aux(at, AUX_UID, 0);
+	aux(at, AUX_EUID, 0);
+	aux(at, AUX_GID, 0);
+	aux(at, AUX_EGID, 0);
+	aux(at, AUX_PLATFORM, platform);
+	aux(at, AUX_HWCAP, cpuid(1, 0).edx);
+	aux(at, AUX_HWCAP2, 0);
+	aux(at, AUX_CLKTCK, USER_HZ);
+	aux(at, AUX_SECURE, 0);
+	aux(at, AUX_RANDOM, random);
+	aux(at, AUX_EXECFN, path);
+	aux(at, AUX_MINSIGSTKSZ, FRAME_EXTRA + (cpu_features.xsave ? cpuid(0xd, 0).ebx : 512));
+	aux(at, 0, 0);
+}
+
+/* Pointers to `count` strings that begin at *text of the kernel and at *address of the process. */
+static void put_pointers(uint64_t **at, const char **text, uint64_t *address, unsigned count)
+{
+	for (; count > 0; count--) {
+		size_t length = strlen(*text) + 1;
+
+		*(*at)++ = *address;
+		*text += length;
+		*address += length;
+	}
+	*(*at)++ = 0;
+}
+
+/*
+ * The first stack, from the top: the path, the strings, "x86_64", 16 random bytes; then, at the
+ * stack pointer, argc, argv, envp and the auxiliary vector. The new space is the current one.
+ */
+static int build_stack(const struct elf_image *image, const char *path,
+		       const struct exec_strings *strings, uint64_t *stack_pointer)
+{
+	uint64_t count = 1 + strings->argument_count + 1 + strings->environment_count + 1 +
+			 2 * (AUX_PAIRS + 1);
+	uint64_t random[2] = { random_next(), random_next() };
+	uint64_t path_at = STACK_TOP - 8 - (strlen(path) + 1);
+	uint64_t strings_at = path_at - strings->used;
+	uint64_t platform_at = strings_at - sizeof("x86_64");
+	uint64_t random_at = ROUND_DOWN(platform_at - sizeof(random), 16);
+	uint64_t address = strings_at;
+	uint64_t *table, *at;
+	const char *text = strings->text;
+	int error;
+
+	*stack_pointer = ROUND_DOWN(random_at - count * 8, 16);
+	table = memory_alloc(count * 8);
+	if (!table)
+		return -ENOMEM;
+	at = table;
+	*at++ = strings->argument_count;
+	put_pointers(&at, &text, &address, strings->argument_count);
+	put_pointers(&at, &text, &address, strings->environment_count);
+	put_auxiliary(&at, image, random_at, platform_at, path_at);
+	error = user_write(path_at, path, strlen(path) + 1);
+	if (!error)
+		error = user_write(strings_at, strings->text, strings->used);
+	if (!error)
+		error = user_write(platform_at, "x86_64", sizeof("x86_64"));
+	if (!error)
+		error = user_write(random_at, random, sizeof(random));
+	if (!error)
+		error = user_write(*stack_pointer, table, count * 8);
+	memory_free(table);
+	return error ? -ENOMEM : 0;
+}
+
+static int make_space(struct process *process, struct node *node, struct elf_image *image,
+		      const char *path, struct space **made)
+{
+	struct space *space = space_create();
+	struct area stack = { .start = STACK_TOP - STACK_FIRST,
+			      .end = STACK_TOP,
+			      .flags = AREA_READ | AREA_WRITE | AREA_GROWSDOWN | AREA_STACK };
+	const char *why = "does not fit into memory";
+	int error;
+
+	if (!space)
+		return -ENOMEM;
+	space->stack_limit = MIN(process->limit[RLIMIT_STACK].current, 1ull << 30);
+	error = elf_load(space, node, image, &why);
+	if (!error)
+		error = space_add(space, &stack);
+	if (error) {
+		log_line(QUIRE_LEVEL_ERROR, "%s %s", path,
+			 error == -ENOMEM ? "finds no memory" : why);
+		space_put(space);
+		return error;
+	}
+	space->brk_start = space->brk = image->end;
+	*made = space;
+	return 0;
+}
+
+static void name_process(struct process *process, const char *path)
+{
+	const char *name = path;
+
+	for (; *path; path++) {
+		if (*path == '/')
+			name = path + 1;
+	}
+	string_copy(process->name, name, sizeof(process->name));
+}
+
+static int check_node(const struct node *node)
+{
+	if ((node->mode & MODE_TYPE) != MODE_REGULAR || !(node->mode & 0111))
+		return -EACCES;
+	return 0;
+}
+
+int exec_program(struct process *process, struct node *node, const char *path,
+		 const struct exec_strings *strings, struct trap_frame *frame)
+{
+	struct space *space, *old = process->space;
+	struct elf_image image;
+	uint64_t stack_pointer;
+	int error = check_node(node);
+
+	if (!error)
+		error = make_space(process, node, &image, path, &space);
+	if (error)
+		return error;
+	process->space = space;
+	space_switch(space);
+	error = build_stack(&image, path, strings, &stack_pointer);
+	if (error) {
+		process->space = old;
+		if (old)
+			space_switch(old);
+		space_put(space);
+		return error;
+	}
+	name_process(process, path);
+	process->executable = node;
+	process->fs_base = process->gs_base = 0;
+	process->clear_tid = 0;
+	signal_reset(&process->signals);
+	*frame = (struct trap_frame){ .rip = image.entry,
+				      .cs = SELECTOR_USER_CODE,
+				      .rflags = FLAGS_USER,
+				      .rsp = stack_pointer,
+				      .ss = SELECTOR_USER_DATA };
+	if (old)
+		space_put(old);
+	return 0;
+}

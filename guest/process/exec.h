@@ -1,0 +1,41 @@
+/*
+ * Running a program: a static ELF file of the root becomes the current process's memory.
+ */
+#ifndef GUEST_PROCESS_EXEC_H
+#define GUEST_PROCESS_EXEC_H
+
+#include "guest/cpu/trap.h"
+#include "guest/memory/space.h"
+
+struct process;
+
+/* argv and envp in the kernel: their strings one after the other, each with its end. */
+struct exec_strings {
+	char *text;
+	uint64_t used;
+	unsigned argument_count, environment_count;
+};
+
+#define EXEC_STRINGS_MAX (128 << 10)
+
+/* 0 or -ENOMEM / -E2BIG. */
+int exec_strings_init(struct exec_strings *strings);
+int exec_strings_add(struct exec_strings *strings, const char *string);
+void exec_strings_finish(struct exec_strings *strings);
+
+/* Replaces the memory of `process`, the current one or one that has never run, by the program in
+ * `node`, and makes its frame. 0, or -errno and the process is as it was. */
+int exec_program(struct process *process, struct node *node, const char *path,
+		 const struct exec_strings *strings, struct trap_frame *frame);
+
+/* What the loader says of a program: where it begins, and what its auxiliary vector tells. */
+struct elf_image {
+	uint64_t entry, headers, header_size, header_count;
+	uint64_t end; /* of the highest segment: brk begins there */
+};
+
+/* Maps the program's segments into a new space. 0, -ENOEXEC (not a static x86-64 program, or
+ * hostile) or -ENOMEM. *why says it in words. */
+int elf_load(struct space *space, struct node *node, struct elf_image *image, const char **why);
+
+#endif

@@ -1,0 +1,24 @@
+/* What the loader hands over (PVH's start info), in quire's terms. */
+#ifndef GUEST_START_H
+#define GUEST_START_H
+
+#include "guest/memory/page.h"
+
+#define START_RANGE_MAX	   16
+#define START_ARGUMENT_MAX 256
+
+struct start {
+	struct page_range usable[START_RANGE_MAX], keep[4];
+	unsigned usable_count, keep_count;
+	uint64_t memory_end; /* physical, of the highest usable range */
+	uint64_t archive, archive_size;
+	const char *init;
+	const char *argument[START_ARGUMENT_MAX];
+	unsigned argument_count;
+	bool verbose;
+};
+
+/* `info` is the physical address of struct hvm_start_info. */
+void start_read(uint64_t info, struct start *start);
+
+#endif
