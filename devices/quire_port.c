@@ -213,6 +213,25 @@ static int64_t do_last_words(struct quire_port *port, const struct quire_request
 	return 0;
 }
 
+/* Whole pages only; whether they are the guest's own is for the manager to say. */
+static int64_t do_release(struct quire_port *port, const struct quire_request *request)
+{
+	for (uint32_t i = 0; i < request->segment_count; i++) {
+		const struct quire_segment *segment = &request->segment[i];
+		uint64_t count = segment->length >> PAGE_SHIFT;
+		int error;
+
+		if ((segment->gpa | segment->length) % PAGE_SIZE != 0 || count == 0 ||
+		    count > UINT32_MAX)
+			return -EINVAL;
+		error = port->events->release(port->context, gpa_to_gfn(gpa(segment->gpa)),
+					      (uint32_t)count);
+		if (error != 0)
+			return error;
+	}
+	return 0;
+}
+
 static int64_t dispatch(struct quire_port *port, const struct quire_request *request)
 {
 	switch (request->op) {
@@ -234,6 +253,8 @@ static int64_t dispatch(struct quire_port *port, const struct quire_request *req
 	case QUIRE_OP_PANIC:
 	case QUIRE_OP_NO_INIT:
 		return do_last_words(port, request);
+	case QUIRE_OP_RELEASE:
+		return do_release(port, request);
 	default:
 		log_debug("guest: unknown request %u", request->op);
 		return -ENOSYS;

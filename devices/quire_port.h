@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "base/addr.h"
 #include "devices/bus.h"
 
 struct ept_space;
@@ -19,6 +20,8 @@ struct quire_port_events {
 	void (*no_init)(void *context, int error, const char *message);
 	/* The kernel failed, or breaks the protocol. */
 	void (*failed)(void *context, const char *message);
+	/* The guest needs the content of these pages no more: they read as zeros. 0 or -errno. */
+	int (*release)(void *context, gfn_t first, uint32_t count);
 	/* Input was asked for and there is none: call quire_port_input_ready() when there is. */
 	void (*await_input)(void *context);
 };

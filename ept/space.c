@@ -308,6 +308,23 @@ static int find_range(const struct ept_space *space, gpa_t address, uint64_t len
 	return -1;
 }
 
+bool ept_space_has(const struct ept_space *space, gfn_t first, uint32_t count)
+{
+	return first.v < space->size >> PAGE_SHIFT &&
+	       find_range(space, gfn_to_gpa(first), (uint64_t)count << PAGE_SHIFT) >= 0;
+}
+
+int ept_space_discard(struct ept_space *space, gfn_t first, uint32_t count)
+{
+	CHECK(space->manager_ops == NULL);
+	if (!ept_space_has(space, first, count))
+		return -ERANGE;
+	return madvise(space->guest_view + gfn_to_gpa(first).v, (size_t)count << PAGE_SHIFT,
+		       MADV_DONTNEED) == 0 ?
+		       0 :
+		       -errno;
+}
+
 /* The "present" bit of /proc/self/pagemap for the guest view's page. */
 static bool is_mapped(hva_t address)
 {

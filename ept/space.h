@@ -87,6 +87,15 @@ void ept_space_abandon(struct ept_space *space);
 /* For mm_config: the operations, with the space itself as the backing. */
 extern const struct mm_backing_ops ept_backing_ops;
 
+/*
+ * Unmanaged: make count frames read as zeros and give their memory back. -ERANGE for frames that are
+ * not all in one piece of RAM. (Managed: that is the manager's mm_discard().)
+ */
+int ept_space_discard(struct ept_space *space, gfn_t first, uint32_t count);
+
+/* Whether all of the frames lie in one piece of guest RAM. */
+bool ept_space_has(const struct ept_space *space, gfn_t first, uint32_t count);
+
 size_t ept_space_ranges(const struct ept_space *space, const struct ept_range **ranges);
 uint32_t ept_space_frame_count(const struct ept_space *space); /* the highest gfn + 1 */
 

@@ -6,10 +6,11 @@
  * mode, paging off, interrupts off, %ebx = guest-physical address of struct hvm_start_info
  * (Xen's, version 1), which carries the command line, the memory map and one module: the root
  * archive (cpio "newc"). Regular files' data in it starts at a page boundary of the archive, and
- * the archive at a page boundary of memory, so that quire maps file pages where they lie.
+ * the archive at a page boundary of memory, so that quire maps file pages where they lie. Zeros
+ * follow the data up to the next page boundary, where the next header stands.
  *
- * Command line: words separated by spaces; a backslash takes the next character literally. Words
- * before "--": options (init=PATH, verbose). Words after it: argv of init, argv[0] first.
+ * Command line: words separated by spaces; a backslash takes the next character literally, but \0 is
+ * nothing, so that a word of it alone is an empty one. Words before "--": options (init=PATH, verbose). Words after it: argv of init, argv[0] first.
  *
  * Contract: memory never handed out reads as zero. So first use needs no clearing, and must not
  * clear, for a clear touches the page early.
@@ -47,6 +48,9 @@ enum quire_op {
 	QUIRE_OP_PANIC = 7,
 	/* init could not be executed; arg0 = errno, segment 0 = message. Never returns. */
 	QUIRE_OP_NO_INIT = 8,
+	/* The segments' pages (whole pages, or -EINVAL) hold nothing any more: they read as zeros from
+	 * now on, and their host memory is given back. Result 0 or -errno. */
+	QUIRE_OP_RELEASE = 9,
 };
 
 enum quire_level {
