@@ -12,6 +12,7 @@
 #define STATX_BASIC	 0x7ff
 #define ACCESS_WRITE	 2
 #define FIFO_INODE	 1000
+#define IO_BLOCK	 65536 /* stdio sizes its buffers by it: fewer, larger calls */
 #define STATFS_READ_ONLY 1
 
 struct linux_statfs {
@@ -118,7 +119,7 @@ static void fill_stat(const struct node *node, struct linux_stat *stat)
 		.gid = node->gid,
 		.rdev = node->device,
 		.size = node->size,
-		.block_size = PAGE_SIZE,
+		.block_size = IO_BLOCK,
 		.blocks = (node->size + 511) / 512,
 		.accessed = { node->mtime, 0 },
 		.modified = { node->mtime, 0 },
@@ -136,7 +137,7 @@ static void fill_stat_of_file(const struct file *file, struct linux_stat *stat)
 					     .inode = FIFO_INODE,
 					     .links = 1,
 					     .mode = MODE_FIFO | 0600,
-					     .block_size = PAGE_SIZE };
+					     .block_size = IO_BLOCK };
 }
 
 static int64_t stat_at(reg_t directory, reg_t address, unsigned flags, struct linux_stat *stat)
@@ -211,7 +212,7 @@ int64_t call_statx(reg_t directory, reg_t path, reg_t flags, reg_t mask, reg_t b
 		return error;
 	wide = (struct linux_statx){
 		.mask = STATX_BASIC,
-		.block_size = PAGE_SIZE,
+		.block_size = IO_BLOCK,
 		.links = stat.links,
 		.uid = stat.uid,
 		.gid = stat.gid,
@@ -348,7 +349,7 @@ static int64_t write_statfs(reg_t buffer)
 {
 	struct linux_statfs statfs = {
 		.type = STATFS_MAGIC,
-		.block_size = PAGE_SIZE,
+		.block_size = IO_BLOCK,
 		.name_length = NAME_LIMIT,
 		.fragment_size = PAGE_SIZE,
 		.flags = STATFS_READ_ONLY,
