@@ -5,7 +5,6 @@
 #include "guest/programs/runtime.h"
 
 static volatile uint64_t data = 0xc3c3c3c3c3c3c3c3; /* "ret", where one may not execute */
-static const volatile uint64_t constant = 1;
 static volatile int zero;
 
 static void read_null(void)
@@ -50,7 +49,7 @@ static void write_text(void)
 
 static void write_constant(void)
 {
-	*(volatile uint64_t *)(uintptr_t)&constant = 2;
+	*(volatile char *)(uintptr_t)"a constant" = 2;
 }
 
 static void execute_data(void)
@@ -107,7 +106,7 @@ static void overflow_stack(void)
 
 static void divide(void)
 {
-	zero = 1 / zero;
+	__asm__ volatile("divl %0" : : "r"(zero), "a"(1), "d"(0));
 }
 
 static void bad_instruction(void)
