@@ -3,6 +3,7 @@
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/page.h"
 #include "guest/memory/slab.h"
 #include "guest/monitor/doorbell.h"
 
@@ -153,6 +154,20 @@ static void add_entry(const struct entry *entry)
 	node->size = entry->size;
 }
 
+/* Zeros may stand between entries, up to a page's end above all. */
+static uint64_t skip_padding(const uint8_t *archive, uint64_t size, uint64_t at)
+{
+	uint64_t page = ROUND_UP(at, PAGE_SIZE);
+
+	if (at >= size || archive[at])
+		return at;
+	if (page < size && archive[page])
+		return page;
+	while (at < size && !archive[at])
+		at += 4;
+	return at;
+}
+
 void node_init(const uint8_t *archive, uint64_t size)
 {
 	struct entry entry;
@@ -168,7 +183,7 @@ void node_init(const uint8_t *archive, uint64_t size)
 		if (!strcmp(entry.name, "TRAILER!!!"))
 			return;
 		add_entry(&entry);
-		at = entry.next;
+		at = skip_padding(archive, size, entry.next);
 	}
 }
 
