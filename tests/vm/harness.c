@@ -1,0 +1,338 @@
+#include "tests/vm/harness.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHILD_MAX     16
+#define WORD_MAX      32
+#define PATH_SLOTS    8
+#define STATUS_UNABLE 77 /* prepare() could not change the child's world */
+
+static char scratch[64];
+static struct child *children[CHILD_MAX];
+static int child_count;
+
+void harness_init(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	strcpy(scratch, "/tmp/bifold-test-XXXXXX");
+	cr_assert(mkdtemp(scratch) != NULL, "mkdtemp: %s", strerror(errno));
+}
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+	remove(path);
+	return 0;
+}
+
+void harness_finish(void)
+{
+	for (int i = 0; i < child_count; i++) {
+		if (children[i]->pid > 0) {
+			kill(children[i]->pid, SIGKILL);
+			waitpid(children[i]->pid, NULL, 0);
+		}
+		free(children[i]->out_text);
+		free(children[i]->err_text);
+		free(children[i]);
+	}
+	child_count = 0;
+	nftw(scratch, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void need_kvm(void)
+{
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		cr_skip_test("SKIP: /dev/kvm cannot be opened: %s", strerror(errno));
+	close(fd);
+}
+
+/* A few results may be in use at once: slots in turn. */
+static const char *path_slot(const char *folder, const char *name)
+{
+	static char slots[PATH_SLOTS][PATH_MAX];
+	static int next;
+	char *slot = slots[next++ % PATH_SLOTS];
+
+	snprintf(slot, PATH_MAX, "%s/%s", folder, name);
+	return slot;
+}
+
+const char *scratch_path(const char *name)
+{
+	return path_slot(scratch, name);
+}
+
+/* The build folder: two above the suite's own, unless the environment names what it needs. */
+static const char *build_path(const char *variable, const char *fallback, const char *name)
+{
+	static char folder[PATH_MAX / 2];
+	const char *given = getenv(variable);
+	ssize_t n;
+
+	if (given != NULL)
+		return name != NULL ? path_slot(given, name) : given;
+	n = readlink("/proc/self/exe", folder, sizeof(folder) - 1);
+	cr_assert(n > 0);
+	folder[n] = '\0';
+	n = strrchr(folder, '/') - folder;
+	snprintf(folder + n, sizeof(folder) - (size_t)n, "/%s", fallback);
+	return path_slot(folder, name != NULL ? name : "");
+}
+
+const char *bifold_path(void)
+{
+	static char path[PATH_MAX];
+	const char *given = getenv("BIFOLD");
+
+	snprintf(path, sizeof(path), "%s",
+		 given != NULL ? given : build_path("BIFOLD", "../../vmm", "bifold"));
+	return path;
+}
+
+const char *busybox_path(void)
+{
+	return "/bin/busybox";
+}
+
+const char *guest_program(const char *name)
+{
+	return build_path("BIFOLD_PROGRAMS", "../../guest/programs", name);
+}
+
+const char *test_program(const char *name)
+{
+	return build_path("BIFOLD_TEST_PROGRAMS", "programs", name);
+}
+
+static void must_pipe(int ends[2])
+{
+	cr_assert(pipe2(ends, O_CLOEXEC) == 0, "pipe2: %s", strerror(errno));
+}
+
+struct child *child_start(const char *const *argv, prepare_fn *prepare)
+{
+	struct child *child = calloc(1, sizeof(*child));
+	int in[2], out[2], err[2];
+
+	cr_assert(child != NULL && child_count < CHILD_MAX);
+	must_pipe(in);
+	must_pipe(out);
+	must_pipe(err);
+	child->pid = fork();
+	cr_assert(child->pid >= 0, "fork: %s", strerror(errno));
+	if (child->pid == 0) {
+		int unable;
+
+		dup2(in[0], STDIN_FILENO);
+		dup2(out[1], STDOUT_FILENO);
+		dup2(err[1], STDERR_FILENO);
+		signal(SIGPIPE, SIG_DFL);
+		unable = prepare != NULL ? prepare() : 0;
+		if (unable == 0)
+			execv(argv[0], (char *const *)(uintptr_t)argv);
+		dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
+		_exit(STATUS_UNABLE);
+	}
+	close(in[0]);
+	close(out[1]);
+	close(err[1]);
+	child->in = in[1];
+	child->out = out[0];
+	child->err = err[0];
+	child->out_text = calloc(1, 1);
+	child->err_text = calloc(1, 1);
+	children[child_count++] = child;
+	return child;
+}
+
+static void close_end(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* Takes what is there now; at the end of the stream, closes it. */
+static void take(int *fd, char **text, size_t *size)
+{
+	static char buffer[65536];
+	ssize_t n = read(*fd, buffer, sizeof(buffer));
+
+	if (n < 0 && errno == EINTR)
+		return;
+	if (n <= 0) {
+		close_end(fd);
+		return;
+	}
+	*text = realloc(*text, *size + (size_t)n + 1);
+	cr_assert(*text != NULL);
+	memcpy(*text + *size, buffer, (size_t)n);
+	*size += (size_t)n;
+	(*text)[*size] = '\0';
+}
+
+/* One round of moving bytes: input to the child, its outputs to us. */
+static void pump(struct child *child, const char **input, size_t *input_size)
+{
+	struct pollfd fds[] = {
+		{ .fd = child->out, .events = POLLIN },
+		{ .fd = child->err, .events = POLLIN },
+		{ .fd = input != NULL && *input_size > 0 ? child->in : -1, .events = POLLOUT },
+	};
+
+	if (poll(fds, 3, -1) < 0)
+		return;
+	if (fds[0].revents != 0)
+		take(&child->out, &child->out_text, &child->out_size);
+	if (fds[1].revents != 0)
+		take(&child->err, &child->err_text, &child->err_size);
+	if (fds[2].revents != 0) {
+		ssize_t n = write(child->in, *input,
+				  *input_size < PIPE_BUF ? *input_size : PIPE_BUF);
+
+		if (n > 0) {
+			*input += n;
+			*input_size -= (size_t)n;
+		} else if (n < 0 && errno != EINTR && errno != EAGAIN) {
+			*input_size = 0;
+		}
+		if (*input_size == 0)
+			close_end(&child->in);
+	}
+}
+
+void child_finish(struct child *child, const void *input, size_t input_size)
+{
+	const char *rest = input;
+	int status;
+
+	if (input_size == 0)
+		close_end(&child->in);
+	while (child->out >= 0 || child->err >= 0)
+		pump(child, &rest, &input_size);
+	close_end(&child->in);
+	while (waitpid(child->pid, &status, 0) < 0)
+		cr_assert(errno == EINTR);
+	child->pid = 0;
+	child->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	if (child->status == STATUS_UNABLE)
+		cr_skip_test("SKIP: the child's world cannot be changed here: %s",
+			     child->err_text);
+}
+
+void child_wait_for(struct child *child, bool err, const char *text)
+{
+	while (strstr(err ? child->err_text : child->out_text, text) == NULL) {
+		cr_assert(child->out >= 0 || child->err >= 0,
+			  "the child ended before it said '%s'; it said: %s%s", text,
+			  child->out_text, child->err_text);
+		pump(child, NULL, NULL);
+	}
+}
+
+void child_send(struct child *child, const char *text)
+{
+	cr_assert(write(child->in, text, strlen(text)) == (ssize_t)strlen(text));
+}
+
+struct child *run_words(prepare_fn *prepare, const char *input, const char *word, ...)
+{
+	const char *argv[WORD_MAX];
+	struct child *child;
+	va_list words;
+	int count = 0;
+
+	va_start(words, word);
+	for (; word != NULL; word = va_arg(words, const char *)) {
+		cr_assert(count < WORD_MAX - 1);
+		argv[count++] = word;
+	}
+	va_end(words);
+	argv[count] = NULL;
+	child = child_start(argv, prepare);
+	child_finish(child, input, input != NULL ? strlen(input) : 0);
+	return child;
+}
+
+char *read_file(const char *path, size_t *size)
+{
+	FILE *file = fopen(path, "re");
+	char *text = NULL;
+	long length;
+
+	if (file == NULL)
+		return NULL;
+	if (fseek(file, 0, SEEK_END) == 0 && (length = ftell(file)) >= 0) {
+		rewind(file);
+		text = malloc((size_t)length + 1);
+		cr_assert(text != NULL);
+		*size = fread(text, 1, (size_t)length, file);
+		text[*size] = '\0';
+	}
+	fclose(file);
+	return text;
+}
+
+void write_file(const char *path, const void *data, size_t size)
+{
+	FILE *file = fopen(path, "we");
+
+	cr_assert(file != NULL, "%s: %s", path, strerror(errno));
+	cr_assert(fwrite(data, 1, size, file) == size);
+	cr_assert(fclose(file) == 0);
+}
+
+json_t *report_load(const char *path)
+{
+	json_error_t error;
+	json_t *root = json_load_file(path, 0, &error);
+
+	cr_assert(root != NULL, "%s: %s", path, error.text);
+	return root;
+}
+
+int64_t report_number(const char *path, const char *field)
+{
+	json_t *root = report_load(path);
+	json_t *at = root;
+	char names[128];
+	char *rest = names;
+	int64_t value;
+
+	snprintf(names, sizeof(names), "%s", field);
+	for (char *name; at != NULL && (name = strsep(&rest, ".")) != NULL;)
+		at = json_object_get(at, name);
+	cr_assert(json_is_integer(at), "the report has no number '%s'", field);
+	value = json_integer_value(at);
+	json_decref(root);
+	return value;
+}
+
+int folder_count(const char *path)
+{
+	DIR *folder = opendir(path);
+	int count = 0;
+
+	cr_assert(folder != NULL, "%s: %s", path, strerror(errno));
+	for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			count++;
+	closedir(folder);
+	return count;
+}

@@ -1,0 +1,68 @@
+/*
+ * Running bifold (and other programs) from tests: a child with pipes, what it wrote, how it ended.
+ *
+ * Everything a test makes lies in its scratch folder and in its children; harness_finish(), the
+ * suites' .fini, kills and removes what is left, also after a failed assertion.
+ */
+#ifndef TESTS_VM_HARNESS_H
+#define TESTS_VM_HARNESS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct child {
+	pid_t pid;
+	int in, out, err; /* our ends; -1: closed or not ours */
+	char *out_text, *err_text; /* what came so far, NUL-terminated */
+	size_t out_size, err_size;
+	int status; /* after child_finish(): exit status, or 128 + signal */
+};
+
+void harness_init(void);
+void harness_finish(void);
+
+/* Skips the test, with the reason, where KVM cannot be opened. */
+void need_kvm(void);
+
+/* Paths: of the scratch folder, the program under test, busybox, and a guest program. */
+const char *scratch_path(const char *name);
+const char *bifold_path(void);
+const char *busybox_path(void);
+const char *guest_program(const char *name); /* built from guest/programs */
+const char *test_program(const char *name);  /* built from tests/vm/programs */
+
+/*
+ * Start argv. prepare (or NULL) runs in the child before exec, to change its world; a non-zero
+ * answer ends the child with status 77. arguments after "bifold" for start_bifold().
+ */
+typedef int prepare_fn(void);
+struct child *child_start(const char *const *argv, prepare_fn *prepare);
+
+/* Feed input (NULL: none) and close; collect until both outputs end; reap. */
+void child_finish(struct child *child, const void *input, size_t input_size);
+
+/* Read until text stands in the standard output (err: in standard error). Fails the test at its end. */
+void child_wait_for(struct child *child, bool err, const char *text);
+void child_send(struct child *child, const char *text);
+
+/* Start and finish. The words after the first are arguments; ends with NULL. */
+struct child *run_words(prepare_fn *prepare, const char *input, const char *word, ...)
+	__attribute__((sentinel));
+#define run_bifold(...)		run_words(NULL, NULL, bifold_path(), "run", __VA_ARGS__, NULL)
+#define run_bifold_in(prepare, ...) run_words(prepare, NULL, bifold_path(), "run", __VA_ARGS__, NULL)
+
+/* The file's whole content; NULL if it cannot be read. */
+char *read_file(const char *path, size_t *size);
+void write_file(const char *path, const void *data, size_t size);
+
+/* A number of the JSON report by its path: "faults.pool". Fails the test if it is not there. */
+int64_t report_number(const char *path, const char *field);
+json_t *report_load(const char *path);
+
+/* How many entries the folder has. */
+int folder_count(const char *path);
+
+#endif

@@ -1,0 +1,227 @@
+/*
+ * Bad input and a host that refuses: a clear error, the right status, nothing left behind.
+ */
+#include <criterion/criterion.h>
+#include <elf.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tests/vm/harness.h"
+#include "tests/vm/world.h"
+
+TestSuite(errors, .init = harness_init, .fini = harness_finish, .timeout = 300);
+
+static void expect_error(const struct child *child, int status, const char *said)
+{
+	cr_assert_eq(child->status, status, "status %d, not %d; it said: %s", child->status, status,
+		     child->err_text);
+	cr_assert(strstr(child->err_text, said) != NULL, "'%s' is not in: %s", said,
+		  child->err_text);
+	cr_assert_eq(child->out_size, 0, "nothing belongs on standard output");
+}
+
+Test(errors, no_kvm)
+{
+	expect_error(run_bifold_in(world_without_kvm, busybox_path(), "true"), 125, "/dev/kvm");
+}
+
+Test(errors, no_userfaultfd)
+{
+	size_t size;
+	char *setting = read_file("/proc/sys/vm/unprivileged_userfaultfd", &size);
+
+	need_kvm();
+	if (setting == NULL || setting[0] != '0')
+		cr_skip_test("SKIP: vm.unprivileged_userfaultfd lets everyone, so nothing refuses");
+	free(setting);
+	expect_error(run_bifold_in(world_without_userfaultfd, busybox_path(), "true"), 125,
+		     "userfaultfd was refused");
+}
+
+Test(errors, program_missing)
+{
+	expect_error(run_bifold("/no/such/program"), 127, "/no/such/program");
+	expect_error(run_bifold("no-such-program"), 127, "not found in PATH");
+}
+
+Test(errors, program_is_a_directory)
+{
+	expect_error(run_bifold("/tmp"), 126, "is a directory");
+}
+
+Test(errors, program_is_dynamic)
+{
+	expect_error(run_bifold("--", bifold_path()), 126,
+		     "is dynamically linked: build it with -static");
+}
+
+Test(errors, program_is_no_program)
+{
+	const char *path = scratch_path("text");
+
+	write_file(path, "hello, world, here is no program\n", 33);
+	expect_error(run_bifold(path), 126, "is not executable");
+	chmod(path, 0755);
+	expect_error(run_bifold(path), 126, "is not an ELF program");
+	write_file(path, "#!/bin/sh\n", 10);
+	expect_error(run_bifold(path), 126, "is a script");
+}
+
+/* busybox, cut at various places. */
+Test(errors, program_is_truncated)
+{
+	static const size_t cuts[] = { 5, 40, 64, 100, 4096, 200000 };
+	const char *path = scratch_path("cut");
+	size_t size;
+	char *whole = read_file(busybox_path(), &size);
+
+	cr_assert(whole != NULL && size > cuts[5]);
+	for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
+		write_file(path, whole, cuts[i]);
+		chmod(path, 0755);
+		expect_error(run_bifold(path), 126, "is truncated");
+	}
+	free(whole);
+}
+
+Test(errors, program_is_32_bit)
+{
+	const char *path = scratch_path("old");
+	size_t size;
+	char *whole = read_file(busybox_path(), &size);
+
+	whole[EI_CLASS] = ELFCLASS32;
+	write_file(path, whole, size);
+	chmod(path, 0755);
+	expect_error(run_bifold(path), 126, "is a 32-bit program");
+	free(whole);
+}
+
+Test(errors, budget_larger_than_memory_runs)
+{
+	struct child *child;
+
+	need_kvm();
+	child = run_bifold("--memory", "32M", "--budget", "64M", busybox_path(), "echo", "runs");
+	cr_assert_eq(child->status, 0, "%s", child->err_text);
+	cr_assert_str_eq(child->out_text, "runs\n");
+	cr_assert(strstr(child->err_text, "larger than the guest's memory") != NULL);
+}
+
+/* The least it names must then work. */
+Test(errors, budget_too_small_names_the_least)
+{
+	struct child *child;
+	const char *least;
+	char bytes[32] = "";
+
+	need_kvm();
+	child = run_bifold("--memory", "64M", "--budget", "64K", busybox_path(), "echo", "runs");
+	expect_error(child, 125, "the least that works is");
+	least = strrchr(child->err_text, '(');
+	cr_assert(least != NULL && sscanf(least, "(%31[0-9] bytes)", bytes) == 1);
+	child = run_bifold("--memory", "64M", "--budget", bytes, busybox_path(), "echo", "runs");
+	cr_assert_eq(child->status, 0, "%s", child->err_text);
+	cr_assert_str_eq(child->out_text, "runs\n");
+}
+
+Test(errors, swap_folder_missing)
+{
+	need_kvm();
+	expect_error(run_bifold("--budget", "20M", "--swap", "/no/such/folder", busybox_path(), "true"),
+		     125, "/no/such/folder");
+}
+
+Test(errors, swap_folder_read_only)
+{
+	need_kvm();
+	expect_error(run_bifold_in(world_with_read_only_folder, "--budget", "20M", "--swap",
+				   WORLD_FOLDER, busybox_path(), "true"),
+		     125, WORLD_FOLDER);
+}
+
+Test(errors, words_that_make_no_sense)
+{
+	expect_error(run_bifold("--memory", "12X", "true"), 125, "--memory");
+	expect_error(run_bifold("--memory", "1K", "true"), 125, "at least");
+	expect_error(run_bifold("--budget", "-5M", "true"), 125, "--budget");
+	expect_error(run_bifold("--compressor", "rar", "true"), 125, "lz4, zstd or none");
+	expect_error(run_bifold("--policy", "belady", "true"), 125, "fifo, clock or sfifo");
+	expect_error(run_bifold("--timeout", "soon", "true"), 125, "--timeout");
+	expect_error(run_bifold("--no-such-option"), 125, "no-such-option");
+	expect_error(run_words(NULL, NULL, bifold_path(), "walk", NULL), 125, "no command");
+}
+
+Test(errors, file_missing_or_odd)
+{
+	need_kvm();
+	expect_error(run_bifold("--file", "/no/such/file", busybox_path(), "true"), 125,
+		     "/no/such/file");
+	expect_error(run_bifold("--file", "/tmp", busybox_path(), "true"), 125, "is a directory");
+	expect_error(run_bifold("--file", "/etc/passwd:/x", "--file", "/etc/group:/x",
+				busybox_path(), "true"),
+		     125, "two files claim /x");
+	expect_error(run_bifold("--report", "/no/such/folder/r.json", busybox_path(), "true"), 125,
+		     "r.json");
+}
+
+Test(errors, files_larger_than_memory)
+{
+	need_kvm();
+	expect_error(run_bifold("--memory", "4M", "--file", test_program("hold"), "--file",
+				test_program("libc"), busybox_path(), "true"),
+		     125, "do not fit into the guest's memory");
+}
+
+Test(errors, policy_option_unknown)
+{
+	need_kvm();
+	expect_error(run_bifold("--budget", "20M", "--policy", "sfifo,sweetness=3", busybox_path(),
+				"true"),
+		     125, "sweetness");
+}
+
+Test(errors, help_and_version)
+{
+	struct child *child = run_words(NULL, NULL, bifold_path(), "--version", NULL);
+
+	cr_assert_eq(child->status, 0);
+	cr_assert(strncmp(child->out_text, "bifold ", 7) == 0);
+	child = run_bifold("--help");
+	cr_assert_eq(child->status, 0);
+	cr_assert(strstr(child->out_text, "--budget") != NULL);
+	cr_assert(strstr(child->out_text, "sfifo") != NULL);
+	child = run_words(NULL, NULL, bifold_path(), "doctor", "--help", NULL);
+	cr_assert_eq(child->status, 0);
+}
+
+Test(errors, doctor_says_what_is_wrong)
+{
+	struct child *child = run_words(world_without_kvm, NULL, bifold_path(), "doctor", NULL);
+
+	cr_assert_eq(child->status, 1);
+	cr_assert(strstr(child->out_text, "problem  kvm") != NULL, "%s", child->out_text);
+	cr_assert(strstr(child->out_text, "modprobe") != NULL, "%s", child->out_text);
+	child = run_words(NULL, NULL, bifold_path(), "doctor", "--swap", "/no/such", NULL);
+	cr_assert_eq(child->status, 1);
+	cr_assert(strstr(child->out_text, "problem  swap_directory") != NULL, "%s",
+		  child->out_text);
+}
+
+Test(errors, doctor_is_content_where_run_works)
+{
+	static const char *const names[] = { "kvm", "second_layer", "userfaultfd", "memfd",
+					     "io_uring", "hugepages", "memlock", "swap_directory" };
+	struct child *child;
+	json_t *root;
+
+	need_kvm();
+	child = run_words(NULL, NULL, bifold_path(), "doctor", "--swap", "/tmp", "--json", NULL);
+	cr_assert_eq(child->status, 0, "%s", child->out_text);
+	root = json_loads(child->out_text, 0, NULL);
+	cr_assert(root != NULL);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		cr_assert(json_object_get(root, names[i]) != NULL, "%s", names[i]);
+	json_decref(root);
+}

@@ -1,0 +1,291 @@
+/*
+ * Real programs in a real guest: what they print, how they end, what it cost.
+ */
+#include <criterion/criterion.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/vm/harness.h"
+
+#define MIB(n) ((int64_t)(n) << 20)
+
+static void init(void)
+{
+	harness_init();
+	need_kvm();
+}
+
+TestSuite(run, .init = init, .fini = harness_finish, .timeout = 600);
+
+static void expect_status(const struct child *child, int status)
+{
+	cr_assert_eq(child->status, status, "status %d, not %d; it said: %s", child->status, status,
+		     child->err_text);
+}
+
+/* The words file of tools/words, made by the build's own binary. */
+static const char *make_words(const char *bytes)
+{
+	const char *maker = getenv("BIFOLD_WORDS");
+	const char *path = scratch_path("words.txt");
+	char beside[PATH_MAX];
+	struct child *child;
+
+	if (maker == NULL) { /* in the build folder, as bifold is */
+		snprintf(beside, sizeof(beside), "%s", bifold_path());
+		snprintf(strrchr(beside, '/'), sizeof("/../tools/words"), "/../tools/words");
+		maker = beside;
+	}
+	child = run_words(NULL, NULL, maker, bytes, NULL);
+	expect_status(child, 0);
+	write_file(path, child->out_text, child->out_size);
+	return path;
+}
+
+/* The main job: sort near 30 MiB in a budget of 14. */
+Test(run, sorts_twice_its_budget)
+{
+	const char *words = make_words("8388608");
+	const char *report = scratch_path("r.json");
+	struct child *guest = run_bifold("--memory", "96M", "--budget", "14M", "--file", words,
+					 "--report", report, "--", busybox_path(), "sort",
+					 "/words.txt");
+	struct child *host = run_words(NULL, NULL, busybox_path(), "sort", words, NULL);
+
+	expect_status(guest, 0);
+	expect_status(host, 0);
+	cr_assert_eq(guest->out_size, host->out_size);
+	cr_assert(memcmp(guest->out_text, host->out_text, host->out_size) == 0,
+		  "the guest sorted differently");
+	cr_assert_str_eq(guest->err_text, "", "a piped run is silent, but said: %s", guest->err_text);
+	cr_assert_gt(report_number(report, "faults.pool"), 0);
+	cr_assert_gt(report_number(report, "faults.swap"), 0);
+	cr_assert_eq(report_number(report, "budget_bytes"), MIB(14));
+	cr_assert_leq(report_number(report, "peak_host_bytes"), MIB(14));
+}
+
+/* The guest's answer, byte for byte, must be the host's, with a budget that bites. */
+static void same_as_host(const char *applet, const char *option)
+{
+	const char *words = make_words("1048576");
+	struct child *host = run_words(NULL, NULL, busybox_path(), applet, option, words, NULL);
+	struct child *guest = run_bifold("--memory", "32M", "--budget", "4M", "--file", words, "--",
+					 busybox_path(), applet, option, "/words.txt");
+	char *host_name = strstr(host->out_text, words);
+
+	expect_status(guest, host->status);
+	if (host_name != NULL) { /* sums name the file, whose name differs */
+		size_t before = (size_t)(host_name - host->out_text);
+
+		cr_assert_gt(guest->out_size, before);
+		cr_assert(memcmp(guest->out_text, host->out_text, before) == 0);
+		cr_assert_str_eq(guest->out_text + before, "/words.txt\n");
+	} else {
+		cr_assert_eq(guest->out_size, host->out_size);
+		cr_assert(memcmp(guest->out_text, host->out_text, host->out_size) == 0);
+	}
+}
+
+Test(run, busybox_sha256sum)
+{
+	same_as_host("sha256sum", "--");
+}
+
+Test(run, busybox_md5sum)
+{
+	same_as_host("md5sum", "--");
+}
+
+Test(run, busybox_gzip)
+{
+	same_as_host("gzip", "-c");
+}
+
+Test(run, busybox_wc)
+{
+	same_as_host("wc", "-lwc");
+}
+
+Test(run, busybox_awk)
+{
+	same_as_host("awk", "{ n += length($1); h[substr($1, 1, 2)]++ } END { print n, NR, h[\"ab\"] }");
+}
+
+Test(run, busybox_time_and_clock)
+{
+	struct child *child = run_bifold("--", busybox_path(), "time", busybox_path(), "echo", "hi");
+
+	expect_status(child, 0);
+	cr_assert_str_eq(child->out_text, "hi\n");
+	cr_assert(strstr(child->err_text, "real") != NULL, "%s", child->err_text);
+}
+
+static void libc_program(const char *name)
+{
+	struct child *child = run_bifold("--memory", "160M", "--budget", "24M", "--",
+					 test_program(name), "a b", "", "back\\slash");
+
+	expect_status(child, 0);
+	cr_assert_str_eq(child->out_text, "all good\n");
+}
+
+Test(run, static_glibc)
+{
+	libc_program("libc");
+}
+
+Test(run, static_musl)
+{
+	size_t size;
+	char *program = read_file(test_program("libc-musl"), &size);
+
+	if (program == NULL)
+		cr_skip_test("SKIP: built without musl-gcc (package musl-tools)");
+	free(program);
+	libc_program("libc-musl");
+}
+
+Test(run, exit_status_is_the_programs)
+{
+	expect_status(run_bifold("--", busybox_path(), "sh", "-c", "exit 7"), 7);
+	expect_status(run_bifold("--", busybox_path(), "false"), 1);
+}
+
+Test(run, found_in_path)
+{
+	struct child *child = run_bifold("busybox", "echo", "found");
+
+	expect_status(child, 0);
+	cr_assert_str_eq(child->out_text, "found\n");
+}
+
+Test(run, input_reaches_it_and_output_is_exact)
+{
+	const char *const argv[] = { bifold_path(), "run", "--", busybox_path(), "cat", NULL };
+	struct child *child = child_start(argv, NULL);
+	static char data[700001];
+	uint32_t state = 1;
+
+	for (size_t i = 0; i < sizeof(data); i++) {
+		state = state * 1664525 + 1013904223;
+		data[i] = (char)(state >> 24);
+	}
+	child_finish(child, data, sizeof(data));
+	expect_status(child, 0);
+	cr_assert_eq(child->out_size, sizeof(data));
+	cr_assert(memcmp(child->out_text, data, sizeof(data)) == 0);
+}
+
+/* Input that is not there yet must not keep the guest from its other half. */
+Test(run, waits_for_input)
+{
+	const char *const argv[] = { bifold_path(), "run", "--", busybox_path(), "cat", NULL };
+	struct child *child = child_start(argv, NULL);
+
+	for (int i = 0; i < 3; i++) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "line %d\n", i);
+		child_send(child, text);
+		child_wait_for(child, false, text);
+	}
+	child_finish(child, NULL, 0);
+	expect_status(child, 0);
+}
+
+Test(run, files_go_where_they_are_told)
+{
+	const char *path = scratch_path("a.txt");
+	char at[PATH_MAX];
+	struct child *child;
+
+	write_file(path, "deep\n", 5);
+	snprintf(at, sizeof(at), "%s:/deep/down/b.txt", path);
+	child = run_bifold("--file", at, "--", busybox_path(), "cat", "/deep/down/b.txt");
+	expect_status(child, 0);
+	cr_assert_str_eq(child->out_text, "deep\n");
+}
+
+Test(run, report_has_every_name)
+{
+	static const char *const names[] = {
+		"guest.memory_bytes", "budget_bytes", "peak_host_bytes", "resident_bytes",
+		"pool_bytes", "pool_stored_bytes", "swap_bytes", "faults.zero_fill",
+		"faults.minor", "faults.pool", "faults.swap", "evictions.same_filled",
+		"evictions.compressed", "evictions.swapped", "evictions.clean",
+		"evictions.cancelled", "latency_ns.zero_fill.p50", "latency_ns.minor.p99",
+		"latency_ns.pool.max", "latency_ns.swap.p50", "stall_ns", "exit_status", "wall_ns",
+		"start_to_user_ns",
+	};
+	const char *report = scratch_path("r.json");
+	json_t *root;
+	const char *layer;
+
+	expect_status(run_bifold("--report", report, "--", busybox_path(), "sh", "-c", "exit 3"), 3);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		report_number(report, names[i]);
+	cr_assert_eq(report_number(report, "exit_status"), 3);
+	cr_assert_gt(report_number(report, "start_to_user_ns"), 0);
+	root = report_load(report);
+	layer = json_string_value(json_object_get(root, "second_layer"));
+	cr_assert(strcmp(layer, "ept") == 0 || strcmp(layer, "npt") == 0 ||
+		  strcmp(layer, "shadow") == 0);
+	cr_assert_str_eq(json_string_value(json_object_get(root, "policy")), "sfifo");
+	json_decref(root);
+}
+
+/* Every policy, every compressor, with and without swap: the data comes back whole. */
+static void hold_in(const char *policy, const char *compressor, const char *swap)
+{
+	const char *const argv[] = { bifold_path(), "run", "--memory", "48M", "--budget", "10M",
+				     "--policy", policy, "--compressor", compressor, "--swap", swap,
+				     "--", test_program("hold"), "16", "half", NULL };
+	struct child *child = child_start(argv, NULL);
+
+	child_finish(child, "\n", 1);
+	expect_status(child, 0);
+	cr_assert_str_eq(child->out_text, "ready\nwhole\n");
+}
+
+Test(run, policy_fifo)
+{
+	hold_in("fifo", "lz4", "/tmp");
+}
+
+Test(run, policy_clock)
+{
+	hold_in("clock", "lz4", "/tmp");
+}
+
+Test(run, zstd_without_swap)
+{
+	hold_in("sfifo", "zstd", "none");
+}
+
+Test(run, swap_without_compressor)
+{
+	hold_in("sfifo", "none", "/tmp");
+}
+
+Test(run, demo_checks_itself)
+{
+	const char *report = scratch_path("r.json");
+	struct child *child = run_bifold("--memory", "48M", "--budget", "7M", "--report", report);
+
+	expect_status(child, 0);
+	cr_assert(strstr(child->out_text, "within the budget") != NULL, "%s", child->out_text);
+	cr_assert_geq(report_number(report, "touched_frames") * 4096,
+		      4 * report_number(report, "budget_bytes"));
+	cr_assert_leq(report_number(report, "peak_host_bytes"), MIB(7));
+	cr_assert_gt(report_number(report, "evictions.compressed"), 0);
+}
+
+/* The same guest with its memory left to the host kernel: what tools/bench compares with. */
+Test(run, unmanaged)
+{
+	struct child *child = run_bifold("--unmanaged", "--", busybox_path(), "echo", "plain");
+
+	expect_status(child, 0);
+	cr_assert_str_eq(child->out_text, "plain\n");
+}

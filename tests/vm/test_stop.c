@@ -1,0 +1,262 @@
+/*
+ * How a run ends when it does not end by itself: signals, time, a closed output, a store that fails
+ * under it, a guest that misbehaves.
+ */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <dirent.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/vm/harness.h"
+#include "tests/vm/world.h"
+
+static void init(void)
+{
+	harness_init();
+	need_kvm();
+}
+
+TestSuite(stop, .init = init, .fini = harness_finish, .timeout = 300);
+
+static void expect(const struct child *child, int status, const char *said)
+{
+	cr_assert_eq(child->status, status, "status %d, not %d; it said: %s", child->status, status,
+		     child->err_text);
+	cr_assert(strstr(child->err_text, said) != NULL, "'%s' is not in: %s", said,
+		  child->err_text);
+}
+
+/* A guest that holds 16 MiB of this kind of data in 8 MiB and waits to be asked for it. */
+static struct child *start_hold(prepare_fn *prepare, const char *swap, const char *kind)
+{
+	const char *const argv[] = { bifold_path(), "run", "--memory", "48M", "--budget", "8M",
+				     "--swap", swap, "--report", scratch_path("r.json"), "--",
+				     test_program("hold"), "16", kind, NULL };
+	struct child *child = child_start(argv, prepare);
+
+	child_wait_for(child, false, "ready");
+	return child;
+}
+
+static void stopped_by(int signal_number)
+{
+	const char *swap = scratch_path("swap");
+	struct child *child;
+
+	mkdir(swap, 0700);
+	child = start_hold(NULL, swap, "random");
+	kill(child->pid, signal_number);
+	child_finish(child, NULL, 0);
+	expect(child, 128 + signal_number, "stopped by");
+	cr_assert_eq(report_number(scratch_path("r.json"), "exit_status"), 128 + signal_number);
+	cr_assert_eq(folder_count(swap), 0, "a file was left in the swap folder");
+}
+
+Test(stop, sigint)
+{
+	stopped_by(SIGINT);
+}
+
+Test(stop, sigterm)
+{
+	stopped_by(SIGTERM);
+}
+
+Test(stop, timeout)
+{
+	expect(run_bifold("--timeout", "1", busybox_path(), "sleep", "1000"), 124, "1 s have passed");
+	expect(run_bifold("--timeout", "1", busybox_path(), "sh", "-c", "while :; do :; done"), 124,
+	       "1 s have passed");
+}
+
+Test(stop, output_closed_early)
+{
+	const char *const argv[] = { bifold_path(), "run", "--", busybox_path(), "yes", NULL };
+	struct child *child = child_start(argv, NULL);
+
+	child_wait_for(child, false, "y\n");
+	close(child->out);
+	child->out = -1;
+	child_finish(child, NULL, 0);
+	cr_assert_eq(child->status, 128 + SIGPIPE, "status %d: %s", child->status, child->err_text);
+}
+
+/* The monitor's swap file, by its descriptor: the one deleted file in its swap folder. */
+static int open_swap_file(const struct child *child, const char *folder)
+{
+	char path[PATH_MAX], link_text[PATH_MAX];
+	DIR *descriptors;
+	int fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", child->pid);
+	descriptors = opendir(path);
+	cr_assert(descriptors != NULL);
+	for (struct dirent *entry; fd < 0 && (entry = readdir(descriptors)) != NULL;) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%s", child->pid, entry->d_name);
+		n = readlink(path, link_text, sizeof(link_text) - 1);
+		if (n > 0 && strncmp(link_text, folder, strlen(folder)) == 0)
+			fd = open(path, O_RDWR | O_CLOEXEC);
+	}
+	closedir(descriptors);
+	cr_assert(fd >= 0, "the swap file was not found");
+	return fd;
+}
+
+/* Flip one bit in each page of the swap file while the guest waits. */
+Test(stop, flipped_bit_in_the_swap_file)
+{
+	const char *folder = scratch_path("swap");
+	struct child *child;
+	struct stat status;
+	int fd;
+
+	mkdir(folder, 0700);
+	child = start_hold(NULL, folder, "random");
+	fd = open_swap_file(child, folder);
+	cr_assert(fstat(fd, &status) == 0 && status.st_size > 0);
+	for (off_t at = 100; at < status.st_size; at += 4096) {
+		unsigned char byte;
+
+		cr_assert(pread(fd, &byte, 1, at) == 1);
+		byte ^= 1;
+		cr_assert(pwrite(fd, &byte, 1, at) == 1);
+	}
+	fsync(fd);
+	close(fd);
+	child_finish(child, "\n", 1);
+	expect(child, 125, "guest page");
+	cr_assert(strstr(child->err_text, "checksum") != NULL, "%s", child->err_text);
+	cr_assert(strstr(child->out_text, "wrong") == NULL && strstr(child->out_text, "whole") == NULL);
+	cr_assert_eq(report_number(scratch_path("r.json"), "exit_status"), 125);
+}
+
+/* The file loses its content: reads come back short. */
+Test(stop, swap_file_that_cannot_be_read)
+{
+	const char *folder = scratch_path("swap");
+	struct child *child;
+	int fd;
+
+	mkdir(folder, 0700);
+	child = start_hold(NULL, folder, "random");
+	fd = open_swap_file(child, folder);
+	cr_assert(ftruncate(fd, 0) == 0);
+	close(fd);
+	child_finish(child, "\n", 1);
+	expect(child, 125, "guest page");
+	cr_assert(strstr(child->out_text, "wrong") == NULL && strstr(child->out_text, "whole") == NULL);
+}
+
+/*
+ * The swap folder fills up in mid-run. What compresses still has a place in the pool, so a guest
+ * that needs little more than the budget goes on; one that needs far more ends with a message.
+ */
+Test(stop, swap_folder_full)
+{
+	const char *const argv[] = { bifold_path(), "run", "--memory", "48M", "--budget", "8M",
+				     "--swap", WORLD_FOLDER, "--", test_program("hold"), "24", "random",
+				     NULL };
+	struct child *child = child_start(argv, world_with_small_folder);
+
+	child_finish(child, "\n", 1);
+	expect(child, 125, "guest page");
+	cr_assert(strstr(child->out_text, "wrong") == NULL);
+}
+
+Test(stop, swap_folder_full_goes_on)
+{
+	const char *const argv[] = { bifold_path(), "run", "--memory", "48M", "--budget", "13M",
+				     "--swap", WORLD_FOLDER, "--", test_program("hold"), "16", "half",
+				     NULL };
+	struct child *child = child_start(argv, world_with_small_folder);
+
+	child_finish(child, "\n", 1);
+	cr_assert_eq(child->status, 0, "%s", child->err_text);
+	cr_assert_str_eq(child->out_text, "ready\nwhole\n");
+}
+
+/* A program that wants more than the guest has dies in the guest; the monitor does not. */
+Test(stop, out_of_guest_memory)
+{
+	const char *report = scratch_path("r.json");
+	struct child *child = run_bifold("--memory", "24M", "--budget", "10M", "--report", report,
+					 "--", test_program("hold"), "64", "half");
+
+	cr_assert(child->status == 137 || child->status == 3, "status %d: %s", child->status,
+		  child->err_text);
+	cr_assert_eq(report_number(report, "exit_status"), child->status);
+}
+
+Test(stop, kernels_that_crash)
+{
+	static const struct {
+		const char *kernel;
+		const char *said;
+	} cases[] = {
+		{ "triple", "triple fault" },
+		{ "nowhere", "where nothing is" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char name[64];
+		struct child *child;
+
+		snprintf(name, sizeof(name), "crash-%s.elf", cases[i].kernel);
+		child = run_bifold("--kernel", test_program(name), busybox_path(), "true");
+		expect(child, 125, cases[i].said);
+		cr_assert(strstr(child->err_text, "rip ") != NULL);
+		cr_assert(strstr(child->err_text, "code at rip:") != NULL);
+		cr_assert(strstr(child->err_text, "second fold") != NULL, "%s", child->err_text);
+	}
+}
+
+Test(stop, kernels_that_are_none)
+{
+	const char *path = scratch_path("kernel");
+
+	write_file(path, "no kernel at all, but long enough to hold an ELF header, or what it takes", 70);
+	expect(run_bifold("--kernel", path, busybox_path(), "true"), 125, "PVH entry");
+	expect(run_bifold("--kernel", busybox_path(), busybox_path(), "true"), 125, "PVH entry");
+	expect(run_bifold("--kernel", "/no/such/kernel", busybox_path(), "true"), 125, "/no/such/kernel");
+}
+
+/* On a terminal a long run shows one line of status. */
+Test(stop, status_line_on_a_terminal)
+{
+	int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	char text[4096], name[64];
+	size_t used = 0;
+	pid_t pid;
+	int status;
+
+	cr_assert(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0 &&
+		  ptsname_r(terminal, name, sizeof(name)) == 0);
+	pid = fork();
+	if (pid == 0) {
+		int err = open(name, O_RDWR | O_NOCTTY);
+
+		dup2(err, STDERR_FILENO);
+		execl(bifold_path(), "bifold", "run", "--budget", "20M", "--", busybox_path(), "sleep",
+		      "2", NULL);
+		_exit(77);
+	}
+	cr_assert(waitpid(pid, &status, 0) == pid);
+	fcntl(terminal, F_SETFL, O_NONBLOCK);
+	for (ssize_t n; used < sizeof(text) - 1 &&
+			(n = read(terminal, text + used, sizeof(text) - 1 - used)) > 0;)
+		used += (size_t)n;
+	text[used] = '\0';
+	close(terminal);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	cr_assert(strstr(text, "held") != NULL, "the terminal shows: %s", text);
+}

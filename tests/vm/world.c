@@ -1,0 +1,52 @@
+#include "tests/vm/world.h"
+
+#include <linux/capability.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+/* Mounts of this process's own, which end with it. */
+static int own_mounts(void)
+{
+	if (unshare(CLONE_NEWNS) != 0)
+		return -1;
+	/* On a RAM file system as root the change of propagation is refused, and not needed. */
+	mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	return 0;
+}
+
+static int bare_dev(void)
+{
+	if (own_mounts() != 0 || mount("none", "/dev", "tmpfs", 0, "size=64k") != 0)
+		return -1;
+	return mknod("/dev/null", S_IFCHR | 0666, makedev(1, 3));
+}
+
+int world_without_kvm(void)
+{
+	return bare_dev();
+}
+
+int world_without_userfaultfd(void)
+{
+	if (bare_dev() != 0 || mknod("/dev/kvm", S_IFCHR | 0600, makedev(10, 232)) != 0)
+		return -1;
+	return prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0);
+}
+
+int world_with_read_only_folder(void)
+{
+	if (own_mounts() != 0)
+		return -1;
+	return mount("none", WORLD_FOLDER, "tmpfs", MS_RDONLY, "size=64k");
+}
+
+int world_with_small_folder(void)
+{
+	if (own_mounts() != 0)
+		return -1;
+	return mount("none", WORLD_FOLDER, "tmpfs", 0, "size=" WORLD_SMALL_BYTES);
+}

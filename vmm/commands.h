@@ -1,0 +1,8 @@
+/* The subcommands. argv[0] is the subcommand's name; the return value is the exit status. */
+#ifndef VMM_COMMANDS_H
+#define VMM_COMMANDS_H
+
+int command_run(int argc, char **argv);
+int command_doctor(int argc, char **argv);
+
+#endif

@@ -1,0 +1,105 @@
+/*
+ * What is known of a machine that cannot go on: registers, the bytes at RIP, and for RIP and CR2
+ * both folds: the guest's page tables entry by entry, then the memslot and host page under them.
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/log.h"
+#include "ept/walk.h"
+#include "vmm/machine.h"
+
+#define CODE_BYTES 16
+
+static void dump_registers(const struct kvm_regs *r, const struct kvm_sregs *s)
+{
+	log_error("rip %016llx rsp %016llx rflags %08llx cs %04x (%s) cpl %d", r->rip, r->rsp,
+		  r->rflags, s->cs.selector,
+		  s->cs.l ? "64-bit" : s->cs.db ? "32-bit" : "16-bit", s->ss.dpl);
+	log_error("rax %016llx rbx %016llx rcx %016llx rdx %016llx", r->rax, r->rbx, r->rcx,
+		  r->rdx);
+	log_error("rsi %016llx rdi %016llx rbp %016llx r8  %016llx", r->rsi, r->rdi, r->rbp, r->r8);
+	log_error("r9  %016llx r10 %016llx r11 %016llx r12 %016llx", r->r9, r->r10, r->r11, r->r12);
+	log_error("r13 %016llx r14 %016llx r15 %016llx", r->r13, r->r14, r->r15);
+	log_error("cr0 %08llx cr2 %016llx cr3 %016llx cr4 %08llx efer %04llx", s->cr0, s->cr2,
+		  s->cr3, s->cr4, s->efer);
+	log_error("gs %016llx fs %016llx gdt %016llx idt %016llx", s->gs.base, s->fs.base,
+		  s->gdt.base, s->idt.base);
+}
+
+static void walk_with(struct machine *machine, const struct kvm_sregs *s, uint64_t address,
+		      struct ept_walk *walk)
+{
+	ept_walk(machine->space, s->cr0, s->cr3, s->cr4, s->efer, gva(address), walk);
+}
+
+static void dump_code(struct machine *machine, const struct kvm_regs *r,
+		      const struct kvm_sregs *s)
+{
+	struct ept_walk walk;
+	uint8_t code[CODE_BYTES];
+	char text[3 * CODE_BYTES + 1] = "";
+	size_t length = PAGE_SIZE - r->rip % PAGE_SIZE;
+
+	if (length > CODE_BYTES)
+		length = CODE_BYTES;
+	walk_with(machine, s, s->cs.base + r->rip, &walk);
+	if (!walk.present || ept_read(machine->space, walk.address, code, length) != 0) {
+		log_error("code at rip: not readable");
+		return;
+	}
+	for (size_t i = 0; i < length; i++)
+		sprintf(text + 3 * i, " %02x", code[i]);
+	log_error("code at rip:%s", text);
+}
+
+static void dump_folds(struct machine *machine, const struct kvm_sregs *s, const char *name,
+		       uint64_t address)
+{
+	static const char *const tables[] = { "", "PT", "PD", "PDPT", "PML4", "PML5" };
+	struct ept_translation second;
+	struct ept_walk walk;
+
+	walk_with(machine, s, address, &walk);
+	log_error("%s %016llx, first fold:", name, (unsigned long long)address);
+	for (int i = 0; i < walk.step_count; i++)
+		log_error("  %-4s entry at %#llx: %016llx", tables[walk.step[i].level],
+			  (unsigned long long)walk.step[i].entry_at.v,
+			  (unsigned long long)walk.step[i].entry);
+	if (walk.error != 0) {
+		log_error("  that table cannot be read: %s", strerror(-walk.error));
+		return;
+	}
+	if (!walk.present) {
+		log_error("  not present");
+		return;
+	}
+	ept_space_translate(machine->space, walk.address, &second);
+	if (!second.is_ram)
+		log_error("  guest-physical %#llx; second fold: no memory there",
+			  (unsigned long long)walk.address.v);
+	else
+		log_error("  guest-physical %#llx; second fold: memslot %d, host-virtual %#llx, %s",
+			  (unsigned long long)walk.address.v, second.memslot,
+			  (unsigned long long)second.hva.v,
+			  second.mapped ? "mapped" : "not mapped");
+}
+
+void machine_dump(struct machine *machine)
+{
+	struct kvm_regs registers;
+	struct kvm_sregs special;
+
+	if (ioctl(machine->vcpu_fd, KVM_GET_REGS, &registers) != 0 ||
+	    ioctl(machine->vcpu_fd, KVM_GET_SREGS, &special) != 0) {
+		log_error("the registers cannot be read: %m");
+		return;
+	}
+	dump_registers(&registers, &special);
+	dump_code(machine, &registers, &special);
+	dump_folds(machine, &special, "rip", special.cs.base + registers.rip);
+	dump_folds(machine, &special, "cr2", special.cr2);
+}

@@ -1,0 +1,27 @@
+#include "vmm/host.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+static bool parameter_is_on(const char *path)
+{
+	char value = 'N';
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	if (read(fd, &value, 1) != 1)
+		value = 'N';
+	close(fd);
+	return value == 'Y' || value == '1';
+}
+
+const char *host_second_layer(void)
+{
+	if (parameter_is_on("/sys/module/kvm_intel/parameters/ept"))
+		return "ept";
+	if (parameter_is_on("/sys/module/kvm_amd/parameters/npt"))
+		return "npt";
+	return "shadow";
+}

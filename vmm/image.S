@@ -1,0 +1,12 @@
+/* quire and its demo program, as bytes. QUIRE and DEMO are paths, given by the build. */
+	.section .rodata, "a", @progbits
+	.balign 4096
+	.globl image_quire, image_quire_end, image_demo, image_demo_end
+image_quire:
+	.incbin QUIRE
+image_quire_end:
+	.balign 4096
+image_demo:
+	.incbin DEMO
+image_demo_end:
+	.section .note.GNU-stack, "", @progbits

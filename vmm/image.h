@@ -1,0 +1,10 @@
+/* The images carried inside the binary. */
+#ifndef VMM_IMAGE_H
+#define VMM_IMAGE_H
+
+#include <stdint.h>
+
+extern const uint8_t image_quire[], image_quire_end[];
+extern const uint8_t image_demo[], image_demo_end[];
+
+#endif

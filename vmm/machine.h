@@ -1,0 +1,108 @@
+/*
+ * A virtual machine: KVM's file descriptors, the address space, the memory manager, one vCPU and
+ * the devices, put together and taken apart. One machine a process today; nothing here is a
+ * singleton.
+ *
+ * Life: create, load, start, wait for stop_fd, stop, finish. Threads: the creator's; the vCPU's;
+ * the fault thread (ept/); the reclaimer (mm/). Any of them may end the machine with
+ * machine_stop(): the first reason given is the one that counts.
+ */
+#ifndef VMM_MACHINE_H
+#define VMM_MACHINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "devices/bus.h"
+#include "devices/quire_port.h"
+#include "ept/space.h"
+#include "mm/mm.h"
+#include "vmm/loader.h"
+
+struct kvm_run;
+
+enum machine_stop_kind {
+	MACHINE_RUNNING,
+	MACHINE_EXITED,	     /* the program ended: status is its exit status, or 128 + signal */
+	MACHINE_CANNOT_RUN,  /* the guest's kernel could not start the program */
+	MACHINE_FAILED,	     /* the monitor, the manager or the guest's kernel failed */
+	MACHINE_INTERRUPTED, /* SIGINT, SIGTERM: status is 128 + signal */
+	MACHINE_TIMED_OUT,
+};
+
+#define MACHINE_STATUS_TIMED_OUT 124
+#define MACHINE_STATUS_FAILED	 125
+
+struct machine_config {
+	uint64_t memory_bytes;
+	bool unmanaged;
+	struct mm_config mm; /* frame_count, backing and failed are filled in by the machine */
+};
+
+/* (C) constant after create; (L) lock; (A) atomic; (V) the vCPU's thread only; (O) the creator's */
+struct machine {
+	int kvm_fd, vm_fd, vcpu_fd; /* (C) */
+	struct kvm_run *run;	    /* (V) but immediate_exit, which any thread may set */
+	size_t run_size;	    /* (C) */
+	struct ept_space *space;    /* (C) */
+	struct mm *mm;		    /* (C) NULL: unmanaged */
+	struct bus bus;		    /* (C) after start */
+	struct quire_port port;	    /* (C) */
+	int cpu;		    /* (C) the vCPU and the fault thread run here; -1: anywhere */
+	int stop_fd;		    /* (C) eventfd, readable once the machine stops */
+	int input_fd;		    /* (C) eventfd, written when the guest waits for input */
+
+	pthread_t vcpu_thread; /* (O) */
+	bool vcpu_started;     /* (O) */
+
+	pthread_mutex_t lock;
+	enum machine_stop_kind stop_kind; /* (L) */
+	int stop_status;		  /* (L) */
+	bool told;			  /* (L) the reason was logged where it was met */
+
+	_Atomic uint64_t user_start_ns;	    /* (A) when the first user instruction ran, or 0 */
+	_Atomic uint64_t user_start_cpu_ns; /* (A) CPU time the monitor had used by then */
+};
+
+/* 0 or -errno, with a line logged that says what was refused. */
+int machine_create(const struct machine_config *config, struct machine **machine);
+
+/* Puts the kernel and its files in and sets the vCPU's first registers. 0 or -errno, logged. */
+int machine_load(struct machine *machine, const void *kernel, size_t kernel_size,
+		 const char *command_line, struct archive *root);
+
+/* Starts the vCPU. 0 or -errno, logged. */
+int machine_start(struct machine *machine);
+
+/*
+ * End the machine for this reason, with this exit status. From any thread, any number of times: the
+ * first counts. Returns at once; stop_fd becomes readable.
+ */
+void machine_stop(struct machine *machine, enum machine_stop_kind kind, int status);
+
+/* The monitor's failure: logs the sentence (once for the machine) and stops it with 125. */
+void machine_fail(struct machine *machine, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+bool machine_stopping(struct machine *machine);
+
+/* Waits for the vCPU to leave the guest, then ends the fault thread. After machine_stop(). */
+void machine_join(struct machine *machine);
+
+/* Input has come, or has ended: raise the guest's interrupt. */
+void machine_input_ready(struct machine *machine);
+
+/* Takes NULL. After machine_join(), or before machine_start(). */
+void machine_destroy(struct machine *machine);
+
+/* vcpu.c */
+int machine_set_registers(struct machine *machine, const struct loader_result *entry);
+void *machine_vcpu_thread(void *machine);
+void machine_kick(struct machine *machine);
+
+/* crash.c: registers, the bytes at RIP, both folds of RIP and of CR2, on standard error. */
+void machine_dump(struct machine *machine);
+
+#endif

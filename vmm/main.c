@@ -1,0 +1,66 @@
+/*
+ * bifold: the subcommands, and the only exit().
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "vmm/commands.h"
+
+#define STATUS_USAGE 125
+
+static const struct command {
+	const char *name;
+	const char *summary;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{ "run", "run a program in a guest whose memory bifold manages", command_run },
+	{ "doctor", "check whether this host can do it, and say how to mend what it lacks",
+	  command_doctor },
+};
+
+static void print_help(FILE *file)
+{
+	fputs("Usage: bifold COMMAND [ARG...]\n"
+	      "\n"
+	      "A virtual machine monitor that owns its guests' memory: it serves their page faults,\n"
+	      "compresses and swaps their pages itself, and keeps them inside a budget.\n"
+	      "\n",
+	      file);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		fprintf(file, "  %-8s %s\n", commands[i].name, commands[i].summary);
+	fputs("\n"
+	      "  --help     this text; 'bifold COMMAND --help' says more\n"
+	      "  --version  the version\n"
+	      "\n"
+	      "Begin with 'bifold doctor', then 'bifold run'.\n",
+	      file);
+}
+
+static int dispatch(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_help(stderr);
+		return STATUS_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	    strcmp(argv[1], "help") == 0) {
+		print_help(stdout);
+		return 0;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		puts("bifold " BIFOLD_VERSION);
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	log_error("'%s' is no command of bifold: try 'bifold --help'", argv[1]);
+	return STATUS_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	exit(dispatch(argc, argv));
+}

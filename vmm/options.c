@@ -1,0 +1,265 @@
+#include "vmm/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "vmm/path.h"
+
+#define MEMORY_DEFAULT MIB(256)
+#define MEMORY_LEAST   MIB(4)
+#define MEMORY_MOST    GIB(1024)
+
+enum {
+	OPTION_MEMORY = 256,
+	OPTION_BUDGET,
+	OPTION_SWAP,
+	OPTION_SWAP_SIZE,
+	OPTION_COMPRESSOR,
+	OPTION_POLICY,
+	OPTION_FILE,
+	OPTION_REPORT,
+	OPTION_TIMEOUT,
+	OPTION_KERNEL,
+	OPTION_UNMANAGED,
+};
+
+static const struct option long_options[] = {
+	{ "memory", required_argument, NULL, OPTION_MEMORY },
+	{ "budget", required_argument, NULL, OPTION_BUDGET },
+	{ "swap", required_argument, NULL, OPTION_SWAP },
+	{ "swap-size", required_argument, NULL, OPTION_SWAP_SIZE },
+	{ "compressor", required_argument, NULL, OPTION_COMPRESSOR },
+	{ "policy", required_argument, NULL, OPTION_POLICY },
+	{ "file", required_argument, NULL, OPTION_FILE },
+	{ "report", required_argument, NULL, OPTION_REPORT },
+	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
+	{ "kernel", required_argument, NULL, OPTION_KERNEL },
+	{ "unmanaged", no_argument, NULL, OPTION_UNMANAGED },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+static void print_help(void)
+{
+	fputs("Usage: bifold run [OPTION...] [--] [PROGRAM [ARG...]]\n"
+	      "\n"
+	      "Run PROGRAM, a static x86-64 Linux program of this host, in a virtual machine whose\n"
+	      "memory bifold itself pages, compresses and swaps, inside a budget. Without PROGRAM:\n"
+	      "a demo that fills four times its budget, reads it back and checks every page.\n"
+	      "\n"
+	      "  --memory SIZE           the guest's memory (default 256M)\n"
+	      "  --budget SIZE|PERCENT   what the guest may hold of the host's memory, the compressed\n"
+	      "                          pool and the tables included (default: no limit)\n"
+	      "  --swap DIR|none         where the swap file goes (default: $TMPDIR or /var/tmp)\n"
+	      "  --swap-size SIZE        the most the swap file may hold (default: the guest's memory)\n"
+	      "  --compressor NAME       lz4 (default), zstd or none\n"
+	      "  --policy NAME[,OPT=VAL...]  which pages go first:\n",
+	      stdout);
+	for (size_t i = 0; mm_policies[i] != NULL; i++)
+		printf("%26s%-7s %s\n", "", mm_policies[i]->name, mm_policies[i]->summary);
+	fputs("  --file HOST[:GUEST]     put this file into the guest's root, too (default name: its\n"
+	      "                          own, in /); may be repeated\n"
+	      "  --report FILE           write what happened as JSON\n"
+	      "  --timeout SECONDS       stop the guest after that long (exit status 124)\n"
+	      "  --unmanaged             leave the guest's memory to the host kernel, to compare\n"
+	      "  --kernel FILE           boot this kernel instead of the one inside bifold\n"
+	      "  -v, --verbose           say more; twice: still more\n"
+	      "  -h, --help              this text\n"
+	      "\n"
+	      "Sizes: 512M, 1.5G, 1048576. The exit status is PROGRAM's; 128+N: signal N killed it;\n"
+	      "124: time ran out; 125: bifold failed; 126: PROGRAM cannot be run; 127: not found.\n",
+	      stdout);
+}
+
+static int complain(const char *option, const char *value, const char *expected)
+{
+	log_error("%s '%s': expected %s", option, value, expected);
+	return -EINVAL;
+}
+
+static int parse_size(const char *option, const char *value, uint64_t *bytes)
+{
+	return units_parse_size(value, bytes) == 0 ?
+		       0 :
+		       complain(option, value, "a size such as 512M, 1.5G or 1048576");
+}
+
+static int parse_compressor(struct run_options *options, const char *value)
+{
+	static const char *const names[] = { "none", "lz4", "zstd" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(value, names[i]) == 0) {
+			options->compressor = (enum mm_compressor)i;
+			return 0;
+		}
+	}
+	return complain("--compressor", value, "lz4, zstd or none");
+}
+
+/* "sfifo" or "sfifo,watched=30" */
+static int parse_policy(struct run_options *options, const char *value)
+{
+	char *text = strdup(value);
+	char *comma;
+
+	CHECK(text != NULL);
+	free(options->policy_text);
+	options->policy_text = text;
+	comma = strchr(text, ',');
+	if (comma != NULL)
+		*comma++ = '\0';
+	options->policy_options = comma;
+	options->policy = mm_policy_find(text);
+	return options->policy != NULL ? 0 :
+					 complain("--policy", text, "fifo, clock or sfifo");
+}
+
+/*
+ * HOST[:GUEST]. The last colon that is followed by a slash splits, so host names may hold colons.
+ */
+static int parse_file(struct run_options *options, char *value)
+{
+	char *split = strstr(value, ":/");
+	struct run_file *grown;
+
+	for (char *next = split; next != NULL; next = strstr(next + 1, ":/"))
+		split = next;
+	if (split == value || *value == '\0')
+		return complain("--file", value, "HOST or HOST:GUEST");
+	grown = realloc(options->file, (options->file_count + 1) * sizeof(*grown));
+	CHECK(grown != NULL);
+	options->file = grown;
+	grown += options->file_count++;
+	if (split != NULL)
+		*split = '\0';
+	grown->host = value;
+	if (split != NULL)
+		grown->guest = path_absolute(split + 1);
+	else if (asprintf(&grown->guest, "/%s", basename(value)) < 0)
+		grown->guest = NULL;
+	CHECK(grown->guest != NULL);
+	return 0;
+}
+
+static int parse_seconds(struct run_options *options, const char *value)
+{
+	char *end;
+	unsigned long seconds = strtoul(value, &end, 10);
+
+	if (*end != '\0' || end == value || *value == '-' || seconds == 0 || seconds > 1000000000)
+		return complain("--timeout", value, "a number of seconds, 1 or more");
+	options->timeout_seconds = (unsigned)seconds;
+	return 0;
+}
+
+static int parse_one(struct run_options *options, int option, char *value, const char **budget)
+{
+	switch (option) {
+	case OPTION_MEMORY:
+		return parse_size("--memory", value, &options->memory_bytes);
+	case OPTION_BUDGET:
+		*budget = value;
+		return 0;
+	case OPTION_SWAP:
+		options->swap_directory = strcmp(value, "none") == 0 ? NULL : value;
+		return 0;
+	case OPTION_SWAP_SIZE:
+		return parse_size("--swap-size", value, &options->swap_bytes);
+	case OPTION_COMPRESSOR:
+		return parse_compressor(options, value);
+	case OPTION_POLICY:
+		return parse_policy(options, value);
+	case OPTION_FILE:
+		return parse_file(options, value);
+	case OPTION_REPORT:
+		options->report_path = value;
+		return 0;
+	case OPTION_TIMEOUT:
+		return parse_seconds(options, value);
+	case OPTION_KERNEL:
+		options->kernel_path = value;
+		return 0;
+	case OPTION_UNMANAGED:
+		options->unmanaged = true;
+		return 0;
+	case 'v':
+		log_set_verbosity(log_verbosity() + 1);
+		return 0;
+	case 'h':
+		print_help();
+		return 1;
+	default:
+		log_error("try 'bifold run --help'");
+		return -EINVAL;
+	}
+}
+
+/* What can only be judged once all options are known. */
+static int settle(struct run_options *options, const char *budget)
+{
+	char memory[UNITS_TEXT_SIZE], text[UNITS_TEXT_SIZE];
+
+	options->memory_bytes &= ~(uint64_t)4095;
+	if (options->memory_bytes < MEMORY_LEAST || options->memory_bytes > MEMORY_MOST) {
+		log_error("--memory: a guest needs at least 4M and can have at most 1T");
+		return -EINVAL;
+	}
+	if (budget == NULL)
+		return 0;
+	if (units_parse_size_or_percent(budget, options->memory_bytes, &options->budget_bytes) != 0)
+		return complain("--budget", budget, "a size such as 64M, or a share such as 30%");
+	if (options->budget_bytes == 0)
+		return complain("--budget", budget, "more than nothing");
+	if (options->unmanaged) {
+		log_error("--unmanaged leaves the memory to the host kernel, which knows no --budget");
+		return -EINVAL;
+	}
+	if (options->budget_bytes > options->memory_bytes)
+		log_warn("the budget (%s) is larger than the guest's memory (%s): it will not bind",
+			 units_format_size(options->budget_bytes, text),
+			 units_format_size(options->memory_bytes, memory));
+	return 0;
+}
+
+int run_options_parse(struct run_options *options, int argc, char **argv)
+{
+	const char *temporary = getenv("TMPDIR");
+	const char *budget = NULL;
+	int option, result = 0;
+
+	*options = (struct run_options){
+		.memory_bytes = MEMORY_DEFAULT,
+		.swap_directory = temporary != NULL && *temporary ? temporary : "/var/tmp",
+		.compressor = MM_COMPRESSOR_LZ4,
+		.policy = mm_policy_find("sfifo"),
+	};
+	optind = 0; /* start anew: main has already looked at argv */
+	/* "+": the first word that is no option is PROGRAM; what follows is its own. */
+	while (result == 0 && (option = getopt_long(argc, argv, "+vh", long_options, NULL)) != -1)
+		result = parse_one(options, option, optarg, &budget);
+	if (result == 0)
+		result = settle(options, budget);
+	options->arguments = argv + optind;
+	if (result != 0)
+		run_options_finish(options);
+	return result;
+}
+
+void run_options_finish(struct run_options *options)
+{
+	for (size_t i = 0; i < options->file_count; i++)
+		free(options->file[i].guest);
+	free(options->file);
+	free(options->policy_text);
+	options->file = NULL;
+	options->file_count = 0;
+	options->policy_text = NULL;
+}

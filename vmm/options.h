@@ -1,0 +1,41 @@
+/* What 'bifold run' was asked to do. */
+#ifndef VMM_OPTIONS_H
+#define VMM_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mm/mm.h"
+
+struct run_file {
+	const char *host;
+	char *guest; /* absolute; owned */
+};
+
+struct run_options {
+	uint64_t memory_bytes;
+	uint64_t budget_bytes; /* 0: no limit */
+	const char *swap_directory; /* NULL: none */
+	uint64_t swap_bytes;	    /* 0: as much as the guest's memory */
+	enum mm_compressor compressor;
+	const struct mm_policy_ops *policy;
+	char *policy_options; /* or NULL; points into policy_text */
+	char *policy_text;    /* owned */
+	const char *report_path;  /* or NULL */
+	unsigned timeout_seconds; /* 0: none */
+	const char *kernel_path;  /* NULL: the quire inside the binary */
+	bool unmanaged;		  /* the host kernel manages guest memory: for comparisons */
+	struct run_file *file;
+	size_t file_count;
+	char **arguments; /* PROGRAM and its arguments; NULL-terminated; empty: the demo */
+};
+
+/*
+ * 0: go on; 1: help was printed, exit 0; -EINVAL: a line says what is wrong.
+ * argv[0] is "run".
+ */
+int run_options_parse(struct run_options *options, int argc, char **argv);
+void run_options_finish(struct run_options *options);
+
+#endif

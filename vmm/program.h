@@ -1,0 +1,17 @@
+/*
+ * PROGRAM: found, looked at, and refused with a reason before a machine is made for it.
+ */
+#ifndef VMM_PROGRAM_H
+#define VMM_PROGRAM_H
+
+#define PROGRAM_CANNOT_RUN 126
+#define PROGRAM_NOT_FOUND  127
+
+/*
+ * Resolve name as a shell would (PATH, unless it holds a slash) and check that it is a static
+ * x86-64 ELF. 0 with *path (absolute, the caller frees it), or an exit status of the two above
+ * with a line logged.
+ */
+int program_find(const char *name, char **path);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * What happened, for scripts (JSON) and for people (a table, a status line).
+ */
+#ifndef VMM_REPORT_H
+#define VMM_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "mm/mm.h"
+
+struct report {
+	uint64_t memory_bytes;
+	bool managed;
+	struct mm_stats stats; /* zeros when unmanaged */
+	const char *policy;
+	const char *compressor;
+	const char *second_layer; /* host_second_layer() */
+	int exit_status;
+	uint64_t wall_ns;
+	uint64_t start_to_user_ns;     /* 0: no user instruction ran */
+	uint64_t start_to_user_cpu_ns; /* the monitor's own CPU time by then */
+	uint64_t monitor_bytes; /* the monitor's own memory: resident, less guest memory and pool */
+};
+
+/* Writes JSON to the open file. 0 or -errno. */
+int report_write_json(const struct report *report, FILE *file);
+
+/* The table for people. */
+void report_print_table(const struct report *report, FILE *file);
+
+/* One line for a terminal's status, at most size - 1 bytes. */
+void report_format_status(const struct report *report, char *text, size_t size);
+
+/* The monitor's resident memory, shared memory aside; 0 if the host does not say. */
+uint64_t report_own_bytes(void);
+
+#endif

@@ -1,0 +1,398 @@
+/*
+ * bifold run: from the command line to the exit status.
+ *
+ * The main thread makes the machine and then waits, in one poll, for its end, for signals, for the
+ * timeout, for input that the guest waits for, and for the next tick of the status line.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "vmm/commands.h"
+#include "vmm/host.h"
+#include "vmm/image.h"
+#include "vmm/machine.h"
+#include "vmm/options.h"
+#include "vmm/program.h"
+#include "vmm/report.h"
+
+#define STATUS_FIRST_NS	 1000000000u /* a run shorter than this shows no status line */
+#define STATUS_PERIOD_NS 500000000u
+#define DEMO_PATH	 "/demo"
+#define DEMO_FACTOR	 4 /* the demo touches so many times its budget */
+#define DEMO_BUDGET	 MIB(16) /* unless one is given */
+
+struct run {
+	struct run_options options;
+	uint64_t start_ns;
+	bool demo;
+	char *program; /* owned; absolute path on the host and in the guest */
+	char *command_line;
+	struct archive *root;
+	FILE *report_file;
+	const void *kernel;
+	size_t kernel_size;
+	struct machine *machine;
+	int signal_fd;
+};
+
+/* The words of guest/abi.h's command line. */
+static void append_word(FILE *out, const char *word)
+{
+	if (*word == '\0')
+		fputs("\\0", out);
+	for (; *word != '\0'; word++) {
+		if (*word == ' ' || *word == '\\')
+			fputc('\\', out);
+		fputc(*word, out);
+	}
+	fputc(' ', out);
+}
+
+static void make_command_line(struct run *run)
+{
+	size_t size;
+	FILE *out = open_memstream(&run->command_line, &size);
+
+	CHECK(out != NULL);
+	if (log_verbosity() > 0)
+		fputs("verbose ", out);
+	fputs("init=", out);
+	append_word(out, run->demo ? DEMO_PATH : run->program);
+	fputs("-- ", out);
+	if (run->demo) {
+		fprintf(out, "demo --touch %llu ",
+			(unsigned long long)(run->options.budget_bytes * DEMO_FACTOR));
+	} else {
+		for (char **argument = run->options.arguments; *argument != NULL; argument++)
+			append_word(out, *argument);
+	}
+	CHECK(fclose(out) == 0);
+}
+
+/*
+ * The demo wants memory for four times its budget, and page tables and a kernel beside it.
+ */
+static int settle_demo(struct run_options *options)
+{
+	uint64_t spare = options->memory_bytes / 16 + MIB(12);
+	char most[UNITS_TEXT_SIZE];
+
+	if (options->budget_bytes == 0)
+		options->budget_bytes = DEMO_BUDGET;
+	if (options->memory_bytes > spare &&
+	    options->budget_bytes * DEMO_FACTOR <= options->memory_bytes - spare &&
+	    options->budget_bytes > 0)
+		return 0;
+	log_error("the demo touches %d times its budget: give the guest more --memory, or a --budget "
+		  "of at most %s",
+		  DEMO_FACTOR,
+		  units_format_size(options->memory_bytes > spare ?
+					    (options->memory_bytes - spare) / DEMO_FACTOR :
+					    0,
+				    most));
+	return -EINVAL;
+}
+
+static int build_root(struct run *run)
+{
+	int error;
+
+	run->root = archive_create();
+	if (run->demo)
+		error = archive_add_memory(run->root, image_demo,
+					   (size_t)(image_demo_end - image_demo), DEMO_PATH);
+	else
+		error = archive_add_file(run->root, run->program, run->program);
+	for (size_t i = 0; error == 0 && i < run->options.file_count; i++)
+		error = archive_add_file(run->root, run->options.file[i].host,
+					 run->options.file[i].guest);
+	return error;
+}
+
+static int open_kernel(struct run *run)
+{
+	const char *path = run->options.kernel_path;
+	struct stat status;
+	int fd, error = 0;
+
+	run->kernel = image_quire;
+	run->kernel_size = (size_t)(image_quire_end - image_quire);
+	if (path == NULL)
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && fstat(fd, &status) == 0) {
+		run->kernel_size = (size_t)status.st_size;
+		run->kernel = mmap(NULL, run->kernel_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	}
+	if (fd < 0 || run->kernel == MAP_FAILED) {
+		error = -errno;
+		log_error("%s: %m", path);
+	}
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+static int open_report(struct run *run)
+{
+	if (run->options.report_path == NULL)
+		return 0;
+	run->report_file = fopen(run->options.report_path, "we");
+	if (run->report_file != NULL)
+		return 0;
+	log_error("%s: %m", run->options.report_path);
+	return -errno;
+}
+
+/* The manager's own words about a budget that cannot work, before it refuses it. */
+static int check_budget(const struct machine_config *config)
+{
+	struct mm_config mm = config->mm;
+	char least[UNITS_TEXT_SIZE], have[UNITS_TEXT_SIZE];
+	uint64_t least_bytes;
+
+	mm.frame_count = (uint32_t)(config->memory_bytes >> PAGE_SHIFT);
+	least_bytes = mm_least_budget(&mm);
+	if (mm.budget_bytes == 0 || mm.budget_bytes >= least_bytes)
+		return 0;
+	log_error("a budget of %s is too small for a guest of %llu MiB: the least that works is %s "
+		  "(%llu bytes)",
+		  units_format_size(mm.budget_bytes, have),
+		  (unsigned long long)(config->memory_bytes >> 20),
+		  units_format_size(least_bytes, least), (unsigned long long)least_bytes);
+	return -EINVAL;
+}
+
+static int make_machine(struct run *run)
+{
+	const struct run_options *options = &run->options;
+	struct machine_config config = {
+		.memory_bytes = options->memory_bytes,
+		.unmanaged = options->unmanaged,
+		.mm = {
+			.budget_bytes = options->budget_bytes,
+			.policy = options->policy,
+			.policy_options = options->policy_options,
+			.compressor = options->compressor,
+			.swap_directory = options->budget_bytes != 0 ? options->swap_directory : NULL,
+			.swap_bytes = options->swap_bytes != 0 ? options->swap_bytes :
+								 options->memory_bytes,
+		},
+	};
+	int error = check_budget(&config);
+
+	if (error == 0)
+		error = machine_create(&config, &run->machine);
+	if (error == 0)
+		error = machine_load(run->machine, run->kernel, run->kernel_size, run->command_line,
+				     run->root);
+	/* The files are the guest's now. */
+	archive_destroy(run->root);
+	run->root = NULL;
+	return error;
+}
+
+static void fill_report(struct run *run, struct report *report)
+{
+	static const char *const compressors[] = { "none", "lz4", "zstd" };
+	struct machine *machine = run->machine;
+
+	memset(report, 0, sizeof(*report));
+	report->memory_bytes = run->options.memory_bytes;
+	report->managed = machine->mm != NULL;
+	if (machine->mm != NULL)
+		mm_stats_get(machine->mm, &report->stats);
+	report->policy = run->options.policy->name;
+	report->compressor = compressors[run->options.compressor];
+	report->second_layer = host_second_layer();
+	report->wall_ns = clock_now_ns() - run->start_ns;
+	if (machine->user_start_ns != 0) {
+		report->start_to_user_ns = machine->user_start_ns - run->start_ns;
+		report->start_to_user_cpu_ns = machine->user_start_cpu_ns;
+	}
+	report->monitor_bytes = report_own_bytes();
+	report->monitor_bytes -= report->stats.pool_bytes < report->monitor_bytes ?
+					 report->stats.pool_bytes :
+					 report->monitor_bytes;
+}
+
+static void show_status(struct run *run)
+{
+	struct report report;
+	char text[160];
+
+	fill_report(run, &report);
+	report_format_status(&report, text, sizeof(text));
+	log_status(text);
+}
+
+static void take_signal(struct run *run)
+{
+	struct signalfd_siginfo info;
+
+	if (read(run->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		log_error("stopped by %s", strsignal((int)info.ssi_signo));
+		machine_stop(run->machine, MACHINE_INTERRUPTED, 128 + (int)info.ssi_signo);
+	}
+}
+
+/* Milliseconds until the earlier of two times; -1: neither is set. */
+static int until(uint64_t now, uint64_t first, uint64_t second)
+{
+	uint64_t next = second == 0 || (first != 0 && first < second) ? first : second;
+
+	if (next == 0)
+		return -1;
+	return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
+}
+
+static void wait_for_end(struct run *run)
+{
+	uint64_t deadline = run->options.timeout_seconds == 0 ?
+				    0 :
+				    run->start_ns + run->options.timeout_seconds * 1000000000ull;
+	uint64_t tick = isatty(STDERR_FILENO) ? run->start_ns + STATUS_FIRST_NS : 0;
+	bool input_awaited = false;
+
+	while (!machine_stopping(run->machine)) {
+		struct pollfd fds[] = {
+			{ .fd = run->machine->stop_fd, .events = POLLIN },
+			{ .fd = run->signal_fd, .events = POLLIN },
+			{ .fd = run->machine->input_fd, .events = POLLIN },
+			{ .fd = input_awaited ? STDIN_FILENO : -1, .events = POLLIN },
+		};
+		uint64_t now = clock_now_ns(), count;
+
+		if (poll(fds, 4, until(now, deadline, tick)) < 0)
+			continue;
+		now = clock_now_ns();
+		if (fds[1].revents != 0)
+			take_signal(run);
+		if (fds[2].revents != 0 &&
+		    read(run->machine->input_fd, &count, sizeof(count)) == sizeof(count))
+			input_awaited = true;
+		if (fds[3].revents != 0) {
+			input_awaited = false;
+			machine_input_ready(run->machine);
+		}
+		if (deadline != 0 && now >= deadline) {
+			log_error("stopped: %u s have passed", run->options.timeout_seconds);
+			machine_stop(run->machine, MACHINE_TIMED_OUT, MACHINE_STATUS_TIMED_OUT);
+		}
+		if (tick != 0 && now >= tick) {
+			show_status(run);
+			tick = now + STATUS_PERIOD_NS;
+		}
+	}
+	log_status(NULL);
+}
+
+/* The accounts must balance at the end of every run, not only in tests. */
+static void check_accounts(struct machine *machine)
+{
+	int breaches = machine->mm != NULL ? mm_check(machine->mm, stderr) : 0;
+
+	if (breaches != 0) {
+		log_error("the memory manager's accounts do not balance (%d breaches)", breaches);
+		machine->stop_status = MACHINE_STATUS_FAILED;
+	}
+}
+
+static int tell(struct run *run)
+{
+	struct report report;
+	int error = 0;
+
+	fill_report(run, &report);
+	report.exit_status = run->machine->stop_status;
+	if (run->demo)
+		report_print_table(&report, stdout);
+	else if (log_verbosity() > 0)
+		report_print_table(&report, stderr);
+	if (run->report_file != NULL)
+		error = report_write_json(&report, run->report_file);
+	if (error != 0) {
+		log_error("%s: %s", run->options.report_path, strerror(-error));
+		return MACHINE_STATUS_FAILED;
+	}
+	return report.exit_status;
+}
+
+static void catch_signals(struct run *run)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN); /* a closed standard output is the guest's to hear of */
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int run_machine(struct run *run)
+{
+	int error;
+
+	make_command_line(run);
+	catch_signals(run);
+	error = run->signal_fd >= 0 ? 0 : -errno;
+	if (error == 0)
+		error = build_root(run);
+	if (error == 0)
+		error = open_kernel(run);
+	if (error == 0)
+		error = open_report(run);
+	if (error == 0)
+		error = make_machine(run);
+	if (error == 0)
+		error = machine_start(run->machine);
+	if (error != 0)
+		return MACHINE_STATUS_FAILED;
+	wait_for_end(run);
+	machine_join(run->machine);
+	check_accounts(run->machine);
+	return tell(run);
+}
+
+int command_run(int argc, char **argv)
+{
+	struct run run = { .start_ns = clock_now_ns(), .signal_fd = -1 };
+	int status = run_options_parse(&run.options, argc, argv);
+
+	if (status != 0)
+		return status > 0 ? 0 : MACHINE_STATUS_FAILED;
+	run.demo = run.options.arguments[0] == NULL;
+	if (run.demo)
+		status = settle_demo(&run.options) == 0 ? 0 : MACHINE_STATUS_FAILED;
+	else
+		status = program_find(run.options.arguments[0], &run.program);
+	if (status == 0)
+		status = run_machine(&run);
+	machine_destroy(run.machine);
+	archive_destroy(run.root);
+	if (run.report_file != NULL)
+		fclose(run.report_file);
+	if (run.signal_fd >= 0)
+		close(run.signal_fd);
+	if (run.options.kernel_path != NULL && run.kernel != NULL && run.kernel != MAP_FAILED)
+		munmap((void *)(uintptr_t)run.kernel, run.kernel_size);
+	free(run.command_line);
+	free(run.program);
+	run_options_finish(&run.options);
+	return status;
+}

@@ -1,0 +1,150 @@
+/*
+ * The vCPU: its first registers, its thread, and what it does with each exit.
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/log.h"
+#include "vmm/machine.h"
+
+#define CR0_PE	    1u
+#define CR0_ET	    (1u << 4)
+#define TYPE_CODE   11 /* execute, read, accessed */
+#define TYPE_DATA   3  /* read, write, accessed */
+#define TYPE_TSS    11 /* busy 32-bit TSS */
+#define FLAGS_FIXED 2u
+
+/* PVH's entry state: flat 32-bit protected mode, paging and interrupts off, %ebx = start info. */
+int machine_set_registers(struct machine *machine, const struct loader_result *entry)
+{
+	const struct kvm_segment code = {
+		.limit = UINT32_MAX, .selector = 8, .type = TYPE_CODE,
+		.present = 1, .db = 1, .s = 1, .g = 1,
+	};
+	const struct kvm_segment data = {
+		.limit = UINT32_MAX, .selector = 16, .type = TYPE_DATA,
+		.present = 1, .db = 1, .s = 1, .g = 1,
+	};
+	const struct kvm_segment task = { .limit = 0x67, .type = TYPE_TSS, .present = 1 };
+	const struct kvm_regs registers = {
+		.rip = entry->entry.v,
+		.rbx = entry->start_info.v,
+		.rflags = FLAGS_FIXED,
+	};
+	struct kvm_sregs special;
+
+	if (ioctl(machine->vcpu_fd, KVM_GET_SREGS, &special) != 0)
+		return -errno;
+	special.cs = code;
+	special.ds = special.es = special.fs = special.gs = special.ss = data;
+	special.tr = task;
+	special.cr0 = CR0_PE | CR0_ET;
+	special.cr4 = 0;
+	special.efer = 0;
+	if (ioctl(machine->vcpu_fd, KVM_SET_SREGS, &special) != 0 ||
+	    ioctl(machine->vcpu_fd, KVM_SET_REGS, &registers) != 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * immediate_exit catches a vCPU that is about to enter, the signal one that is inside.
+ */
+void machine_kick(struct machine *machine)
+{
+	if (machine->run != NULL)
+		__atomic_store_n(&machine->run->immediate_exit, 1, __ATOMIC_RELEASE);
+	if (machine->vcpu_started && !pthread_equal(machine->vcpu_thread, pthread_self()))
+		pthread_kill(machine->vcpu_thread, SIGUSR1);
+}
+
+static int port_io(struct machine *machine)
+{
+	struct kvm_run *run = machine->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	int error = 0;
+
+	for (uint32_t i = 0; error == 0 && i < run->io.count; i++, data += run->io.size) {
+		uint32_t value = 0;
+
+		if (run->io.direction == KVM_EXIT_IO_OUT) {
+			memcpy(&value, data, run->io.size);
+			error = bus_out(&machine->bus, run->io.port, run->io.size, value);
+		} else {
+			error = bus_in(&machine->bus, run->io.port, run->io.size, &value);
+			memcpy(data, &value, run->io.size);
+		}
+	}
+	return error;
+}
+
+static void crash(struct machine *machine, const char *what, uint64_t detail)
+{
+	if (!machine_stopping(machine)) {
+		log_error("the virtual machine cannot go on: %s (%#llx)", what,
+			  (unsigned long long)detail);
+		machine_dump(machine);
+	}
+	machine_stop(machine, MACHINE_FAILED, MACHINE_STATUS_FAILED);
+}
+
+static void handle_exit(struct machine *machine)
+{
+	struct kvm_run *run = machine->run;
+	int error;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		error = port_io(machine);
+		if (error != 0 && !machine_stopping(machine))
+			machine_fail(machine, "a device failed: %s", strerror(-error));
+		break;
+	case KVM_EXIT_INTR:
+		break;
+	case KVM_EXIT_SHUTDOWN:
+		crash(machine, "triple fault", 0);
+		break;
+	case KVM_EXIT_INTERNAL_ERROR:
+		crash(machine,
+		      run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ?
+			      "KVM could not emulate an instruction" :
+			      "KVM met an internal error",
+		      run->internal.suberror);
+		break;
+	case KVM_EXIT_FAIL_ENTRY:
+		crash(machine, "the processor refused to enter the guest",
+		      run->fail_entry.hardware_entry_failure_reason);
+		break;
+	case KVM_EXIT_MMIO:
+		crash(machine, "an access to guest-physical memory where nothing is",
+		      run->mmio.phys_addr);
+		break;
+	default:
+		crash(machine, "unknown exit", run->exit_reason);
+		break;
+	}
+}
+
+void *machine_vcpu_thread(void *argument)
+{
+	struct machine *machine = argument;
+	cpu_set_t set;
+
+	pthread_setname_np(pthread_self(), "bifold-vcpu");
+	if (machine->cpu >= 0) {
+		CPU_ZERO(&set);
+		CPU_SET((unsigned)machine->cpu, &set);
+		pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+	}
+	while (!machine_stopping(machine)) {
+		if (ioctl(machine->vcpu_fd, KVM_RUN, 0) == 0)
+			handle_exit(machine);
+		else if (errno != EINTR && errno != EAGAIN)
+			crash(machine, strerror(errno), (uint64_t)errno);
+	}
+	return NULL;
+}
