@@ -268,11 +268,21 @@ int ept_space_attach(struct ept_space *space, int vm_fd)
 
 void ept_space_abandon(struct ept_space *space)
 {
-	/* A new mapping in place of the view: its waiters are woken and find no memory there. */
-	if (space->manager_ops != NULL &&
-	    mmap(space->guest_view, space->size, PROT_NONE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+	if (space->manager_ops == NULL)
+		return;
+	if (mmap(space->guest_view, space->size, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
 		log_error("cannot take the guest's memory away: %m");
+		return;
+	}
+	/*
+	 * A vCPU may be woken by a signal, but KVM's workers, which fault pages in for it in the
+	 * background, only by this; the end of the VM waits for them. They try again, and find
+	 * nothing there.
+	 */
+	for (size_t i = 0; i < space->range_count; i++)
+		ept_backing_ops.wake(space, gpa_to_gfn(space->range[i].start),
+				     (uint32_t)(space->range[i].length >> PAGE_SHIFT));
 }
 
 size_t ept_space_ranges(const struct ept_space *space, const struct ept_range **ranges)

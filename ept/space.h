@@ -79,8 +79,9 @@ int ept_space_start(struct ept_space *space, int cpu);
 int ept_space_follow(struct ept_space *space, int cpu);
 
 /*
- * The VM stops for good: take the guest view away, so that a vCPU waiting for a page gets an error
- * from KVM_RUN instead of a page nobody vouches for. Pages are left alone. Idempotent.
+ * The VM stops for good: take the guest view away, so that whoever waits for a page in it (a vCPU, a
+ * worker of KVM's) gets an error instead of a page nobody vouches for. Pages are left alone.
+ * Idempotent. Due before the VM is closed, which waits for KVM's workers.
  */
 void ept_space_abandon(struct ept_space *space);
 

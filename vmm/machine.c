@@ -434,6 +434,7 @@ void machine_join(struct machine *machine)
 	}
 	machine->vcpu_started = false;
 	ept_space_stop(machine->space);
+	ept_space_abandon(machine->space);
 }
 
 void machine_destroy(struct machine *machine)

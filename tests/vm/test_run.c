@@ -236,9 +236,9 @@ Test(run, report_has_every_name)
 }
 
 /* Every policy, every compressor, with and without swap: the data comes back whole. */
-static void hold_in(const char *policy, const char *compressor, const char *swap)
+static void hold_in(const char *budget, const char *policy, const char *compressor, const char *swap)
 {
-	const char *const argv[] = { bifold_path(), "run", "--memory", "48M", "--budget", "10M",
+	const char *const argv[] = { bifold_path(), "run", "--memory", "48M", "--budget", budget,
 				     "--policy", policy, "--compressor", compressor, "--swap", swap,
 				     "--", test_program("hold"), "16", "half", NULL };
 	struct child *child = child_start(argv, NULL);
@@ -250,22 +250,22 @@ static void hold_in(const char *policy, const char *compressor, const char *swap
 
 Test(run, policy_fifo)
 {
-	hold_in("fifo", "lz4", "/tmp");
+	hold_in("10M", "fifo", "lz4", "/tmp");
 }
 
 Test(run, policy_clock)
 {
-	hold_in("clock", "lz4", "/tmp");
+	hold_in("10M", "clock", "lz4", "/tmp");
 }
 
 Test(run, zstd_without_swap)
 {
-	hold_in("sfifo", "zstd", "none");
+	hold_in("14M", "sfifo", "zstd", "none");
 }
 
 Test(run, swap_without_compressor)
 {
-	hold_in("sfifo", "none", "/tmp");
+	hold_in("10M", "sfifo", "none", "/tmp");
 }
 
 Test(run, demo_checks_itself)
