@@ -106,7 +106,7 @@ static int write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count)
 	return error;
 }
 
-/* The victims for the swap, in order; those in need of a hash get it. */
+/* The victims for the swap, in order. */
 static uint32_t gather(struct mm *mm, struct reclaim_work *work, uint32_t *indices)
 {
 	uint32_t count = 0;
@@ -126,6 +126,20 @@ static uint32_t gather(struct mm *mm, struct reclaim_work *work, uint32_t *indic
 	return count;
 }
 
+/* Hashes for those that were meant for the pool; without the lock. */
+static void hash_victims(struct mm *mm, struct reclaim_work *work, const uint32_t *indices,
+			 uint32_t count)
+{
+	pthread_mutex_unlock(&mm->lock);
+	for (uint32_t i = 0; i < count; i++) {
+		struct victim *v = &work->victims[indices[i]];
+
+		if (!v->hashed)
+			v->hash = XXH3_128bits(work->pages[i].memory, PAGE_SIZE);
+	}
+	pthread_mutex_lock(&mm->lock);
+}
+
 void swap_out_victims(struct mm *mm, struct reclaim_work *work)
 {
 	uint32_t indices[BATCH_MAX];
@@ -138,12 +152,7 @@ void swap_out_victims(struct mm *mm, struct reclaim_work *work)
 		work->victims[indices[i]].outcome = OUT_KEEP;
 	if (assigned == 0)
 		return;
-	for (uint32_t i = 0; i < assigned; i++) {
-		struct victim *v = &work->victims[indices[i]];
-
-		if (!v->hashed)
-			v->hash = XXH3_128bits(work->pages[i].memory, PAGE_SIZE);
-	}
+	hash_victims(mm, work, indices, assigned);
 	write_pages(mm, work, assigned);
 	for (uint32_t i = 0; i < assigned; i++) {
 		struct victim *v = &work->victims[indices[i]];

@@ -1,0 +1,143 @@
+/* base/units.h, base/log.h, mm/hist.h. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "mm/hist.h"
+
+Test(units, sizes)
+{
+	static const struct {
+		const char *text;
+		int error;
+		uint64_t bytes;
+	} cases[] = {
+		{ "0", 0, 0 },
+		{ "1048576", 0, 1048576 },
+		{ "512M", 0, MIB(512) },
+		{ "1.5G", 0, MIB(1536) },
+		{ "64KiB", 0, KIB(64) },
+		{ "64kb", 0, KIB(64) },
+		{ "10B", 0, 10 },
+		{ "1T", 0, GIB(1024) },
+		{ ".5K", 0, 512 },
+		{ "", -EINVAL, 0 },
+		{ "M", -EINVAL, 0 },
+		{ "-1", -EINVAL, 0 },
+		{ "inf", -EINVAL, 0 },
+		{ "0x10", -EINVAL, 0 },
+		{ "12Q", -EINVAL, 0 },
+		{ "12MM", -EINVAL, 0 },
+		{ "50%", -EINVAL, 0 },
+		{ "99999999999T", -ERANGE, 0 },
+		{ "9223372036854775808", -ERANGE, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t bytes = 0;
+
+		cr_expect_eq(units_parse_size(cases[i].text, &bytes), cases[i].error, "%s",
+			     cases[i].text);
+		cr_expect_eq(bytes, cases[i].bytes, "%s", cases[i].text);
+	}
+}
+
+Test(units, percent)
+{
+	uint64_t bytes;
+
+	cr_assert_eq(units_parse_size_or_percent("50%", MIB(96), &bytes), 0);
+	cr_assert_eq(bytes, MIB(48));
+	cr_assert_eq(units_parse_size_or_percent("12.5%", 800, &bytes), 0);
+	cr_assert_eq(bytes, 100);
+	cr_assert_eq(units_parse_size_or_percent("14M", 0, &bytes), 0);
+	cr_assert_eq(bytes, MIB(14));
+	cr_assert_eq(units_parse_size_or_percent("%", 100, &bytes), -EINVAL);
+	cr_assert_eq(units_parse_size_or_percent("50%%", 100, &bytes), -EINVAL);
+}
+
+Test(units, words)
+{
+	char out[UNITS_TEXT_SIZE];
+
+	cr_assert_str_eq(units_format_size(0, out), "0 B");
+	cr_assert_str_eq(units_format_size(1023, out), "1023 B");
+	cr_assert_str_eq(units_format_size(MIB(14), out), "14.0 MiB");
+	cr_assert_str_eq(units_format_ns(37200, out), "37.2 us");
+	cr_assert_str_eq(units_format_ns(1800000000, out), "1.8 s");
+	cr_assert_str_eq(units_format_ns(999, out), "999 ns");
+}
+
+Test(log, one_write_a_line_and_errno_kept)
+{
+	int ends[2];
+	char text[256] = "";
+
+	cr_assert_eq(pipe(ends), 0);
+	int saved = dup(STDERR_FILENO);
+
+	dup2(ends[1], STDERR_FILENO);
+	errno = ENOSPC;
+	log_error("%d pages: %m", 3);
+	cr_assert_eq(errno, ENOSPC);
+	log_info("not at this verbosity");
+	log_set_verbosity(1);
+	log_info("but at this one");
+	dup2(saved, STDERR_FILENO);
+	cr_assert_gt(read(ends[0], text, sizeof(text) - 1), 0);
+	cr_assert_str_eq(text,
+			 "bifold: 3 pages: No space left on device\nbifold: but at this one\n");
+}
+
+Test(hist, empty)
+{
+	static struct hist h;
+
+	cr_assert_eq(hist_permille(&h, 500), 0);
+}
+
+Test(hist, small_values_are_exact)
+{
+	static struct hist h;
+
+	for (uint64_t v = 1; v <= 10; v++)
+		hist_add(&h, v);
+	cr_assert_eq(h.count, 10);
+	cr_assert_eq(h.sum, 55);
+	cr_assert_eq(hist_permille(&h, 500), 5);
+	cr_assert_eq(hist_permille(&h, 100), 1);
+	cr_assert_eq(hist_permille(&h, 0), 1);
+	cr_assert_eq(hist_permille(&h, 1000), 10);
+}
+
+Test(hist, within_seven_percent_everywhere)
+{
+	for (uint64_t v = 1; v < 1ull << 60; v = v * 5 / 4 + 1) {
+		static struct hist h;
+
+		memset(&h, 0, sizeof(h));
+		hist_add(&h, v);
+		hist_add(&h, UINT64_MAX); /* so that max does not clip the answer */
+
+		uint64_t got = hist_permille(&h, 500);
+		uint64_t off = got > v ? got - v : v - got;
+
+		cr_assert_leq(off, v / 14, "%llu gave %llu", (unsigned long long)v,
+			      (unsigned long long)got);
+	}
+}
+
+Test(hist, percentiles_of_many)
+{
+	static struct hist h;
+
+	for (uint64_t v = 1; v <= 100000; v++)
+		hist_add(&h, v);
+	cr_assert_lt(hist_permille(&h, 990), 99000 * 1.07);
+	cr_assert_gt(hist_permille(&h, 990), 99000 * 0.93);
+	cr_assert_eq(h.max, 100000);
+}
