@@ -231,6 +231,20 @@ static uint32_t block_open(struct pool *pool, unsigned class)
 	return id;
 }
 
+static void give_back_spare(struct pool *pool)
+{
+	uint32_t id = pool->spare;
+	struct block *b = &pool->blocks[id];
+
+	pool->spare = b->next;
+	pool->spare_count--;
+	madvise(pool->base + (size_t)id * POOL_BLOCK_SIZE, POOL_BLOCK_SIZE, MADV_DONTNEED);
+	b->next = pool->given_back;
+	pool->given_back = id;
+	pool->charged -= POOL_BLOCK_SIZE;
+	pool->host.uncharge(pool->host.context, POOL_BLOCK_SIZE);
+}
+
 static void block_close(struct pool *pool, uint32_t id)
 {
 	struct block *b = &pool->blocks[id];
@@ -246,17 +260,11 @@ static void block_close(struct pool *pool, uint32_t id)
 		pool->newest = b->older;
 	pool->used_count--;
 	pool->class[b->class].blocks--;
-	if (pool->spare_count < SPARES_MIN + pool->used_count / SPARES_SHARE) {
-		b->next = pool->spare;
-		pool->spare = id;
-		pool->spare_count++;
-		return;
-	}
-	madvise(pool->base + (size_t)id * POOL_BLOCK_SIZE, POOL_BLOCK_SIZE, MADV_DONTNEED);
-	b->next = pool->given_back;
-	pool->given_back = id;
-	pool->charged -= POOL_BLOCK_SIZE;
-	pool->host.uncharge(pool->host.context, POOL_BLOCK_SIZE);
+	b->next = pool->spare;
+	pool->spare = id;
+	pool->spare_count++;
+	while (pool->spare_count > SPARES_MIN + pool->used_count / SPARES_SHARE)
+		give_back_spare(pool);
 }
 
 /* The smallest class that holds length bytes. */

@@ -80,8 +80,8 @@ static void walk(const char *name, uint32_t (*next)(uint64_t), uint64_t touches,
 	       (unsigned long long)((after.faults[3] - before.faults[3]) * 1000 / touches),
 	       faults > 0 ? (double)filled / (double)faults : 0.0,
 	       (unsigned long long)(after.direct_reclaims - before.direct_reclaims),
-	       faults > 0 ? (double)(after.stall_ns - before.stall_ns) / 1e3 / (double)faults :
-			    0.0);
+	       faults > 0 ? (double)(after.stall_ns - before.stall_ns) / 1e3 / (double)faults
+			  : 0.0);
 }
 
 int main(int argc, char **argv)

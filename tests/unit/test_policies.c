@@ -189,7 +189,7 @@ Test(policies, options)
 {
 	struct mm_policy_host host = { .frame_count = 1 };
 	struct mm_policy *policy;
-	static const char *const bad[] = { "watched", "watched=", "watched=0", "watched=91",
+	static const char *const bad[] = { "watched",	"watched=",   "watched=0", "watched=91",
 					   "watched=x", "watched=5%", "other=1" };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
