@@ -120,6 +120,8 @@ static uint32_t gather(struct mm *mm, struct reclaim_work *work, uint32_t *indic
 			v->outcome = OUT_CANCELLED;
 			continue;
 		}
+		/* Its kept slot no longer matches (it would be clean): free it for this batch. */
+		frame_drop_slot(mm, mm_frame(mm, v->frame));
 		work->pages[count].memory = v->page;
 		indices[count++] = i;
 	}
