@@ -9,13 +9,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define QUEUE_NONE 0x7fffffffu
+#define QUEUE_NONE	 0x3fffffffu
+#define QUEUE_CREDIT_MAX 3
 
 struct queue_link {
-	uint32_t prev : 31;
+	uint32_t prev : 30;
 	uint32_t on : 1;
-	uint32_t next : 31;
 	uint32_t which : 1;
+	uint32_t next : 30;
+	uint32_t credit : 2; /* the policy's own; no queue operation changes it */
 };
 
 struct queue {
@@ -38,7 +40,11 @@ static inline bool queue_has(const struct queue *queue, const struct queue_link 
 
 static inline void queue_append(struct queue *queue, struct queue_link *links, uint32_t frame)
 {
-	links[frame] = (struct queue_link){ queue->tail, 1, QUEUE_NONE, queue->which & 1 };
+	links[frame] = (struct queue_link){ .prev = queue->tail & QUEUE_NONE,
+					    .on = 1,
+					    .which = queue->which & 1,
+					    .next = QUEUE_NONE,
+					    .credit = links[frame].credit };
 	if (queue->tail != QUEUE_NONE)
 		links[queue->tail].next = frame & QUEUE_NONE;
 	else
@@ -59,7 +65,7 @@ static inline void queue_remove(struct queue *queue, struct queue_link *links, u
 		links[link.next].prev = link.prev;
 	else
 		queue->tail = link.prev;
-	links[frame] = (struct queue_link){ 0, 0, 0, 0 };
+	links[frame] = (struct queue_link){ .credit = link.credit };
 	queue->count--;
 }
 

@@ -29,6 +29,7 @@
 #define COMPACT_BLOCKS	   2			 /* a batch */
 #define RECLAIMER_REST_NS  (20 * 1000 * 1000ull) /* after a round without any progress */
 #define EXTRA_EXAMINATIONS 64
+#define WRITE_BACKS	   8 /* in one go */
 #define FRUITLESS_ROUNDS   4 /* over all that is resident, before a shortage is final */
 
 static int by_frame(const void *a, const void *b)
@@ -42,7 +43,7 @@ static int by_frame(const void *a, const void *b)
 /* Step 1. How many frames the policy named. */
 static uint32_t choose(struct mm *mm, struct reclaim_work *work, uint32_t want)
 {
-	size_t max = 2 * want < BATCH_MAX ? 2 * want : BATCH_MAX;
+	size_t max = 4 * want < BATCH_MAX ? 4 * want : BATCH_MAX;
 	size_t named = mm->policy_ops->pick(mm->policy, want < max ? want : max, work->picks, max);
 
 	CHECK(named <= max);
@@ -327,6 +328,21 @@ static bool exhausted(struct mm *mm, struct reclaim_effort *effort, uint32_t gon
 	return ++effort->rounds >= FRUITLESS_ROUNDS;
 }
 
+/* Write back until the pool is under its cap again, within reason. How many pages went. */
+static uint32_t drain_pool(struct mm *mm, struct reclaim_work *work, bool lenient)
+{
+	uint32_t total = 0;
+
+	for (int i = 0; i < WRITE_BACKS && write_back_due(mm, lenient); i++) {
+		uint32_t moved = write_back(mm, work);
+
+		if (moved == 0)
+			break;
+		total += moved;
+	}
+	return total;
+}
+
 int reclaim_direct(struct mm *mm, struct reclaim_effort *effort)
 {
 	struct reclaim_work *work = reclaim_work_take(mm, false);
@@ -340,7 +356,8 @@ int reclaim_direct(struct mm *mm, struct reclaim_effort *effort)
 	mm->stats.direct_reclaims++;
 	gone = reclaim_batch(mm, work, mm->sizes.direct_batch, effort->rounds > 0, &examined);
 	/* Pages short of a victim, as all may be pinned: then it is the pool that must give. */
-	if (write_back_due(mm, true) || (gone == 0 && effort->rounds > 0 && mm->swap != NULL))
+	gone += drain_pool(mm, work, true);
+	if (gone == 0 && effort->rounds > 0 && mm->swap != NULL)
 		gone += write_back(mm, work);
 	if (exhausted(mm, effort, gone, examined)) {
 		/* Another thread's batch may yet give something back. */
@@ -405,8 +422,7 @@ void *reclaimer_main(void *context)
 		}
 		if (over)
 			gone = reclaim_batch(mm, work, mm->sizes.batch, false, &examined);
-		if (write_back_due(mm, false))
-			gone += write_back(mm, work);
+		gone += drain_pool(mm, work, false);
 		fruitless = gone > 0 ? 0 : fruitless + examined;
 		if (gone == 0 && (examined == 0 || fruitless > 2ull * mm->frame_count)) {
 			rest(mm);

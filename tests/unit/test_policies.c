@@ -132,12 +132,12 @@ static const struct {
 	{ "clock", NULL, hot_and_scan, "hot and scan", 7604, 5461 },
 	{ "clock", NULL, loop, "a loop", 20000, 0 },
 	{ "clock", NULL, skewed, "a skewed walk", 11365, 4115 },
-	{ "sfifo", NULL, hot_and_scan, "hot and scan", 8050, 2167 },
+	{ "sfifo", NULL, hot_and_scan, "hot and scan", 7342, 947 },
 	{ "sfifo", NULL, loop, "a loop", 20000, 0 },
-	{ "sfifo", NULL, skewed, "a skewed walk", 11484, 1678 },
-	{ "sfifo", "watched=50", hot_and_scan, "hot and scan", 7131, 5683 },
+	{ "sfifo", NULL, skewed, "a skewed walk", 11289, 844 },
+	{ "sfifo", "watched=50", hot_and_scan, "hot and scan", 6265, 4515 },
 	{ "sfifo", "watched=50", loop, "a loop", 20000, 0 },
-	{ "sfifo", "watched=50", skewed, "a skewed walk", 11271, 4277 },
+	{ "sfifo", "watched=50", skewed, "a skewed walk", 10998, 4029 },
 };
 
 Test(policies, golden_numbers)
