@@ -4,8 +4,8 @@
  * userfaultfd: everything it does to guest memory goes through struct mm_backing_ops.
  *
  * All functions may be called from any thread unless said otherwise; mm has one lock of its own,
- * never held across a backing's release of many pages, a codec or I/O (see frame.h for the frame's
- * states and who may move it).
+ * never held across a codec, I/O, or the backing's zero, fill, unmap and release; map is called
+ * with it held (see frame.h for the frame's states and who may move it).
  */
 #ifndef MM_MM_H
 #define MM_MM_H
@@ -86,7 +86,7 @@ struct mm_stats {
 	uint64_t filled_ahead; /* pages brought in by fault-around or readahead */
 	uint64_t evictions_same_filled, evictions_compressed, evictions_swapped, evictions_clean,
 		evictions_cancelled;
-	uint64_t written_back; /* pool objects moved to the swap file */
+	uint64_t written_back; /* pool objects moved to the swap file (not among evictions_swapped) */
 	uint64_t direct_reclaims;
 	uint64_t store_failures; /* pages kept resident because storing them failed */
 	uint64_t stall_ns; /* time spent serving faults */
@@ -94,7 +94,9 @@ struct mm_stats {
 };
 
 /*
- * The least budget with which a guest of this configuration makes progress, in bytes.
+ * The least budget with which a guest of this configuration makes progress, in bytes: the tables,
+ * the reserve that reclaim needs to store a page before it gives one back, the headroom between
+ * the watermarks, and 64 pages to work in. At it the guest runs, slowly.
  */
 uint64_t mm_least_budget(const struct mm_config *config);
 
@@ -110,22 +112,26 @@ void mm_destroy(struct mm *mm);
 
 /*
  * Serve a fault on frame: when it returns 0, the frame is mapped and who waited has been woken (or
- * the fault was stale, and waiters were woken to try again). write is a hint. -EIO after a failure,
- * -ERANGE for a frame outside the guest.
+ * the fault was stale, and waiters were woken to try again). write is a hint. -ERANGE for a frame
+ * outside the guest, -EIO after a failure. Any other error is itself the failure, and was reported
+ * through failed().
  */
 int mm_fault(struct mm *mm, gfn_t frame, bool write);
 
 /*
  * Bring count frames in and keep them present until unpinned, for the monitor's own reads and
  * writes through backing page(). A frame may be pinned up to 255 times. All or nothing.
- * -ENOMEM when the budget cannot hold them, -EIO, -ERANGE.
+ * -ENOMEM when the budget cannot hold them (a quarter of it may be pinned at most), -EBUSY when a
+ * frame's pins are used up, -ERANGE, -EIO after a failure. A page that cannot be read back is a
+ * failure, reported as for mm_fault().
  */
 int mm_pin(struct mm *mm, gfn_t first, uint32_t count);
 void mm_unpin(struct mm *mm, gfn_t first, uint32_t count);
 
 /*
  * Drop the content of count frames: they read as zeros on the next touch. Pinned frames are
- * zeroed in place and stay resident. For balloons, free page reports and tests.
+ * zeroed in place and stay resident. For balloons, free page reports and tests. -ERANGE, -EIO after
+ * a failure, or the error of the backing, which then is one.
  */
 int mm_discard(struct mm *mm, gfn_t first, uint32_t count);
 

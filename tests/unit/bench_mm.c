@@ -2,6 +2,9 @@
  * What the manager itself costs, on the fake backing: a budget, a working set of twice that, and
  * the walks of docs/benchmarks.md. Not a test. Usage: bench_mm [BUDGET_MIB [POLICY [OPTIONS]]]
  *
+ * Environment: BENCH_SWAP (a directory, or "memory"; none: no swap), BENCH_FACTOR (working set in
+ * percent of the budget), BENCH_CONTENT (enum content).
+ *
  * "guest us" adds to the measured time what a real backing would take: a round trip for each
  * fault, and each page's fill, unmap and release, as measured through userfaultfd.
  */
@@ -84,13 +87,21 @@ static void walk(const char *name, uint32_t (*next)(uint64_t), uint64_t touches,
 			  : 0.0);
 }
 
+static uint64_t number(const char *name, uint64_t standard)
+{
+	const char *text = getenv(name);
+
+	return text != NULL ? strtoull(text, NULL, 0) : standard;
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t budget = (argc > 1 ? strtoull(argv[1], NULL, 0) : 64) << 20;
+	enum content kind = (enum content)number("BENCH_CONTENT", CONTENT_HALF);
 	struct mm_config config;
 	struct mm_stats s;
 
-	frames = (uint32_t)(2 * budget / PAGE_SIZE);
+	frames = (uint32_t)(number("BENCH_FACTOR", 200) * budget / 100 / PAGE_SIZE);
 	swap_memory_reset();
 	fake_init(&fake, frames);
 	config = fake_config(&fake);
@@ -105,7 +116,7 @@ int main(int argc, char **argv)
 		config.policy_options = argv[3];
 	fake_create(&fake, &config);
 	for (uint32_t i = 0; i < frames; i++)
-		fake_put(&fake, i, CONTENT_HALF, i + 1);
+		fake_put(&fake, i, kind, i + 1);
 	mm_stats_get(fake.mm, &s);
 	printf("budget %llu KiB: resident %llu, pool %llu (stored %llu), tables %llu, swap %llu\n",
 	       (unsigned long long)budget >> 10, (unsigned long long)s.resident_bytes >> 10,
