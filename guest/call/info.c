@@ -29,8 +29,8 @@ int64_t call_sysinfo(reg_t buffer)
 {
 	struct linux_sysinfo info = {
 		.uptime = clock_now() / 1000000000,
-		.total = page_total_count(),
-		.free = page_free_count(),
+		.total = page_total,
+		.free = page_free_total,
 		.processes = process_count(),
 		.unit = PAGE_SIZE,
 	};

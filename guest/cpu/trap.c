@@ -85,7 +85,7 @@ static void user_fault_failed(const struct trap_frame *frame, uint64_t address,
 
 	if (result == FAULT_NO_MEMORY)
 		signal_fault(SIGKILL, "out of memory at address %016lx, %lu of %lu pages free",
-			     address, page_free_count(), page_total_count());
+			     address, page_free_total, page_total);
 	else
 		signal_fault(result == FAULT_PAST_END ? SIGBUS : SIGSEGV,
 			     "%s of address %016lx at rip %016lx, rsp %016lx: %s", access, address,

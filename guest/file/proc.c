@@ -27,8 +27,8 @@ static int64_t give_text(struct file *file, const char *text, ...)
 
 static int64_t meminfo_open(struct file *file)
 {
-	uint64_t total = page_total_count() * (PAGE_SIZE / 1024);
-	uint64_t free = page_free_count() * (PAGE_SIZE / 1024);
+	uint64_t total = page_total * (PAGE_SIZE / 1024);
+	uint64_t free = page_free_total * (PAGE_SIZE / 1024);
 
 	return give_text(
 		file,

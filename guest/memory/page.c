@@ -2,7 +2,7 @@
  * The buddy allocator. page.h says what is kept.
  *
  * Invariants: only the head of a free block has PAGE_FREE; a head with PAGE_FREE is on the list of
- * its freshness and order; free_count counts list members and what the regions have left.
+ * its freshness and order; page_free_total counts list members and what the regions have left.
  */
 #include "guest/memory/page.h"
 #include "guest/lib/string.h"
@@ -24,18 +24,9 @@ struct page *page_records;
 static struct free_lists lists[2]; /* used, fresh */
 static struct region regions[REGION_MAX];
 static unsigned region_count;
-static uint64_t free_count, total_count, frame_end;
+uint64_t page_free_total, page_total;
+static uint64_t frame_end;
 static bool untouched_zero; /* the monitor's contract holds */
-
-uint64_t page_free_count(void)
-{
-	return free_count;
-}
-
-uint64_t page_total_count(void)
-{
-	return total_count;
-}
 
 void page_clear(void *page)
 {
@@ -109,7 +100,7 @@ static struct page *take(unsigned order, bool fresh)
 		have--;
 		list_add(page_frame(page) + (1ull << have), have, fresh);
 	}
-	free_count -= 1ull << order;
+	page_free_total -= 1ull << order;
 	return page;
 }
 
@@ -149,7 +140,7 @@ struct page *page_alloc_user(unsigned order, bool *fresh)
 {
 	struct page *page;
 
-	if (free_count < KERNEL_RESERVE + (1ull << order))
+	if (page_free_total < KERNEL_RESERVE + (1ull << order))
 		return NULL;
 	page = take_any(order, true, fresh);
 	if (page)
@@ -162,7 +153,7 @@ void page_free(struct page *page, unsigned order, bool fresh)
 	uint8_t flags = fresh ? PAGE_FREE | PAGE_FRESH : PAGE_FREE;
 	uint64_t frame = page_frame(page);
 
-	free_count += 1ull << order;
+	page_free_total += 1ull << order;
 	while (order < PAGE_ORDER_MAX) {
 		uint64_t buddy = frame ^ 1ull << order;
 		struct page *other = page_of_frame(buddy);
@@ -197,7 +188,7 @@ static void region_add(uint64_t start, uint64_t end)
 	if (start >= end || region_count == REGION_MAX)
 		return;
 	regions[region_count++] = (struct region){ start, end };
-	free_count += end - start;
+	page_free_total += end - start;
 	frame_end = MAX(frame_end, end);
 }
 
@@ -226,7 +217,7 @@ static void records_place(void)
 			continue;
 		page_records = direct(region->next << PAGE_SHIFT);
 		region->next += pages;
-		free_count -= pages;
+		page_free_total -= pages;
 		if (!untouched_zero)
 			memset(page_records, 0, pages << PAGE_SHIFT);
 		return;
@@ -241,5 +232,5 @@ void page_init(const struct page_range *usable, unsigned usable_count,
 	for (unsigned i = 0; i < usable_count; i++)
 		region_add_around(usable[i].start, usable[i].end, keep, keep_count);
 	records_place();
-	total_count = free_count;
+	page_total = page_free_total;
 }

@@ -64,8 +64,8 @@ struct page *page_alloc_user(unsigned order, bool *fresh);
 void page_free(struct page *page, unsigned order, bool fresh);
 void page_free_run(uint64_t frame, uint64_t count, bool fresh);
 
-uint64_t page_free_count(void);
-uint64_t page_total_count(void);
+/* Pages free, and pages there were to hand out at the start. Read them only. */
+extern uint64_t page_free_total, page_total;
 
 static inline uint64_t page_frame(const struct page *page)
 {

@@ -137,7 +137,7 @@ int space_add(struct space *space, const struct area *model)
 	struct area *low = index > 0 ? space->area[index - 1] : NULL;
 	struct area *high = index < space->area_count ? space->area[index] : NULL;
 
-	area.window = 1;
+	area.window = 0;
 	area.next_fault = area.start;
 	if (low && continues(low, &area)) {
 		low->end = area.end;

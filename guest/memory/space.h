@@ -23,7 +23,7 @@ struct node;
 struct area {
 	uint64_t start, end;
 	uint32_t flags;
-	uint32_t window;     /* pages the last anonymous fault mapped */
+	uint32_t window;     /* pages the last anonymous fault mapped beyond its own */
 	uint64_t next_fault; /* where the next fault is if the program goes on upward */
 	struct node *node;   /* the file mapped, or NULL */
 	uint64_t offset;     /* in the file, of start */

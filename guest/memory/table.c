@@ -13,9 +13,10 @@
 #define RESERVE_ORDER 9
 
 /* More flags of a leaf's record. */
-#define LEAF_FRESH  0x10 /* its reservation was a fresh block */
-#define LEAF_SINGLE 0x20 /* no reservation to be had, or it was broken: single pages from now on   \
-			  */
+#define LEAF_FRESH 0x10 /* its reservation was a fresh block */
+#define LEAF_SINGLE                                                                                \
+	0x20 /* no reservation to be had, or it was broken: single pages from now on               \
+	      */
 
 /* Beyond so many pages a whole flush is cheaper than one by one. */
 #define FLUSH_ALL_PAGES 32
