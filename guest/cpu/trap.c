@@ -84,8 +84,7 @@ static void user_fault_failed(const struct trap_frame *frame, uint64_t address,
 						       : "read";
 
 	if (result == FAULT_NO_MEMORY)
-		signal_fault(SIGKILL, "out of memory at address %016lx, %lu of %lu pages free",
-			     address, page_free_total, page_total);
+		process_out_of_memory(address);
 	else
 		signal_fault(result == FAULT_PAST_END ? SIGBUS : SIGSEGV,
 			     "%s of address %016lx at rip %016lx, rsp %016lx: %s", access, address,
@@ -104,10 +103,14 @@ static void page_fault(struct trap_frame *frame)
 		if (likely(result == FAULT_DONE))
 			return;
 	}
-	if (trap_from_user(frame))
+	if (trap_from_user(frame)) {
 		user_fault_failed(frame, address, result);
-	else if (!user_fixup(&frame->rip))
+		return;
+	}
+	if (!user_fixup(&frame->rip))
 		kernel_failure(frame, address);
+	if (result == FAULT_NO_MEMORY)
+		process_out_of_memory(address);
 }
 
 static void user_exception(const struct trap_frame *frame)

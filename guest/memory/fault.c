@@ -14,6 +14,7 @@
 #include "guest/cpu/asm.h"
 #include "guest/file/node.h"
 #include "guest/lib/string.h"
+#include "guest/process/process.h"
 
 #define WINDOW_STEP 4
 #define WINDOW_MAX  64
@@ -251,8 +252,13 @@ uint64_t fault_translate(struct space *space, uint64_t va, bool write)
 	uint64_t *pte = leaf ? &leaf[leaf_index(va)] : NULL;
 
 	if (!pte || (*pte & need) != need) {
-		if (va >= USER_END ||
-		    fault_resolve(space, va, write ? AREA_WRITE : AREA_READ) != FAULT_DONE)
+		enum fault_result result = FAULT_NO_AREA;
+
+		if (va < USER_END)
+			result = fault_resolve(space, va, write ? AREA_WRITE : AREA_READ);
+		if (result == FAULT_NO_MEMORY)
+			process_out_of_memory(va);
+		if (result != FAULT_DONE)
 			return 0;
 		leaf = table_leaf(space->root, va);
 		pte = &leaf[leaf_index(va)];

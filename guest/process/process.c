@@ -290,6 +290,18 @@ void process_exit(int wait_status)
 	panic("process %d came back from its end", process->pid);
 }
 
+void process_out_of_memory(uint64_t address)
+{
+	struct process *process = current();
+
+	if (process->signals.pending & signal_bit(SIGKILL))
+		return;
+	log_line(QUIRE_LEVEL_ERROR,
+		 "%s (process %d) killed by SIGKILL: out of memory at address %016lx, %lu of %lu pages free",
+		 process->name, process->pid, address, page_free_total, page_total);
+	signal_send(process, SIGKILL);
+}
+
 void process_reap(struct process *zombie)
 {
 	struct process **link = &process_list;

@@ -84,6 +84,9 @@ void process_yield(void);
 /* Ends the current process. wait_status as wait4 gives it. */
 NORETURN void process_exit(int wait_status);
 
+/* Memory ran out on the current process's account: says so, and kills it on its way to ring 3. */
+void process_out_of_memory(uint64_t address);
+
 /* Frees a zombie's last belongings. */
 void process_reap(struct process *zombie);
 
