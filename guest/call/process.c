@@ -181,7 +181,7 @@ int64_t call_wait4(reg_t pid, reg_t status, reg_t options, reg_t usage)
 	pid = child->pid;
 	if (status && user_write(status, &code, sizeof(code)))
 		return -EFAULT;
-	if (usage && call_write_usage(usage, clock_now() - child->started, child->minor_faults))
+	if (usage && call_write_usage(usage, child->user_ns, child->minor_faults))
 		return -EFAULT;
 	process_reap(child);
 	return pid;

@@ -49,7 +49,7 @@ static int64_t clock_offset(int clock, uint64_t *offset)
 	if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_TAI)
 		*offset = clock_wall_offset();
 	else if (clock == CLOCK_PROCESS || clock == CLOCK_THREAD)
-		*offset = -current()->started;
+		*offset = -(current()->started + current()->waited_ns);
 	return 0;
 }
 
@@ -131,17 +131,10 @@ int64_t call_time(reg_t address)
 	return seconds;
 }
 
-/* All of a process's life counts as its user time: the kernel reads no clock on its way in or out,
- * and nothing else ran meanwhile but its children. */
-static uint64_t lived(const struct process *process)
-{
-	return clock_now() - process->started - process->children_ns;
-}
-
 int64_t call_times(reg_t buffer)
 {
 	const struct process *process = current();
-	struct linux_tms tms = { .user = lived(process) / (NS_PER_S / USER_HZ),
+	struct linux_tms tms = { .user = process_ran_ns(process) / (NS_PER_S / USER_HZ),
 				 .children_user = process->children_ns / (NS_PER_S / USER_HZ) };
 
 	if (buffer && user_write(buffer, &tms, sizeof(tms)))
@@ -167,5 +160,5 @@ int64_t call_getrusage(reg_t who, reg_t address)
 		return call_write_usage(address, process->children_ns, 0);
 	if ((int)who != 0 && (int)who != 1)
 		return -EINVAL;
-	return call_write_usage(address, lived(process), process->space->minor_faults);
+	return call_write_usage(address, process_ran_ns(process), process->space->minor_faults);
 }

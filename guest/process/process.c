@@ -208,32 +208,34 @@ static bool signal_waits(const struct process *process)
 	return process->signals.pending & ~process->signals.blocked;
 }
 
-bool process_wait(const void *channel, uint64_t deadline)
+/* Waits for the channel or the deadline, and counts the time. */
+static void wait_on(const void *channel, uint64_t deadline)
 {
 	struct process *process = current();
+	uint64_t start = clock_now();
 
-	if (signal_waits(process))
-		return false;
 	process->channel = channel;
 	process->deadline = deadline;
 	process->state = PROCESS_WAITING;
 	schedule();
 	process->channel = NULL;
 	process->deadline = WAIT_FOREVER;
-	return !signal_waits(process);
+	process->waited_ns += clock_now() - start;
+}
+
+bool process_wait(const void *channel, uint64_t deadline)
+{
+	if (signal_waits(current()))
+		return false;
+	wait_on(channel, deadline);
+	return !signal_waits(current());
 }
 
 void process_wait_deaf(const void *channel)
 {
-	struct process *process = current();
-
-	process->deaf = true;
-	process->channel = channel;
-	process->deadline = WAIT_FOREVER;
-	process->state = PROCESS_WAITING;
-	schedule();
-	process->channel = NULL;
-	process->deaf = false;
+	current()->deaf = true;
+	wait_on(channel, WAIT_FOREVER);
+	current()->deaf = false;
 }
 
 void process_wake(const void *channel)
@@ -279,6 +281,7 @@ void process_exit(int wait_status)
 	process->files = NULL;
 	orphan_children(process);
 	process->wait_status = wait_status;
+	process->user_ns = process_ran_ns(process);
 	process->minor_faults = process->space->minor_faults;
 	cr3_write((uint64_t)boot_pml4 - IMAGE_BASE);
 	space_put(process->space);
@@ -297,7 +300,8 @@ void process_out_of_memory(uint64_t address)
 	if (process->signals.pending & signal_bit(SIGKILL))
 		return;
 	log_line(QUIRE_LEVEL_ERROR,
-		 "%s (process %d) killed by SIGKILL: out of memory at address %016lx, %lu of %lu pages free",
+		 "%s (process %d) killed by SIGKILL: out of memory at address %016lx, %lu of %lu "
+		 "pages free",
 		 process->name, process->pid, address, page_free_total, page_total);
 	signal_send(process, SIGKILL);
 }
@@ -309,10 +313,15 @@ void process_reap(struct process *zombie)
 	while (*link != zombie)
 		link = &(*link)->next;
 	*link = zombie->next;
-	zombie->parent->children_ns += clock_now() - zombie->started + zombie->children_ns;
+	zombie->parent->children_ns += zombie->user_ns + zombie->children_ns;
 	stack_destroy(zombie);
 	memory_free(zombie->vector_state);
 	memory_free(zombie);
+}
+
+uint64_t process_ran_ns(const struct process *process)
+{
+	return clock_now() - process->started - process->waited_ns;
 }
 
 struct process *process_find(int pid)

@@ -42,7 +42,8 @@ struct process {
 	uint64_t fs_base, gs_base;
 	uint64_t clear_tid;
 	uint32_t umask;
-	uint64_t started, user_ns, children_ns;
+	uint64_t started, waited_ns;   /* of clock_now(); how long it waited since */
+	uint64_t user_ns, children_ns; /* of a zombie: its own; of those it reaped */
 	uint64_t minor_faults;
 	char name[PROCESS_NAME];
 	struct signal_state signals;
@@ -92,6 +93,10 @@ void process_reap(struct process *zombie);
 
 /* Ends a vfork child's use of its parent's memory: the parent goes on. */
 void process_return_space(struct process *process);
+
+/* How long the process ran, in ring 3 and for it in ring 0. The kernel reads no clock on its way in
+ * or out, so this is its life less its waits, all of it counted as user time. */
+uint64_t process_ran_ns(const struct process *process);
 
 struct process *process_find(int pid);
 unsigned process_count(void);
