@@ -255,6 +255,8 @@ static int64_t dispatch(struct quire_port *port, const struct quire_request *req
 		return do_last_words(port, request);
 	case QUIRE_OP_RELEASE:
 		return do_release(port, request);
+	case QUIRE_OP_WAIT:
+		return port->events->wait(port->context);
 	default:
 		log_debug("guest: unknown request %u", request->op);
 		return -ENOSYS;

@@ -22,6 +22,8 @@ struct quire_port_events {
 	void (*failed)(void *context, const char *message);
 	/* The guest needs the content of these pages no more: they read as zeros. 0 or -errno. */
 	int (*release)(void *context, gfn_t first, uint32_t count);
+	/* The vCPU sleeps from its next entry on, until an interrupt is pending. 0 or -errno. */
+	int (*wait)(void *context);
 	/* Input was asked for and there is none: call quire_port_input_ready() when there is. */
 	void (*await_input)(void *context);
 };

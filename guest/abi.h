@@ -51,6 +51,9 @@ enum quire_op {
 	/* The segments' pages (whole pages, or -EINVAL) hold nothing any more: they read as zeros from
 	 * now on, and their host memory is given back. Result 0 or -errno. */
 	QUIRE_OP_RELEASE = 9,
+	/* Sleep until an interrupt is pending. To be rung with interrupts enabled by the instruction
+	 * before, as HLT would be. HLT itself does not leave the guest: it would keep the processor. */
+	QUIRE_OP_WAIT = 10,
 };
 
 enum quire_level {

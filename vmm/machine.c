@@ -183,6 +183,14 @@ static int release(void *context, gfn_t first, uint32_t count)
 	return mm_discard(machine->mm, first, count);
 }
 
+static int wait_for_interrupt(void *context)
+{
+	struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_HALTED };
+
+	return ioctl(((struct machine *)context)->vcpu_fd, KVM_SET_MP_STATE, &state) == 0 ? 0 :
+											   -errno;
+}
+
 static void await_input(void *context)
 {
 	put_event(((struct machine *)context)->input_fd);
@@ -194,6 +202,7 @@ static const struct quire_port_events port_events = {
 	.no_init = no_init,
 	.failed = guest_failed,
 	.release = release,
+	.wait = wait_for_interrupt,
 	.await_input = await_input,
 };
 
@@ -253,6 +262,25 @@ static int open_kvm(struct machine *machine)
 	return 0;
 }
 
+/*
+ * While HLT leaves the guest, KVM lets its workers fault pages in and halts the vCPU meanwhile: two
+ * more threads to wake for every fault (measured: 64 us a fault, against 50 when the vCPU's own
+ * thread waits). So HLT is told to stay inside, and the guest sleeps by QUIRE_OP_WAIT. Where KVM
+ * does not offer it, faults are slower and nothing else changes.
+ */
+static void keep_faults_on_vcpu(struct machine *machine)
+{
+	struct kvm_enable_cap request = {
+		.cap = KVM_CAP_X86_DISABLE_EXITS,
+		.args = { KVM_X86_DISABLE_EXITS_HLT },
+	};
+
+	if (!(ioctl(machine->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_DISABLE_EXITS) &
+	      KVM_X86_DISABLE_EXITS_HLT) ||
+	    ioctl(machine->vm_fd, KVM_ENABLE_CAP, &request) != 0)
+		log_debug("HLT leaves the guest here: faults take a detour through KVM's workers");
+}
+
 /* What is asked of KVM, in order, with the name to complain by. */
 static int create_vm(struct machine *machine)
 {
@@ -273,6 +301,7 @@ static int create_vm(struct machine *machine)
 	step = "KVM_CREATE_IRQCHIP";
 	if (ioctl(machine->vm_fd, KVM_CREATE_IRQCHIP, 0) != 0)
 		goto refused;
+	keep_faults_on_vcpu(machine);
 	step = "KVM_CREATE_VCPU";
 	machine->vcpu_fd = ioctl(machine->vm_fd, KVM_CREATE_VCPU, 0);
 	if (machine->vcpu_fd < 0)

@@ -127,6 +127,12 @@ static inline void wait_for_interrupt(void)
 	__asm__ volatile("sti; hlt; cli" : : : "memory");
 }
 
+/* The same with a port write in HLT's place, which STI covers in the same way. */
+static inline void out32_for_interrupt(uint16_t port, uint32_t value)
+{
+	__asm__ volatile("sti; outl %0, %1; cli" : : "a"(value), "Nd"(port) : "memory");
+}
+
 static inline void interrupts_off(void)
 {
 	__asm__ volatile("cli" : : : "memory");

@@ -20,11 +20,16 @@ static uint64_t image_physical(const void *p)
 	return (uint64_t)p - IMAGE_BASE;
 }
 
-static int64_t ring(enum quire_op op)
+static uint32_t prepare(enum quire_op op)
 {
 	request.op = op;
 	request.result = RESULT_UNANSWERED;
-	out32(QUIRE_PORT_DOORBELL, (uint32_t)(image_physical(&request) >> QUIRE_REQUEST_SHIFT));
+	return (uint32_t)(image_physical(&request) >> QUIRE_REQUEST_SHIFT);
+}
+
+static int64_t ring(enum quire_op op)
+{
+	out32(QUIRE_PORT_DOORBELL, prepare(op));
 	return request.result;
 }
 
@@ -103,6 +108,16 @@ void panic(const char *text, ...)
 void check_failed(const char *condition, const char *file, int line)
 {
 	panic("%s:%d: %s does not hold", file, line, condition);
+}
+
+void doorbell_wait(void)
+{
+	if (alone) {
+		wait_for_interrupt();
+		return;
+	}
+	request.segment_count = 0;
+	out32_for_interrupt(QUIRE_PORT_DOORBELL, prepare(QUIRE_OP_WAIT));
 }
 
 int64_t doorbell_write(unsigned output, const struct quire_segment *segment, unsigned count)

@@ -25,6 +25,9 @@ int64_t doorbell_read(const struct quire_segment *segment, unsigned count);
 
 void doorbell_user_start(void);
 
+/* Sleeps until an interrupt has come. Interrupts are off before and after. */
+void doorbell_wait(void);
+
 /* The ends: init exited with `status`, or was killed by `signal`; or could not be executed. */
 NORETURN void doorbell_exit(int status, int signal);
 PRINTF(2, 3) NORETURN void doorbell_no_init(int error, const char *text, ...);

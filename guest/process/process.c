@@ -192,7 +192,7 @@ static void schedule(void)
 
 	while (!(next = pick())) {
 		clock_set_alarm(next_deadline());
-		wait_for_interrupt();
+		doorbell_wait();
 	}
 	switch_to(next);
 }
