@@ -27,7 +27,8 @@
  */
 #define WORTH_POOL_BYTES   (PAGE_SIZE * 3 / 4)
 #define COMPACT_BLOCKS	   2			 /* a batch */
-#define RECLAIMER_REST_NS  (20 * 1000 * 1000ull) /* after a round without any progress */
+#define REST_LEAST_NS	   (10 * 1000 * 1000ull) /* the reclaimer's, after a fruitless round */
+#define REST_MOST_NS	   (1000 * 1000 * 1000ull)
 #define EXTRA_EXAMINATIONS 64
 #define WRITE_BACKS	   8 /* in one go */
 #define FRUITLESS_ROUNDS   4 /* over all that is resident, before a shortage is final */
@@ -311,18 +312,22 @@ static bool busy_elsewhere(const struct mm *mm, const struct reclaim_work *own)
 	return false;
 }
 
+/* So many frames named in vain are a round: all were watched once, then tried once. */
+static uint64_t vain_limit(const struct mm *mm)
+{
+	return 2ull * (mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED]) + EXTRA_EXAMINATIONS;
+}
+
 /* Count a batch's fruit; true when nothing is left to try. */
 static bool exhausted(struct mm *mm, struct reclaim_effort *effort, uint32_t gone,
 		      uint32_t examined)
 {
-	uint64_t resident = mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED];
-
 	if (gone > 0) {
 		*effort = (struct reclaim_effort){ 0 };
 		return false;
 	}
 	effort->examined += examined;
-	if (examined > 0 && effort->examined <= 2 * resident + EXTRA_EXAMINATIONS)
+	if (examined > 0 && effort->examined <= vain_limit(mm))
 		return false;
 	effort->examined = 0;
 	return ++effort->rounds >= FRUITLESS_ROUNDS;
@@ -392,9 +397,9 @@ uint32_t mm_reclaim(struct mm *mm, uint32_t count)
 	return total;
 }
 
-static void rest(struct mm *mm)
+static void rest(struct mm *mm, uint64_t ns)
 {
-	uint64_t until = clock_now_ns() + RECLAIMER_REST_NS;
+	uint64_t until = clock_now_ns() + ns;
 	struct timespec t = { (time_t)(until / 1000000000u), (long)(until % 1000000000u) };
 
 	pthread_cond_timedwait(&mm->shortage, &mm->lock, &t);
@@ -405,7 +410,7 @@ void *reclaimer_main(void *context)
 {
 	struct mm *mm = context;
 	struct reclaim_work *work;
-	uint64_t fruitless = 0;
+	uint64_t fruitless = 0, pause = REST_LEAST_NS;
 
 	pthread_mutex_lock(&mm->lock);
 	work = reclaim_work_take(mm, true);
@@ -423,9 +428,16 @@ void *reclaimer_main(void *context)
 		if (over)
 			gone = reclaim_batch(mm, work, mm->sizes.batch, false, &examined);
 		gone += drain_pool(mm, work, false);
-		fruitless = gone > 0 ? 0 : fruitless + examined;
-		if (gone == 0 && (examined == 0 || fruitless > 2ull * mm->frame_count)) {
-			rest(mm);
+		if (gone > 0) {
+			fruitless = 0;
+			pause = REST_LEAST_NS;
+			continue;
+		}
+		fruitless += examined;
+		if (examined == 0 || fruitless > vain_limit(mm)) {
+			/* All was looked at in vain: faults that must will try by themselves. */
+			rest(mm, pause);
+			pause = pause * 2 < REST_MOST_NS ? pause * 2 : REST_MOST_NS;
 			fruitless = 0;
 		}
 	}
