@@ -49,7 +49,7 @@ static void write_text(void)
 
 static void write_constant(void)
 {
-	*(volatile char *)(uintptr_t)"a constant" = 2;
+	*(volatile char *)(uintptr_t) "a constant" = 2;
 }
 
 static void execute_data(void)
