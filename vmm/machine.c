@@ -369,7 +369,12 @@ static int create_memory(struct machine *machine, const struct machine_config *c
 	mm.backing = machine->space;
 	mm.failed = manager_failed;
 	mm.failed_context = machine;
-	return mm_create(&mm, &machine->mm);
+	error = mm_create(&mm, &machine->mm);
+	if (error == -EINVAL && mm.policy_options != NULL)
+		log_error("the policy %s does not take '%s'", mm.policy->name, mm.policy_options);
+	else if (error == -ENOMEM)
+		log_error("no memory for the memory manager's tables");
+	return error;
 }
 
 static void ignore_signal(int signal)

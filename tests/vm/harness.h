@@ -18,11 +18,15 @@ struct child {
 	int in, out, err; /* our ends; -1: closed or not ours */
 	char *out_text, *err_text; /* what came so far, NUL-terminated */
 	size_t out_size, err_size;
+	bool changed_world;	   /* by prepare() */
 	int status; /* after child_finish(): exit status, or 128 + signal */
 };
 
 void harness_init(void);
 void harness_finish(void);
+
+/* Ends and forgets the children so far, for tests that start many. */
+void harness_forget(void);
 
 /* Skips the test, with the reason, where KVM cannot be opened. */
 void need_kvm(void);
