@@ -15,6 +15,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "ept/internal.h"
@@ -158,6 +159,19 @@ static int release(void *backing, gfn_t first, uint32_t count)
 	return 0;
 }
 
+/* Not through the monitor view: a page mapped there costs a TLB flush when it is released. */
+static int read_frame(void *backing, gfn_t frame, void *destination)
+{
+	struct ept_space *space = backing;
+	ssize_t n;
+
+	do {
+		n = space->host->pread(space->memfd, destination, PAGE_SIZE,
+				       (off_t)gfn_to_gpa(frame).v);
+	} while (n < 0 && errno == EINTR);
+	return n == (ssize_t)PAGE_SIZE ? 0 : n < 0 ? -errno : -EIO;
+}
+
 static void *page(void *backing, gfn_t frame)
 {
 	struct ept_space *space = backing;
@@ -173,5 +187,6 @@ const struct mm_backing_ops ept_backing_ops = {
 	.unmap = unmap,
 	.release = release,
 	.wake = wake,
+	.read = read_frame,
 	.page = page,
 };

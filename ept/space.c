@@ -37,6 +37,7 @@ const struct ept_host_ops ept_host = {
 	.ioctl = host_ioctl,
 	.madvise = madvise,
 	.fallocate = host_fallocate,
+	.pread = pread,
 	.read = read,
 };
 

@@ -44,6 +44,12 @@ struct mm_backing_ops {
 	int (*wake)(void *backing, gfn_t first, uint32_t count);
 
 	/*
+	 * Copy one present frame's content, as the guest left it, to destination. Preferred to page()
+	 * where a copy will do: it leaves no mapping behind that release would have to take down.
+	 */
+	int (*read)(void *backing, gfn_t frame, void *destination);
+
+	/*
 	 * The page of a present frame, for the monitor's own reading and writing. Valid while the
 	 * frame stays present. Reading an absent frame gives zeros, not the guest's data.
 	 */

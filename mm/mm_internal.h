@@ -82,7 +82,6 @@ struct victim {
 	uint16_t length;
 	bool mapped;
 	bool hashed;
-	void *page;	/* the frame's, not the private copy */
 	uint64_t value; /* the word, or the compressed bytes' checksum */
 	XXH128_hash_t hash;
 };

@@ -105,8 +105,10 @@ static void examine(struct mm *mm, struct reclaim_work *work, struct victim *v, 
 	size_t limit = swap ? WORTH_POOL_BYTES : POOL_OBJECT_MAX;
 	size_t length = 0;
 
-	v->page = mm->ops->page(mm->backing, gfn(v->frame));
-	memcpy(work->page, v->page, PAGE_SIZE);
+	if (mm->ops->read(mm->backing, gfn(v->frame), work->page) != 0) {
+		v->outcome = OUT_KEEP;
+		return;
+	}
 	if (codec_same_filled(work->page, &v->value)) {
 		v->outcome = OUT_SAME;
 		return;

@@ -122,7 +122,7 @@ static uint32_t gather(struct mm *mm, struct reclaim_work *work, uint32_t *indic
 		}
 		/* Its kept slot no longer matches (it would be clean): free it for this batch. */
 		frame_drop_slot(mm, mm_frame(mm, v->frame));
-		work->pages[count].memory = v->page;
+		work->pages[count].memory = mm->ops->page(mm->backing, gfn(v->frame));
 		indices[count++] = i;
 	}
 	return count;

@@ -150,9 +150,25 @@ static void *fake_page(void *backing, gfn_t frame)
 	pthread_mutex_lock(&fake->lock);
 	DEMAND(fake->present[frame.v], "page of absent frame %llu", (unsigned long long)frame.v);
 	pthread_mutex_unlock(&fake->lock);
-	if (fake->paged != NULL)
-		fake->paged(fake, frame);
 	return page_of(fake, frame.v);
+}
+
+static int fake_copy_out(void *backing, gfn_t frame, void *destination)
+{
+	struct fake *fake = backing;
+	int error = 0;
+
+	pthread_mutex_lock(&fake->lock);
+	injected(fake, FAKE_READ, 1, &error);
+	pthread_mutex_unlock(&fake->lock);
+	if (error == 0) {
+		void *page = fake_page(backing, frame);
+
+		if (fake->paged != NULL)
+			fake->paged(fake, frame);
+		memcpy(destination, page, PAGE_SIZE);
+	}
+	return error;
 }
 
 const struct mm_backing_ops fake_ops = {
@@ -162,6 +178,7 @@ const struct mm_backing_ops fake_ops = {
 	.unmap = fake_unmap,
 	.release = fake_release,
 	.wake = fake_wake,
+	.read = fake_copy_out,
 	.page = fake_page,
 };
 

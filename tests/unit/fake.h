@@ -14,7 +14,16 @@
 
 #include "mm/mm.h"
 
-enum fake_op { FAKE_ZERO, FAKE_FILL, FAKE_MAP, FAKE_UNMAP, FAKE_RELEASE, FAKE_WAKE, FAKE_OPS };
+enum fake_op {
+	FAKE_ZERO,
+	FAKE_FILL,
+	FAKE_MAP,
+	FAKE_UNMAP,
+	FAKE_RELEASE,
+	FAKE_WAKE,
+	FAKE_READ,
+	FAKE_OPS,
+};
 
 struct fake {
 	struct mm *mm;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "ept/internal.h"
 #include "ept/walk.h"
@@ -35,7 +36,8 @@ static struct {
 	int countdown;	       /* how many times */
 	int error;
 	int64_t progress; /* pages that are really done first */
-	int fallocate_error, madvise_error;
+	int fallocate_error, madvise_error, pread_error;
+	bool pread_short;
 	int read_error;
 	size_t read_length;
 	struct uffd_msg message;
@@ -99,10 +101,21 @@ static ssize_t fake_read(int fd, void *buffer, size_t length)
 	return (ssize_t)inject.read_length;
 }
 
+static ssize_t fake_pread(int fd, void *buffer, size_t length, off_t offset)
+{
+	if (inject.pread_error != 0) {
+		errno = inject.pread_error;
+		inject.pread_error = 0;
+		return -1;
+	}
+	return pread(fd, buffer, inject.pread_short ? length / 2 : length, offset);
+}
+
 static const struct ept_host_ops fake_host = {
 	.ioctl = fake_ioctl,
 	.madvise = fake_madvise,
 	.fallocate = fake_fallocate,
+	.pread = fake_pread,
 	.read = fake_read,
 };
 
@@ -208,6 +221,22 @@ Test(ept, views_show_the_same_page)
 	cr_assert_eq(page[17], 5);
 	page[17] = 99;
 	cr_assert_eq(*(manager->space->guest_view + 5 * PAGE_SIZE + 17), 99);
+	ept_space_destroy(manager->space);
+}
+
+Test(ept, frames_are_read_whole_or_not_at_all)
+{
+	struct fake_manager *manager = open_space();
+	uint8_t copy[PAGE_SIZE];
+
+	fill_frames(manager, 5, 1);
+	inject.pread_error = EINTR;
+	cr_assert_eq(ept_backing_ops.read(manager->space, gfn(5), copy), 0);
+	cr_assert(copy[0] == 5 && copy[PAGE_SIZE - 1] == 5);
+	inject.pread_error = EIO;
+	cr_assert_eq(ept_backing_ops.read(manager->space, gfn(5), copy), -EIO);
+	inject.pread_short = true;
+	cr_assert_eq(ept_backing_ops.read(manager->space, gfn(5), copy), -EIO);
 	ept_space_destroy(manager->space);
 }
 

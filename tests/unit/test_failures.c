@@ -289,20 +289,31 @@ Test(failures, a_page_where_none_should_be)
 	fake_end(&fake);
 }
 
-Test(failures, unmapping_refused)
+/* The host does not let victims go: they stay, whole, and go once it does. */
+static void victims_stay(enum fake_op op, int error)
 {
 	prepare();
 	begin();
 	for (uint32_t i = 0; i < 10; i++)
 		cr_assert_eq(fake_put(&fake, i * 50, CONTENT_HALF, 1), 0);
-	refused(FAKE_UNMAP, -EINVAL);
+	refused(op, error);
 	cr_assert_eq(mm_reclaim(fake.mm, 10), 0);
 	for (uint32_t i = 0; i < 10; i++)
 		cr_assert_eq(fake_expect(&fake, i * 50, CONTENT_HALF, 1), 0);
 	cr_assert_eq(now()->pool_frames, 0);
-	fake.inject[FAKE_UNMAP].times = 0;
+	fake.inject[op].times = 0;
 	cr_assert_eq(mm_reclaim(fake.mm, 10), 10);
 	fake_end(&fake);
+}
+
+Test(failures, unmapping_refused)
+{
+	victims_stay(FAKE_UNMAP, -EINVAL);
+}
+
+Test(failures, reading_refused)
+{
+	victims_stay(FAKE_READ, -EIO);
 }
 
 Test(failures, watching_refused)
