@@ -54,7 +54,9 @@ static void read_archive(const struct start_info *info, struct start *start)
 				     ROUND_UP(module->address + module->size, PAGE_SIZE) };
 }
 
-/* Takes the next word out of the line, undoing its backslashes. NULL at the end. */
+/*
+ * Takes the next word out of the line, undoing its backslashes; \0 is nothing. NULL at the end.
+ */
 static char *next_word(const char **text, char **to)
 {
 	char *word = *to;
@@ -64,8 +66,8 @@ static char *next_word(const char **text, char **to)
 	if (!**text)
 		return NULL;
 	for (; **text && **text != ' '; (*text)++) {
-		if (**text == '\\' && (*text)[1])
-			(*text)++;
+		if (**text == '\\' && (*text)[1] && *++(*text) == '0')
+			continue;
 		*(*to)++ = **text;
 	}
 	*(*to)++ = 0;

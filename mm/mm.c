@@ -27,7 +27,8 @@
 #define RESERVE_LEAST KIB_BYTES(192)
 #define RESERVE_MOST  KIB_BYTES(4096)
 #define KIB_BYTES(n)  ((uint64_t)(n)*1024)
-#define WORKING_PAGES 64 /* the least a guest may have resident, pinned pages among them */
+#define HASH_RESERVE  KIB_BYTES(32)
+#define WORKING_PAGES 512 /* the least a guest may have resident, pinned pages among them */
 /*
  * The pool's share of what the tables leave, where there is a swap to take the rest. Every page in
  * the pool costs half a resident page and saves a disk read. bench_mm over twice the budget, with
@@ -200,11 +201,16 @@ static uint32_t host_resident_count(const struct mm_policy_host *host)
 }
 
 /* What the pool may ask. */
+/*
+ * The pool leaves a little of the reserve to the swap's hashes: a page of them is what lets 256 pages
+ * go to the swap, and without it a full pool would look like a full disk.
+ */
 static bool pool_charge(void *context, uint64_t bytes)
 {
 	struct mm *mm = context;
+	uint64_t left = mm->swap != NULL ? HASH_RESERVE : 0;
 
-	return mm_charge(mm, bytes, mm->budget);
+	return mm_charge(mm, bytes, mm->budget == UINT64_MAX ? UINT64_MAX : mm->budget - left);
 }
 
 static void pool_uncharge(void *context, uint64_t bytes)

@@ -188,6 +188,7 @@ int64_t call_mprotect(reg_t address, reg_t length, reg_t protection)
 	     i < space->area_count && space->area[i]->start < end; i++)
 		space->area[i]->flags = (space->area[i]->flags & ~AREA_ACCESS) | flags;
 	table_protect(space->root, address, end, flags & AREA_READ, area_bits(flags));
+	space_join(space, address, end);
 	space_forget(space);
 	return 0;
 }

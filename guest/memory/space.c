@@ -176,6 +176,24 @@ int space_split(struct space *space, uint64_t start, uint64_t end)
 	return error ? error : split_at(space, end);
 }
 
+void space_join(struct space *space, uint64_t start, uint64_t end)
+{
+	unsigned index = space_index(space, start);
+
+	if (index > 0)
+		index--;
+	while (index + 1 < space->area_count && space->area[index + 1]->start <= end) {
+		struct area *low = space->area[index], *high = space->area[index + 1];
+
+		if (continues(low, high)) {
+			low->end = high->end;
+			delete (space, index + 1, 1);
+		} else {
+			index++;
+		}
+	}
+}
+
 int space_remove(struct space *space, uint64_t start, uint64_t end)
 {
 	unsigned first, last;

@@ -72,6 +72,9 @@ int space_remove(struct space *space, uint64_t start, uint64_t end);
 /* Cuts areas at `start` and at `end`, so that every area is inside or outside. 0 or -ENOMEM. */
 int space_split(struct space *space, uint64_t start, uint64_t end);
 
+/* Makes one area of neighbours that are alike, in and beside [start, end): the undoing of splits. */
+void space_join(struct space *space, uint64_t start, uint64_t end);
+
 /* The highest hole of `size` bytes below SPACE_MMAP_TOP whose start is congruent to `phase` modulo
  * `align`; 0 when there is none. */
 uint64_t space_hole(const struct space *space, uint64_t size, uint64_t align, uint64_t phase);

@@ -87,6 +87,7 @@ static void check_memory(void)
 	expect(map != MAP_FAILED, "mmap");
 	memset(map, 7, size);
 	expect(mprotect(map, 4096, PROT_READ) == 0 && map[0] == 7, "mprotect");
+	expect(mprotect(map, 4096, PROT_READ | PROT_WRITE) == 0, "mprotect back");
 	expect(madvise(map + 4096, 4096, MADV_DONTNEED) == 0 && map[4096] == 0 && map[8192] == 7,
 	       "madvise");
 	map = mremap(map, size, 2 * size, MREMAP_MAYMOVE);
