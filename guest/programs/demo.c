@@ -16,7 +16,8 @@
 
 enum fill {
 	FILL_ZERO_TOUCH, /* one word, the rest stays zero */
-	FILL_HALF,	 /* half random, half one repeated word: compresses 2 : 1 */
+	FILL_QUARTER,	 /* a quarter random, the rest one repeated word: compresses 4 : 1 */
+	FILL_HALF,	 /* half random: 2 : 1 */
 	FILL_RANDOM,	 /* does not compress */
 };
 
@@ -27,7 +28,7 @@ enum pattern {
 	PATTERN_COUNT,
 };
 
-static const char *const fill_names[] = { "zero-touch", "half", "random" };
+static const char *const fill_names[] = { "zero-touch", "quarter", "half", "random" };
 static const char *const pattern_names[] = { "sequential", "random", "zipf" };
 
 static struct {
@@ -58,7 +59,14 @@ static inline uint64_t next_word(uint64_t word)
 
 static unsigned random_words(void)
 {
-	return options.fill == FILL_ZERO_TOUCH ? 1 : options.fill == FILL_HALF ? WORDS / 2 : WORDS;
+	static const unsigned random_words[] = {
+		[FILL_ZERO_TOUCH] = 1,
+		[FILL_QUARTER] = WORDS / 4,
+		[FILL_HALF] = WORDS / 2,
+		[FILL_RANDOM] = WORDS,
+	};
+
+	return random_words[options.fill];
 }
 
 static void page_fill(uint64_t page)
@@ -70,7 +78,7 @@ static void page_fill(uint64_t page)
 		word[i] = value;
 		value = next_word(value);
 	}
-	for (; options.fill == FILL_HALF && i < WORDS; i++)
+	for (; options.fill != FILL_ZERO_TOUCH && i < WORDS; i++)
 		word[i] = key;
 }
 
@@ -84,7 +92,7 @@ static void page_wrong(uint64_t page, unsigned at, uint64_t want)
 static void page_check(uint64_t page)
 {
 	const uint64_t *word = memory + page * WORDS;
-	uint64_t key = page_key(page) | 1, value = key, rest = options.fill == FILL_HALF ? key : 0;
+	uint64_t key = page_key(page) | 1, value = key, rest = options.fill != FILL_ZERO_TOUCH ? key : 0;
 	unsigned random = random_words(), i;
 	uint64_t differ = 0;
 
@@ -234,7 +242,7 @@ static bool parse_option(const char *name, const char *value)
 	if (equal(name, "--write-share"))
 		return parse_size(value, &options.write_share) && options.write_share <= 100;
 	if (equal(name, "--fill")) {
-		found = find_name(value, fill_names, 3);
+		found = find_name(value, fill_names, 4);
 		options.fill = found;
 		return found >= 0;
 	}
@@ -259,7 +267,7 @@ static bool parse_options(int argc, char **argv)
 		} else {
 			print_error("demo: bad option or value: %s\n", argv[i]);
 			print_error(
-				"usage: demo [--touch SIZE] [--fill zero-touch|half|random]\n"
+				"usage: demo [--touch SIZE] [--fill zero-touch|quarter|half|random]\n"
 				"            [--pattern sequential|random|zipf]... [--passes N]\n"
 				"            [--count TOUCHES] [--write-share PERCENT] [--seed N]\n"
 				"            [--bench] [--machine]\n");

@@ -164,8 +164,8 @@ Test(stop, swap_file_that_cannot_be_read)
 Test(stop, swap_folder_full)
 {
 	const char *const argv[] = { bifold_path(), "run", "--memory", "48M", "--budget", "8M",
-				     "--swap", WORLD_FOLDER, "--", test_program("hold"), "24", "random",
-				     NULL };
+				     "--swap", WORLD_FOLDER, "--compressor", "none", "--",
+				     test_program("hold"), "24", "random", NULL };
 	struct child *child = child_start(argv, world_with_small_folder);
 
 	child_finish(child, "\n", 1);
