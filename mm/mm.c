@@ -73,7 +73,7 @@ void mm_sizes_for(const struct mm_config *config, uint64_t budget, struct mm_siz
 		spare = guest / PAGE_SIZE;
 	else
 		spare = budget > s->fixed_bytes ? (budget - s->fixed_bytes) / PAGE_SIZE : 0;
-	s->window = (uint32_t)clamp(spare / 32, 16, 64);
+	s->window = (uint32_t)clamp(spare / 32, 16, 128);
 	s->swap_window = swaps ? (uint32_t)clamp(spare / 32, 16, SWAP_BATCH) : s->window;
 	s->batch = (uint32_t)clamp(spare / 64, 16, BATCH_MAX);
 	s->direct_batch = (uint32_t)clamp(s->batch / 2, 16, 32);

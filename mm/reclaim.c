@@ -414,6 +414,7 @@ void *reclaimer_main(void *context)
 	struct reclaim_work *work;
 	uint64_t fruitless = 0, pause = REST_LEAST_NS;
 
+	pthread_setname_np(pthread_self(), "bifold-reclaim");
 	pthread_mutex_lock(&mm->lock);
 	work = reclaim_work_take(mm, true);
 	while (!mm->stopping) {
