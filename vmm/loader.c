@@ -22,6 +22,9 @@
 #define COMMAND_LINE_AT	 0x8000u
 #define COMMAND_LINE_END 0x9f000u
 
+/* What a kernel wants free behind itself to begin with: page tables, page records, a stack. */
+#define KERNEL_ROOM(memory) (MIB(2) + (memory) / 64)
+
 #define START_MAGIC	  0x336ec578u
 #define NOTE_PHYS32_ENTRY 18u
 #define MEMORY_MAP_RAM	  1u
@@ -196,11 +199,13 @@ static int place_root(struct ept_space *space, uint64_t kernel_end, uint64_t siz
 	char have[UNITS_TEXT_SIZE], need[UNITS_TEXT_SIZE];
 
 	ept_space_ranges(space, &ranges);
-	if (size <= ranges[0].length && ranges[0].length - size >= kernel_end) {
+	if (size <= ranges[0].length &&
+	    ranges[0].length - size >= kernel_end + KERNEL_ROOM(ranges[0].length)) {
 		*start = ranges[0].length - size;
 		return 0;
 	}
-	log_error("the files (%s) do not fit into the guest's memory (%s): give it more with --memory",
+	log_error("the files (%s) do not fit into the guest's memory (%s) beside its kernel: give it "
+		  "more with --memory",
 		  units_format_size(size, need), units_format_size(ranges[0].length, have));
 	return -ENOSPC;
 }

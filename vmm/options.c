@@ -27,6 +27,7 @@ enum {
 	OPTION_TIMEOUT,
 	OPTION_KERNEL,
 	OPTION_UNMANAGED,
+	OPTION_VERSION,
 };
 
 static const struct option long_options[] = {
@@ -42,6 +43,7 @@ static const struct option long_options[] = {
 	{ "kernel", required_argument, NULL, OPTION_KERNEL },
 	{ "unmanaged", no_argument, NULL, OPTION_UNMANAGED },
 	{ "verbose", no_argument, NULL, 'v' },
+	{ "version", no_argument, NULL, OPTION_VERSION },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
@@ -71,6 +73,7 @@ static void print_help(void)
 	      "  --unmanaged             leave the guest's memory to the host kernel, to compare\n"
 	      "  --kernel FILE           boot this kernel instead of the one inside bifold\n"
 	      "  -v, --verbose           say more; twice: still more\n"
+	      "  --version               the version\n"
 	      "  -h, --help              this text\n"
 	      "\n"
 	      "Sizes: 512M, 1.5G, 1048576. The exit status is PROGRAM's; 128+N: signal N killed it;\n"
@@ -193,6 +196,9 @@ static int parse_one(struct run_options *options, int option, char *value, const
 	case 'v':
 		log_set_verbosity(log_verbosity() + 1);
 		return 0;
+	case OPTION_VERSION:
+		puts("bifold " BIFOLD_VERSION);
+		return 1;
 	case 'h':
 		print_help();
 		return 1;

@@ -172,6 +172,7 @@ Test(errors, files_larger_than_memory)
 	expect_error(run_bifold("--memory", "4M", "--file", test_program("hold"), "--file",
 				test_program("libc"), busybox_path(), "true"),
 		     125, "do not fit into the guest's memory");
+	expect_error(run_bifold("--memory", "5M", busybox_path(), "true"), 125, "do not fit");
 }
 
 Test(errors, policy_option_unknown)
@@ -186,6 +187,9 @@ Test(errors, help_and_version)
 {
 	struct child *child = run_words(NULL, NULL, bifold_path(), "--version", NULL);
 
+	cr_assert_eq(child->status, 0);
+	cr_assert(strncmp(child->out_text, "bifold ", 7) == 0);
+	child = run_bifold("--version");
 	cr_assert_eq(child->status, 0);
 	cr_assert(strncmp(child->out_text, "bifold ", 7) == 0);
 	child = run_bifold("--help");
