@@ -187,8 +187,8 @@ static int wait_for_interrupt(void *context)
 {
 	struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_HALTED };
 
-	return ioctl(((struct machine *)context)->vcpu_fd, KVM_SET_MP_STATE, &state) == 0 ? 0 :
-											   -errno;
+	return ioctl(((struct machine *)context)->vcpu_fd, KVM_SET_MP_STATE, &state) == 0 ? 0
+											  : -errno;
 }
 
 static void await_input(void *context)
@@ -228,7 +228,8 @@ static int set_cpuid(struct machine *machine)
 		error = -errno;
 	} else {
 		for (uint32_t i = 0; i < cpuid->nent; i++) {
-			/* What KVM reports is the host CPU it ran on; the guest has one, number 0. */
+			/* What KVM reports is the host CPU it ran on; the guest has one, number 0.
+			 */
 			if (cpuid->entries[i].function == 1)
 				cpuid->entries[i].ebx = (cpuid->entries[i].ebx & 0xffff) | 1u << 16;
 			else if (cpuid->entries[i].function == 0xb ||
@@ -320,7 +321,7 @@ static int create_vm(struct machine *machine)
 	step = "KVM_SET_CPUID2";
 	error = set_cpuid(machine);
 	if (error == 0) {
-		step = "KVM_SET_USER_MEMORY_REGION";
+		step = "the guest's memory slots";
 		error = ept_space_attach(machine->space, machine->vm_fd);
 	}
 	if (error != 0) {

@@ -36,13 +36,18 @@ static json_t *latency_json(const struct mm_stats *stats)
 	return object;
 }
 
+/* Pages that went to the swap file, at once or by way of the pool. */
+static uint64_t swapped(const struct mm_stats *stats)
+{
+	return stats->evictions_swapped + stats->written_back;
+}
+
 static json_t *evictions_json(const struct mm_stats *stats)
 {
 	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "same_filled",
 			 integer(stats->evictions_same_filled), "compressed",
-			 integer(stats->evictions_compressed), "swapped",
-			 integer(stats->evictions_swapped), "clean",
-			 integer(stats->evictions_clean), "cancelled",
+			 integer(stats->evictions_compressed), "swapped", integer(swapped(stats)),
+			 "clean", integer(stats->evictions_clean), "cancelled",
 			 integer(stats->evictions_cancelled));
 }
 
@@ -129,10 +134,9 @@ void report_print_table(const struct report *report, FILE *file)
 {
 	const struct mm_stats *stats = &report->stats;
 	char remark[96], time[UNITS_TEXT_SIZE], wall[UNITS_TEXT_SIZE];
-	double ratio = stats->pool_stored_bytes == 0 ?
-			       0.0 :
-			       (double)(stats->pool_frames << PAGE_SHIFT) /
-				       (double)stats->pool_stored_bytes;
+	double ratio = stats->pool_stored_bytes == 0 ? 0.0
+						     : (double)(stats->pool_frames << PAGE_SHIFT) /
+							       (double)stats->pool_stored_bytes;
 
 	fprintf(file, "\n  %-22s %12s\n", "memory", "bytes");
 	size_row(file, "guest", report->memory_bytes, report->second_layer);
@@ -140,9 +144,9 @@ void report_print_table(const struct report *report, FILE *file)
 	if (stats->budget_bytes != 0)
 		size_row(file, "budget", stats->budget_bytes, "");
 	size_row(file, "most held", stats->peak_bytes,
-		 stats->budget_bytes == 0		    ? "" :
-		 stats->peak_bytes <= stats->budget_bytes ? "within the budget" :
-							      "OVER THE BUDGET");
+		 stats->budget_bytes == 0		    ? ""
+		 : stats->peak_bytes <= stats->budget_bytes ? "within the budget"
+							    : "OVER THE BUDGET");
 	size_row(file, "resident", stats->resident_bytes, "");
 	snprintf(remark, sizeof(remark), "%llu pages, %.2f to 1",
 		 (unsigned long long)stats->pool_frames, ratio);
@@ -155,13 +159,12 @@ void report_print_table(const struct report *report, FILE *file)
 	fprintf(file,
 		"\n  evictions: %llu compressed, %llu swapped, %llu same-filled, %llu clean, "
 		"%llu cancelled\n",
-		(unsigned long long)stats->evictions_compressed,
-		(unsigned long long)stats->evictions_swapped,
+		(unsigned long long)stats->evictions_compressed, (unsigned long long)swapped(stats),
 		(unsigned long long)stats->evictions_same_filled,
 		(unsigned long long)stats->evictions_clean,
 		(unsigned long long)stats->evictions_cancelled);
-	fprintf(file, "  time stalled in faults: %s of %s\n", units_format_ns(stats->stall_ns, time),
-		units_format_ns(report->wall_ns, wall));
+	fprintf(file, "  time stalled in faults: %s of %s\n",
+		units_format_ns(stats->stall_ns, time), units_format_ns(report->wall_ns, wall));
 }
 
 void report_format_status(const struct report *report, char *text, size_t size)
@@ -172,8 +175,8 @@ void report_format_status(const struct report *report, char *text, size_t size)
 
 	snprintf(text, size, "%4.0fs  held %s of %s  pool %s  swap %s  faults %llu pool, %llu swap",
 		 (double)report->wall_ns / 1e9, units_format_size(stats->held_bytes, held),
-		 stats->budget_bytes != 0 ? units_format_size(stats->budget_bytes, budget) :
-					    units_format_size(report->memory_bytes, budget),
+		 stats->budget_bytes != 0 ? units_format_size(stats->budget_bytes, budget)
+					  : units_format_size(report->memory_bytes, budget),
 		 units_format_size(stats->pool_bytes, pool),
 		 units_format_size(stats->swap_bytes, swap),
 		 (unsigned long long)stats->faults[MM_FAULT_POOL],

@@ -48,9 +48,9 @@ Test(run, sorts_twice_its_budget)
 {
 	const char *words = make_words("8388608");
 	const char *report = scratch_path("r.json");
-	struct child *guest = run_bifold("--memory", "96M", "--budget", "14M", "--file", words,
-					 "--report", report, "--", busybox_path(), "sort",
-					 "/words.txt");
+	struct child *guest =
+		run_bifold("--memory", "96M", "--budget", "14M", "--file", words, "--report",
+			   report, "--", busybox_path(), "sort", "/words.txt");
 	struct child *host = run_words(NULL, NULL, busybox_path(), "sort", words, NULL);
 
 	expect_status(guest, 0);
@@ -58,7 +58,8 @@ Test(run, sorts_twice_its_budget)
 	cr_assert_eq(guest->out_size, host->out_size);
 	cr_assert(memcmp(guest->out_text, host->out_text, host->out_size) == 0,
 		  "the guest sorted differently");
-	cr_assert_str_eq(guest->err_text, "", "a piped run is silent, but said: %s", guest->err_text);
+	cr_assert_str_eq(guest->err_text, "", "a piped run is silent, but said: %s",
+			 guest->err_text);
 	cr_assert_gt(report_number(report, "faults.pool"), 0);
 	cr_assert_gt(report_number(report, "faults.swap"), 0);
 	cr_assert_eq(report_number(report, "budget_bytes"), MIB(14));
@@ -109,12 +110,14 @@ Test(run, busybox_wc)
 
 Test(run, busybox_awk)
 {
-	same_as_host("awk", "{ n += length($1); h[substr($1, 1, 2)]++ } END { print n, NR, h[\"ab\"] }");
+	same_as_host("awk",
+		     "{ n += length($1); h[substr($1, 1, 2)]++ } END { print n, NR, h[\"ab\"] }");
 }
 
 Test(run, busybox_time_and_clock)
 {
-	struct child *child = run_bifold("--", busybox_path(), "time", busybox_path(), "echo", "hi");
+	struct child *child =
+		run_bifold("--", busybox_path(), "time", busybox_path(), "echo", "hi");
 
 	expect_status(child, 0);
 	cr_assert_str_eq(child->out_text, "hi\n");
@@ -210,19 +213,37 @@ Test(run, files_go_where_they_are_told)
 Test(run, report_has_every_name)
 {
 	static const char *const names[] = {
-		"guest.memory_bytes", "budget_bytes", "peak_host_bytes", "resident_bytes",
-		"pool_bytes", "pool_stored_bytes", "swap_bytes", "faults.zero_fill",
-		"faults.minor", "faults.pool", "faults.swap", "evictions.same_filled",
-		"evictions.compressed", "evictions.swapped", "evictions.clean",
-		"evictions.cancelled", "latency_ns.zero_fill.p50", "latency_ns.minor.p99",
-		"latency_ns.pool.max", "latency_ns.swap.p50", "stall_ns", "exit_status", "wall_ns",
+		"guest.memory_bytes",
+		"budget_bytes",
+		"peak_host_bytes",
+		"resident_bytes",
+		"pool_bytes",
+		"pool_stored_bytes",
+		"swap_bytes",
+		"faults.zero_fill",
+		"faults.minor",
+		"faults.pool",
+		"faults.swap",
+		"evictions.same_filled",
+		"evictions.compressed",
+		"evictions.swapped",
+		"evictions.clean",
+		"evictions.cancelled",
+		"latency_ns.zero_fill.p50",
+		"latency_ns.minor.p99",
+		"latency_ns.pool.max",
+		"latency_ns.swap.p50",
+		"stall_ns",
+		"exit_status",
+		"wall_ns",
 		"start_to_user_ns",
 	};
 	const char *report = scratch_path("r.json");
 	json_t *root;
 	const char *layer;
 
-	expect_status(run_bifold("--report", report, "--", busybox_path(), "sh", "-c", "exit 3"), 3);
+	expect_status(run_bifold("--report", report, "--", busybox_path(), "sh", "-c", "exit 3"),
+		      3);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		report_number(report, names[i]);
 	cr_assert_eq(report_number(report, "exit_status"), 3);
@@ -235,12 +256,38 @@ Test(run, report_has_every_name)
 	json_decref(root);
 }
 
-/* Every policy, every compressor, with and without swap: the data comes back whole. */
-static void hold_in(const char *budget, const char *policy, const char *compressor, const char *swap)
+Test(run, budget_as_a_share)
 {
-	const char *const argv[] = { bifold_path(), "run", "--memory", "48M", "--budget", budget,
-				     "--policy", policy, "--compressor", compressor, "--swap", swap,
-				     "--", test_program("hold"), "16", "half", NULL };
+	const char *report = scratch_path("r.json");
+
+	expect_status(run_bifold("--memory", "100M", "--budget", "12.5%", "--report", report, "--",
+				 busybox_path(), "true"),
+		      0);
+	cr_assert_eq(report_number(report, "budget_bytes"), MIB(100) / 8);
+	cr_assert_leq(report_number(report, "peak_host_bytes"), MIB(100) / 8);
+}
+
+/* Every policy, every compressor, with and without swap: the data comes back whole. */
+static void hold_in(const char *budget, const char *policy, const char *compressor,
+		    const char *swap)
+{
+	const char *const argv[] = { bifold_path(),
+				     "run",
+				     "--memory",
+				     "48M",
+				     "--budget",
+				     budget,
+				     "--policy",
+				     policy,
+				     "--compressor",
+				     compressor,
+				     "--swap",
+				     swap,
+				     "--",
+				     test_program("hold"),
+				     "16",
+				     "half",
+				     NULL };
 	struct child *child = child_start(argv, NULL);
 
 	child_finish(child, "\n", 1);
