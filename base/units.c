@@ -46,7 +46,8 @@ int units_parse_size(const char *text, uint64_t *bytes)
 		if (found != NULL) {
 			value = ldexp(value, 10 * (int)(found - suffixes + 1));
 			text++;
-			if (strcasecmp(text, "b") != 0 && strcasecmp(text, "ib") != 0 && *text != '\0')
+			if (strcasecmp(text, "b") != 0 && strcasecmp(text, "ib") != 0 &&
+			    *text != '\0')
 				return -EINVAL;
 		} else if (strcasecmp(text, "b") != 0) {
 			return -EINVAL;

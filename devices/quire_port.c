@@ -129,9 +129,9 @@ static int64_t do_read(struct quire_port *port, const struct quire_request *requ
 	int error;
 
 	for (uint32_t i = 0; i < request->segment_count && wanted < BUFFER_SIZE; i++)
-		wanted += request->segment[i].length < BUFFER_SIZE - wanted ?
-				  request->segment[i].length :
-				  BUFFER_SIZE - wanted;
+		wanted += request->segment[i].length < BUFFER_SIZE - wanted
+				  ? request->segment[i].length
+				  : BUFFER_SIZE - wanted;
 	if (wanted == 0)
 		return 0;
 	if (poll(&ready, 1, 0) <= 0) {
@@ -159,8 +159,8 @@ static void message_text(struct quire_port *port, const struct quire_request *re
 	size_t length = 0;
 
 	if (request->segment_count > 0) {
-		length = request->segment[0].length < QUIRE_LOG_MAX ? request->segment[0].length :
-								      QUIRE_LOG_MAX;
+		length = request->segment[0].length < QUIRE_LOG_MAX ? request->segment[0].length
+								    : QUIRE_LOG_MAX;
 		if (ept_read(port->space, gpa(request->segment[0].gpa), text, length) != 0)
 			length = (size_t)snprintf(text, QUIRE_LOG_MAX, "(unreadable message)");
 	}
@@ -275,11 +275,10 @@ static int out(void *device, uint16_t port_number, unsigned size, uint32_t value
 		return 0;
 	error = ept_read(port->space, at, &request, sizeof(request));
 	if (error == 0) {
-		result = request.segment_count <= QUIRE_SEGMENT_MAX ? dispatch(port, &request) :
-								      -EINVAL;
-		error = ept_write(port->space,
-				  gpa(at.v + offsetof(struct quire_request, result)), &result,
-				  sizeof(result));
+		result = request.segment_count <= QUIRE_SEGMENT_MAX ? dispatch(port, &request)
+								    : -EINVAL;
+		error = ept_write(port->space, gpa(at.v + offsetof(struct quire_request, result)),
+				  &result, sizeof(result));
 	}
 	if (error == -EFAULT) {
 		port->events->failed(port->context, "a request lies outside guest memory");

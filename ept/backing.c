@@ -45,7 +45,8 @@ static int wake(void *backing, gfn_t first, uint32_t count)
  * One kind of ioctl over a run. issue() tries pages [first, first + count), returns bytes done if
  * any, else -errno: the three ioctls' own way of saying it.
  */
-typedef int64_t issue_fn(struct ept_space *space, gfn_t first, uint64_t count, const uint8_t *source);
+typedef int64_t issue_fn(struct ept_space *space, gfn_t first, uint64_t count,
+			 const uint8_t *source);
 
 static int64_t outcome(int result, int64_t field)
 {
@@ -122,7 +123,8 @@ static int map(void *backing, gfn_t first, uint32_t count)
 
 	while (done < count) {
 		uint32_t n;
-		int error = run(backing, issue_continue, gfn_add(first, done), count - done, NULL, &n);
+		int error =
+			run(backing, issue_continue, gfn_add(first, done), count - done, NULL, &n);
 
 		done += n;
 		if (error == -EEXIST) { /* mapped already: step over it */
@@ -132,7 +134,8 @@ static int map(void *backing, gfn_t first, uint32_t count)
 			return error;
 		}
 	}
-	/* CONTINUE wakes those it maps; who waits on a page that was stepped over is still asleep. */
+	/* CONTINUE wakes those it maps; who waits on a page that was stepped over is still asleep.
+	 */
 	return passed ? wake(backing, first, count) : 0;
 }
 

@@ -14,14 +14,14 @@ struct ept_space {
 	void *manager;				   /* (C) */
 	struct ept_range range[EPT_RANGE_MAX];	   /* (C) */
 	size_t range_count;			   /* (C) */
-	uint64_t size;				   /* (C) bytes of address space, the hole included */
-	int memfd;				   /* (C) */
-	int uffd;				   /* (C) */
-	uint8_t *guest_view;			   /* (C) */
-	uint8_t *monitor_view;			   /* (C) */
-	int stop_fd;				   /* (C) eventfd: written once, the fault thread ends */
-	pthread_t fault_thread;			   /* (O) */
-	bool fault_thread_started;		   /* (O) */
+	uint64_t size;		   /* (C) bytes of address space, the hole included */
+	int memfd;		   /* (C) */
+	int uffd;		   /* (C) */
+	uint8_t *guest_view;	   /* (C) */
+	uint8_t *monitor_view;	   /* (C) */
+	int stop_fd;		   /* (C) eventfd: written once, the fault thread ends */
+	pthread_t fault_thread;	   /* (O) */
+	bool fault_thread_started; /* (O) */
 };
 
 /* A new userfaultfd, non-blocking, that takes faults of the kernel too; or -errno. */

@@ -331,9 +331,9 @@ int ept_space_discard(struct ept_space *space, gfn_t first, uint32_t count)
 	if (!ept_space_has(space, first, count))
 		return -ERANGE;
 	return madvise(space->guest_view + gfn_to_gpa(first).v, (size_t)count << PAGE_SHIFT,
-		       MADV_DONTNEED) == 0 ?
-		       0 :
-		       -errno;
+		       MADV_DONTNEED) == 0
+		       ? 0
+		       : -errno;
 }
 
 /* The "present" bit of /proc/self/pagemap for the guest view's page. */

@@ -45,7 +45,7 @@ struct ept_manager_ops {
 };
 
 struct ept_config {
-	uint64_t memory_bytes; /* guest RAM, a multiple of PAGE_SIZE */
+	uint64_t memory_bytes;			   /* guest RAM, a multiple of PAGE_SIZE */
 	const struct ept_manager_ops *manager_ops; /* NULL: unmanaged */
 	void *manager;
 	const struct ept_host_ops *host; /* NULL: &ept_host */
@@ -79,8 +79,8 @@ int ept_space_start(struct ept_space *space, int cpu);
 int ept_space_follow(struct ept_space *space, int cpu);
 
 /*
- * The VM stops for good: take the guest view away, so that whoever waits for a page in it (a vCPU, a
- * worker of KVM's) gets an error instead of a page nobody vouches for. Pages are left alone.
+ * The VM stops for good: take the guest view away, so that whoever waits for a page in it (a vCPU,
+ * a worker of KVM's) gets an error instead of a page nobody vouches for. Pages are left alone.
  * Idempotent. Due before the VM is closed, which waits for KVM's workers.
  */
 void ept_space_abandon(struct ept_space *space);
@@ -89,8 +89,8 @@ void ept_space_abandon(struct ept_space *space);
 extern const struct mm_backing_ops ept_backing_ops;
 
 /*
- * Unmanaged: make count frames read as zeros and give their memory back. -ERANGE for frames that are
- * not all in one piece of RAM. (Managed: that is the manager's mm_discard().)
+ * Unmanaged: make count frames read as zeros and give their memory back. -ERANGE for frames that
+ * are not all in one piece of RAM. (Managed: that is the manager's mm_discard().)
  */
 int ept_space_discard(struct ept_space *space, gfn_t first, uint32_t count);
 
@@ -104,9 +104,9 @@ uint32_t ept_space_frame_count(const struct ept_space *space); /* the highest gf
 uint64_t ept_space_host_bytes(const struct ept_space *space);
 
 /*
- * Whether this host can do it, for 'bifold doctor': 0, or -errno of opening a userfaultfd that takes
- * the kernel's faults too (-ENOTSUP: it cannot report missing and minor faults of shared memory),
- * or of making a memfd.
+ * Whether this host can do it, for 'bifold doctor': 0, or -errno of opening a userfaultfd that
+ * takes the kernel's faults too (-ENOTSUP: it cannot report missing and minor faults of shared
+ * memory), or of making a memfd.
  */
 int ept_probe_userfaultfd(void);
 int ept_probe_memfd(void);
@@ -115,7 +115,7 @@ int ept_probe_memfd(void);
 struct ept_translation {
 	bool is_ram;
 	int memslot;
-	hva_t hva; /* in the guest view */
+	hva_t hva;   /* in the guest view */
 	bool mapped; /* the guest view has a page-table entry for it */
 };
 void ept_space_translate(const struct ept_space *space, gpa_t address,

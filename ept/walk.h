@@ -10,7 +10,7 @@
 #define EPT_WALK_LEVELS 5
 
 struct ept_walk_step {
-	int level;     /* 5: PML5, 4: PML4, 3: PDPT, 2: PD, 1: PT */
+	int level;	/* 5: PML5, 4: PML4, 3: PDPT, 2: PD, 1: PT */
 	gpa_t entry_at; /* where the entry lies */
 	uint64_t entry;
 };

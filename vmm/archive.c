@@ -19,10 +19,10 @@
 #include "base/check.h"
 #include "base/log.h"
 
-#define HEADER_SIZE   110
-#define COPY_SIZE     65536
-#define TRAILER	      "TRAILER!!!"
-#define MODE_REGULAR  0100000u
+#define HEADER_SIZE  110
+#define COPY_SIZE    65536
+#define TRAILER	     "TRAILER!!!"
+#define MODE_REGULAR 0100000u
 
 struct entry {
 	char *name; /* as in the archive: without the leading slash */
@@ -96,8 +96,8 @@ int archive_add_file(struct archive *archive, const char *host, const char *gues
 	} else if (!S_ISREG(status.st_mode)) {
 		error = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
 		log_error("%s is %s", host,
-			  S_ISDIR(status.st_mode) ? "a directory: name its files one by one" :
-						    "not a regular file");
+			  S_ISDIR(status.st_mode) ? "a directory: name its files one by one"
+						  : "not a regular file");
 	} else if (status.st_size > UINT32_MAX) {
 		error = -EFBIG;
 		log_error("%s is larger than 4 GiB, the most an archive entry can be", host);
@@ -163,10 +163,9 @@ static int put_header(struct writer *writer, const char *name, const struct entr
 	CHECK(size <= COPY_SIZE);
 	memset(out, 0, size);
 	/* magic, ino, mode, uid, gid, nlink, mtime, filesize, dev x2, rdev x2, namesize, check */
-	snprintf(out, HEADER_SIZE + 1,
-		 "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", inode,
-		 entry->mode, 0u, 0u, 1u, entry->mtime, (uint32_t)entry->size, 0u, 0u, 0u, 0u,
-		 (uint32_t)(size - HEADER_SIZE), 0u);
+	snprintf(out, HEADER_SIZE + 1, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x",
+		 inode, entry->mode, 0u, 0u, 1u, entry->mtime, (uint32_t)entry->size, 0u, 0u, 0u,
+		 0u, (uint32_t)(size - HEADER_SIZE), 0u);
 	strcpy(out + HEADER_SIZE, name);
 	return put(writer, out, size);
 }

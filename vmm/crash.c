@@ -18,7 +18,10 @@ static void dump_registers(const struct kvm_regs *r, const struct kvm_sregs *s)
 {
 	log_error("rip %016llx rsp %016llx rflags %08llx cs %04x (%s) cpl %d", r->rip, r->rsp,
 		  r->rflags, s->cs.selector,
-		  s->cs.l ? "64-bit" : s->cs.db ? "32-bit" : "16-bit", s->ss.dpl);
+		  s->cs.l    ? "64-bit"
+		  : s->cs.db ? "32-bit"
+			     : "16-bit",
+		  s->ss.dpl);
 	log_error("rax %016llx rbx %016llx rcx %016llx rdx %016llx", r->rax, r->rbx, r->rcx,
 		  r->rdx);
 	log_error("rsi %016llx rdi %016llx rbp %016llx r8  %016llx", r->rsi, r->rdi, r->rbp, r->r8);
@@ -36,8 +39,7 @@ static void walk_with(struct machine *machine, const struct kvm_sregs *s, uint64
 	ept_walk(machine->space, s->cr0, s->cr3, s->cr4, s->efer, gva(address), walk);
 }
 
-static void dump_code(struct machine *machine, const struct kvm_regs *r,
-		      const struct kvm_sregs *s)
+static void dump_code(struct machine *machine, const struct kvm_regs *r, const struct kvm_sregs *s)
 {
 	struct ept_walk walk;
 	uint8_t code[CODE_BYTES];

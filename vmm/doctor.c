@@ -23,9 +23,9 @@
 #include "vmm/commands.h"
 #include "vmm/host.h"
 
-#define STATUS_UNFIT  1
-#define STATUS_USAGE  125
-#define TEXT_SIZE     192
+#define STATUS_UNFIT 1
+#define STATUS_USAGE 125
+#define TEXT_SIZE    192
 
 enum outcome {
 	OUTCOME_OK,
@@ -125,8 +125,8 @@ static void check_userfaultfd(const struct subject *subject, struct finding *fin
 			mend_with(finding, "sudo sysctl vm.unprivileged_userfaultfd=1");
 	} else {
 		found(finding, OUTCOME_PROBLEM, "%s",
-		      error == -ENOTSUP ? "cannot report minor faults of shared memory" :
-					  strerror(-error));
+		      error == -ENOTSUP ? "cannot report minor faults of shared memory"
+					: strerror(-error));
 		mend_with(finding, "use Linux 5.14 or newer, with CONFIG_USERFAULTFD");
 	}
 }
@@ -150,8 +150,9 @@ static void check_io_uring(const struct subject *subject, struct finding *findin
 		io_uring_queue_exit(&ring);
 		found(finding, OUTCOME_OK, "available");
 	} else {
-		found(finding, OUTCOME_LIMITED, "refused (%s): swapping falls back to plain reads "
-						"and writes",
+		found(finding, OUTCOME_LIMITED,
+		      "refused (%s): swapping falls back to plain reads "
+		      "and writes",
 		      strerror(-error));
 		mend_with(finding, "sudo sysctl kernel.io_uring_disabled=0");
 	}
@@ -200,7 +201,8 @@ static void check_swap_directory(const struct subject *subject, struct finding *
 	bool direct;
 
 	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR) && access(directory, W_OK) == 0) {
-		found(finding, OUTCOME_LIMITED, "%s: no unnamed files on this file system", directory);
+		found(finding, OUTCOME_LIMITED, "%s: no unnamed files on this file system",
+		      directory);
 		return;
 	}
 	if (fd < 0 || fstatvfs(fd, &status) != 0) {
@@ -213,8 +215,8 @@ static void check_swap_directory(const struct subject *subject, struct finding *
 	direct = fcntl(fd, F_SETFL, O_DIRECT) == 0;
 	found(finding, direct ? OUTCOME_OK : OUTCOME_LIMITED, "%s, %s free%s", directory,
 	      units_format_size((uint64_t)status.f_bavail * status.f_frsize, room),
-	      direct ? "" :
-		       "; no direct I/O there, so the host's page cache holds swapped pages too");
+	      direct ? ""
+		     : "; no direct I/O there, so the host's page cache holds swapped pages too");
 	close(fd);
 }
 
@@ -242,7 +244,8 @@ static void print_help(void)
 {
 	fputs("Usage: bifold doctor [OPTION...]\n"
 	      "\n"
-	      "Check this host, a line for each thing that 'bifold run' needs, with the command that\n"
+	      "Check this host, a line for each thing that 'bifold run' needs, with the command "
+	      "that\n"
 	      "mends what is wrong. Exit status 0: run can work here; 1: it cannot.\n"
 	      "\n"
 	      "  --swap DIR   check this swap directory (default: $TMPDIR or /var/tmp)\n"

@@ -76,8 +76,7 @@ static int open_image(struct image *image, const void *data, size_t size)
 		return -ENOEXEC;
 	memcpy(&image->header, data, sizeof(image->header));
 	if (memcmp(image->header.e_ident, ELFMAG, SELFMAG) != 0 ||
-	    image->header.e_ident[EI_CLASS] != ELFCLASS64 ||
-	    image->header.e_machine != EM_X86_64 ||
+	    image->header.e_ident[EI_CLASS] != ELFCLASS64 || image->header.e_machine != EM_X86_64 ||
 	    image->header.e_phentsize != sizeof(Elf64_Phdr) ||
 	    !inside(image, image->header.e_phoff,
 		    (uint64_t)image->header.e_phnum * sizeof(Elf64_Phdr)))
@@ -204,9 +203,10 @@ static int place_root(struct ept_space *space, uint64_t kernel_end, uint64_t siz
 		*start = ranges[0].length - size;
 		return 0;
 	}
-	log_error("the files (%s) do not fit into the guest's memory (%s) beside its kernel: give it "
-		  "more with --memory",
-		  units_format_size(size, need), units_format_size(ranges[0].length, have));
+	log_error(
+		"the files (%s) do not fit into the guest's memory (%s) beside its kernel: give it "
+		"more with --memory",
+		units_format_size(size, need), units_format_size(ranges[0].length, have));
 	return -ENOSPC;
 }
 
@@ -224,8 +224,8 @@ int loader_load(struct ept_space *space, const void *data, size_t image_size,
 		error = load_segments(space, &image, &result->entry, &kernel_end);
 	if (error != 0) {
 		log_error("cannot load the kernel: %s",
-			  error == -ENOEXEC ? "it is no 64-bit ELF with a PVH entry" :
-					      strerror(-error));
+			  error == -ENOEXEC ? "it is no 64-bit ELF with a PVH entry"
+					    : strerror(-error));
 		return error;
 	}
 	if (command_line_size > COMMAND_LINE_END - COMMAND_LINE_AT) {

@@ -24,7 +24,8 @@ static void print_help(FILE *file)
 {
 	fputs("Usage: bifold COMMAND [ARG...]\n"
 	      "\n"
-	      "A virtual machine monitor that owns its guests' memory: it serves their page faults,\n"
+	      "A virtual machine monitor that owns its guests' memory: it serves their page "
+	      "faults,\n"
 	      "compresses and swaps their pages itself, and keeps them inside a budget.\n"
 	      "\n",
 	      file);

@@ -52,21 +52,26 @@ static void print_help(void)
 {
 	fputs("Usage: bifold run [OPTION...] [--] [PROGRAM [ARG...]]\n"
 	      "\n"
-	      "Run PROGRAM, a static x86-64 Linux program of this host, in a virtual machine whose\n"
-	      "memory bifold itself pages, compresses and swaps, inside a budget. Without PROGRAM:\n"
+	      "Run PROGRAM, a static x86-64 Linux program of this host, in a virtual machine "
+	      "whose\n"
+	      "memory bifold itself pages, compresses and swaps, inside a budget. Without "
+	      "PROGRAM:\n"
 	      "a demo that fills four times its budget, reads it back and checks every page.\n"
 	      "\n"
 	      "  --memory SIZE           the guest's memory (default 256M)\n"
-	      "  --budget SIZE|PERCENT   what the guest may hold of the host's memory, the compressed\n"
+	      "  --budget SIZE|PERCENT   what the guest may hold of the host's memory, the "
+	      "compressed\n"
 	      "                          pool and the tables included (default: no limit)\n"
 	      "  --swap DIR|none         where the swap file goes (default: $TMPDIR or /var/tmp)\n"
-	      "  --swap-size SIZE        the most the swap file may hold (default: the guest's memory)\n"
+	      "  --swap-size SIZE        the most the swap file may hold (default: the guest's "
+	      "memory)\n"
 	      "  --compressor NAME       lz4 (default), zstd or none\n"
 	      "  --policy NAME[,OPT=VAL...]  which pages go first:\n",
 	      stdout);
 	for (size_t i = 0; mm_policies[i] != NULL; i++)
 		printf("%26s%-7s %s\n", "", mm_policies[i]->name, mm_policies[i]->summary);
-	fputs("  --file HOST[:GUEST]     put this file into the guest's root, too (default name: its\n"
+	fputs("  --file HOST[:GUEST]     put this file into the guest's root, too (default name: "
+	      "its\n"
 	      "                          own, in /); may be repeated\n"
 	      "  --report FILE           write what happened as JSON\n"
 	      "  --timeout SECONDS       stop the guest after that long (exit status 124)\n"
@@ -76,8 +81,10 @@ static void print_help(void)
 	      "  --version               the version\n"
 	      "  -h, --help              this text\n"
 	      "\n"
-	      "Sizes: 512M, 1.5G, 1048576. The exit status is PROGRAM's; 128+N: signal N killed it;\n"
-	      "124: time ran out; 125: bifold failed; 126: PROGRAM cannot be run; 127: not found.\n",
+	      "Sizes: 512M, 1.5G, 1048576. The exit status is PROGRAM's; 128+N: signal N killed "
+	      "it;\n"
+	      "124: time ran out; 125: bifold failed; 126: PROGRAM cannot be run; 127: not "
+	      "found.\n",
 	      stdout);
 }
 
@@ -89,9 +96,9 @@ static int complain(const char *option, const char *value, const char *expected)
 
 static int parse_size(const char *option, const char *value, uint64_t *bytes)
 {
-	return units_parse_size(value, bytes) == 0 ?
-		       0 :
-		       complain(option, value, "a size such as 512M, 1.5G or 1048576");
+	return units_parse_size(value, bytes) == 0
+		       ? 0
+		       : complain(option, value, "a size such as 512M, 1.5G or 1048576");
 }
 
 static int parse_compressor(struct run_options *options, const char *value)
@@ -121,8 +128,7 @@ static int parse_policy(struct run_options *options, const char *value)
 		*comma++ = '\0';
 	options->policy_options = comma;
 	options->policy = mm_policy_find(text);
-	return options->policy != NULL ? 0 :
-					 complain("--policy", text, "fifo, clock or sfifo");
+	return options->policy != NULL ? 0 : complain("--policy", text, "fifo, clock or sfifo");
 }
 
 /*
@@ -225,7 +231,8 @@ static int settle(struct run_options *options, const char *budget)
 	if (options->budget_bytes == 0)
 		return complain("--budget", budget, "more than nothing");
 	if (options->unmanaged) {
-		log_error("--unmanaged leaves the memory to the host kernel, which knows no --budget");
+		log_error("--unmanaged leaves the memory to the host kernel, which knows no "
+			  "--budget");
 		return -EINVAL;
 	}
 	if (options->budget_bytes > options->memory_bytes)

@@ -15,13 +15,13 @@ struct run_file {
 
 struct run_options {
 	uint64_t memory_bytes;
-	uint64_t budget_bytes; /* 0: no limit */
+	uint64_t budget_bytes;	    /* 0: no limit */
 	const char *swap_directory; /* NULL: none */
 	uint64_t swap_bytes;	    /* 0: as much as the guest's memory */
 	enum mm_compressor compressor;
 	const struct mm_policy_ops *policy;
-	char *policy_options; /* or NULL; points into policy_text */
-	char *policy_text;    /* owned */
+	char *policy_options;	  /* or NULL; points into policy_text */
+	char *policy_text;	  /* owned */
 	const char *report_path;  /* or NULL */
 	unsigned timeout_seconds; /* 0: none */
 	const char *kernel_path;  /* NULL: the quire inside the binary */

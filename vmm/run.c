@@ -31,7 +31,7 @@
 #define STATUS_FIRST_NS	 1000000000u /* a run shorter than this shows no status line */
 #define STATUS_PERIOD_NS 500000000u
 #define DEMO_PATH	 "/demo"
-#define DEMO_FACTOR	 4 /* the demo touches so many times its budget */
+#define DEMO_FACTOR	 4	 /* the demo touches so many times its budget */
 #define DEMO_BUDGET	 MIB(16) /* unless one is given */
 
 struct run {
@@ -96,13 +96,14 @@ static int settle_demo(struct run_options *options)
 	    options->budget_bytes * DEMO_FACTOR <= options->memory_bytes - spare &&
 	    options->budget_bytes > 0)
 		return 0;
-	log_error("the demo touches %d times its budget: give the guest more --memory, or a --budget "
-		  "of at most %s",
-		  DEMO_FACTOR,
-		  units_format_size(options->memory_bytes > spare ?
-					    (options->memory_bytes - spare) / DEMO_FACTOR :
-					    0,
-				    most));
+	log_error(
+		"the demo touches %d times its budget: give the guest more --memory, or a --budget "
+		"of at most %s",
+		DEMO_FACTOR,
+		units_format_size(options->memory_bytes > spare
+					  ? (options->memory_bytes - spare) / DEMO_FACTOR
+					  : 0,
+				  most));
 	return -EINVAL;
 }
 
@@ -224,9 +225,9 @@ static void fill_report(struct run *run, struct report *report)
 		report->start_to_user_cpu_ns = machine->user_start_cpu_ns;
 	}
 	report->monitor_bytes = report_own_bytes();
-	report->monitor_bytes -= report->stats.pool_bytes < report->monitor_bytes ?
-					 report->stats.pool_bytes :
-					 report->monitor_bytes;
+	report->monitor_bytes -= report->stats.pool_bytes < report->monitor_bytes
+					 ? report->stats.pool_bytes
+					 : report->monitor_bytes;
 }
 
 static void show_status(struct run *run)
@@ -261,9 +262,9 @@ static int until(uint64_t now, uint64_t first, uint64_t second)
 
 static void wait_for_end(struct run *run)
 {
-	uint64_t deadline = run->options.timeout_seconds == 0 ?
-				    0 :
-				    run->start_ns + run->options.timeout_seconds * 1000000000ull;
+	uint64_t deadline = run->options.timeout_seconds == 0
+				    ? 0
+				    : run->start_ns + run->options.timeout_seconds * 1000000000ull;
 	uint64_t tick = isatty(STDERR_FILENO) ? run->start_ns + STATUS_FIRST_NS : 0;
 	bool input_awaited = false;
 

@@ -22,12 +22,22 @@
 int machine_set_registers(struct machine *machine, const struct loader_result *entry)
 {
 	const struct kvm_segment code = {
-		.limit = UINT32_MAX, .selector = 8, .type = TYPE_CODE,
-		.present = 1, .db = 1, .s = 1, .g = 1,
+		.limit = UINT32_MAX,
+		.selector = 8,
+		.type = TYPE_CODE,
+		.present = 1,
+		.db = 1,
+		.s = 1,
+		.g = 1,
 	};
 	const struct kvm_segment data = {
-		.limit = UINT32_MAX, .selector = 16, .type = TYPE_DATA,
-		.present = 1, .db = 1, .s = 1, .g = 1,
+		.limit = UINT32_MAX,
+		.selector = 16,
+		.type = TYPE_DATA,
+		.present = 1,
+		.db = 1,
+		.s = 1,
+		.g = 1,
 	};
 	const struct kvm_segment task = { .limit = 0x67, .type = TYPE_TSS, .present = 1 };
 	const struct kvm_regs registers = {
@@ -110,9 +120,9 @@ static void handle_exit(struct machine *machine)
 		break;
 	case KVM_EXIT_INTERNAL_ERROR:
 		crash(machine,
-		      run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ?
-			      "KVM could not emulate an instruction" :
-			      "KVM met an internal error",
+		      run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION
+			      ? "KVM could not emulate an instruction"
+			      : "KVM met an internal error",
 		      run->internal.suberror);
 		break;
 	case KVM_EXIT_FAIL_ENTRY:

@@ -73,8 +73,8 @@ static void on_await(void *context)
 	seen.awaits++;
 }
 
-static const struct quire_port_events events = { on_start, on_exit_of_init, on_no_init, on_failed,
-						 on_release, on_wait, on_await };
+static const struct quire_port_events events = { on_start,   on_exit_of_init, on_no_init, on_failed,
+						 on_release, on_wait,	      on_await };
 
 static struct bench *open_bench(void)
 {
@@ -101,7 +101,8 @@ static int64_t ring(struct bench *bench, const struct quire_request *request)
 	struct quire_request answer;
 
 	cr_assert_eq(ept_write(bench->port.space, gpa(REQUEST_AT), request, sizeof(*request)), 0);
-	cr_assert_eq(bus_out(&bench->bus, QUIRE_PORT_DOORBELL, 4, REQUEST_AT >> QUIRE_REQUEST_SHIFT), 0);
+	cr_assert_eq(
+		bus_out(&bench->bus, QUIRE_PORT_DOORBELL, 4, REQUEST_AT >> QUIRE_REQUEST_SHIFT), 0);
 	cr_assert_eq(ept_read(bench->port.space, gpa(REQUEST_AT), &answer, sizeof(answer)), 0);
 	return answer.result;
 }
@@ -139,14 +140,16 @@ Test(doorbell, gathers_a_write)
 Test(doorbell, hostile_segments)
 {
 	static const struct quire_segment cases[] = {
-		{ MEMORY, 1 },	       { MEMORY - 1, 2 },  { UINT64_MAX, 1 },
+		{ MEMORY, 1 },		 { MEMORY - 1, 2 }, { UINT64_MAX, 1 },
 		{ DATA_AT, UINT64_MAX }, { 0, MEMORY + 1 }, { UINT64_MAX - 10, 20 },
 	};
 	struct bench *bench = open_bench();
 
 	bench->port.output_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct quire_request request = { .op = QUIRE_OP_WRITE, .arg0 = 1, .segment_count = 1 };
+		struct quire_request request = { .op = QUIRE_OP_WRITE,
+						 .arg0 = 1,
+						 .segment_count = 1 };
 		int64_t result;
 
 		request.segment[0] = cases[i];
@@ -176,9 +179,9 @@ Test(doorbell, hostile_requests)
 	cr_assert_eq(seen.failures, 0);
 	cr_assert_eq(bus_out(&bench->bus, QUIRE_PORT_DOORBELL, 4, UINT32_MAX), 0);
 	cr_assert_eq(seen.failures, 1);
-	cr_assert_eq(bus_out(&bench->bus, QUIRE_PORT_DOORBELL, 4,
-			     (MEMORY - 64) >> QUIRE_REQUEST_SHIFT),
-		     0);
+	cr_assert_eq(
+		bus_out(&bench->bus, QUIRE_PORT_DOORBELL, 4, (MEMORY - 64) >> QUIRE_REQUEST_SHIFT),
+		0);
 	cr_assert_eq(seen.failures, 2);
 }
 

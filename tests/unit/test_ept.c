@@ -306,7 +306,8 @@ Test(ept, errors_of_the_host_come_back)
 	inject.request = UFFDIO_COPY;
 	inject.countdown = 1;
 	inject.error = ENOMEM;
-	cr_assert_eq(ept_backing_ops.fill(manager->space, gfn(8), 1, manager->fill, &done), -ENOMEM);
+	cr_assert_eq(ept_backing_ops.fill(manager->space, gfn(8), 1, manager->fill, &done),
+		     -ENOMEM);
 	inject.madvise_error = EINVAL;
 	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), 4), -EINVAL);
 	inject.madvise_error = EAGAIN;
@@ -338,8 +339,8 @@ static void thread_dies(struct fake_manager *manager, int error, const char *wha
 	cr_assert_eq(manager->error, error, "error %d: %s", manager->error, manager->what);
 	cr_assert(strstr(manager->what, what) != NULL, "it says: %s", manager->what);
 	pthread_cancel(toucher);
-	/* What waits for a page is let go, with an error instead of a page: here, SIGSEGV would be the
-	 * answer, so the page is served by hand. */
+	/* What waits for a page is let go, with an error instead of a page: here, SIGSEGV would be
+	 * the answer, so the page is served by hand. */
 	manager->answer = 0;
 	serve(manager, gfn(1), false);
 	pthread_join(toucher, NULL);
@@ -462,12 +463,12 @@ Test(ept, walks_guest_page_tables)
 	const struct {
 		uint64_t at, entry;
 	} entries[] = {
-		{ 0x1000 + 8 * 0, 0x2003 },	      /* PML4[0] -> PDPT */
-		{ 0x1000 + 8 * 1, 0xfff0000003 },     /* PML4[1] -> no memory */
-		{ 0x2000 + 8 * 0, 0x3003 },	      /* PDPT[0] -> PD */
-		{ 0x2000 + 8 * 1, 0x40000083 },	      /* PDPT[1] -> 1 GiB */
-		{ 0x3000 + 8 * 0, 0x4003 },	      /* PD[0] -> PT */
-		{ 0x3000 + 8 * 1, 0x600083 },	      /* PD[1] -> 2 MiB */
+		{ 0x1000 + 8 * 0, 0x2003 },		/* PML4[0] -> PDPT */
+		{ 0x1000 + 8 * 1, 0xfff0000003 },	/* PML4[1] -> no memory */
+		{ 0x2000 + 8 * 0, 0x3003 },		/* PDPT[0] -> PD */
+		{ 0x2000 + 8 * 1, 0x40000083 },		/* PDPT[1] -> 1 GiB */
+		{ 0x3000 + 8 * 0, 0x4003 },		/* PD[0] -> PT */
+		{ 0x3000 + 8 * 1, 0x600083 },		/* PD[1] -> 2 MiB */
 		{ 0x4000 + 8 * 5, 0x8000000000009003 }, /* PT[5] -> 4 KiB, NX */
 	};
 

@@ -13,8 +13,8 @@
 #include "vmm/archive.h"
 #include "vmm/loader.h"
 
-#define MEMORY	  (8ul << 20)
-#define IMAGE	  4096
+#define MEMORY	   (8ul << 20)
+#define IMAGE	   4096
 #define SEGMENT_AT 0x200000u
 
 static uint8_t image[IMAGE];
@@ -45,8 +45,11 @@ static void make_image(void)
 	header()->e_phoff = sizeof(Elf64_Ehdr);
 	header()->e_phentsize = sizeof(Elf64_Phdr);
 	header()->e_phnum = 2;
-	*program(0) = (Elf64_Phdr){ .p_type = PT_LOAD, .p_offset = 1024, .p_filesz = 100,
-				    .p_memsz = 8192, .p_paddr = SEGMENT_AT };
+	*program(0) = (Elf64_Phdr){ .p_type = PT_LOAD,
+				    .p_offset = 1024,
+				    .p_filesz = 100,
+				    .p_memsz = 8192,
+				    .p_paddr = SEGMENT_AT };
 	*program(1) = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = 512, .p_filesz = sizeof(note) };
 	memcpy(image + 512, &note, sizeof(note));
 	memset(image + 1024, 0xaa, 100);
@@ -130,7 +133,9 @@ Test(loader, refuses_hostile_images)
 
 static int to_file(void *context, uint64_t offset, const void *data, size_t length)
 {
-	return pwrite(fileno((FILE *)context), data, length, (off_t)offset) == (ssize_t)length ? 0 : -EIO;
+	return pwrite(fileno((FILE *)context), data, length, (off_t)offset) == (ssize_t)length
+		       ? 0
+		       : -EIO;
 }
 
 /* What the archive says of one file, read back with cpio's own rules. */

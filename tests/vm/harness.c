@@ -206,8 +206,8 @@ static void pump(struct child *child, const char **input, size_t *input_size)
 	if (fds[1].revents != 0)
 		take(&child->err, &child->err_text, &child->err_size);
 	if (fds[2].revents != 0) {
-		ssize_t n = write(child->in, *input,
-				  *input_size < PIPE_BUF ? *input_size : PIPE_BUF);
+		ssize_t n =
+			write(child->in, *input, *input_size < PIPE_BUF ? *input_size : PIPE_BUF);
 
 		if (n > 0) {
 			*input += n;
@@ -235,8 +235,7 @@ void child_finish(struct child *child, const void *input, size_t input_size)
 	child->pid = 0;
 	child->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	if (child->status == STATUS_UNABLE && child->changed_world)
-		cr_skip_test("SKIP: the child's world cannot be changed here: %s",
-			     child->err_text);
+		cr_skip_test("SKIP: the child's world cannot be changed here: %s", child->err_text);
 }
 
 void child_wait_for(struct child *child, bool err, const char *text)

@@ -15,11 +15,11 @@
 
 struct child {
 	pid_t pid;
-	int in, out, err; /* our ends; -1: closed or not ours */
+	int in, out, err;	   /* our ends; -1: closed or not ours */
 	char *out_text, *err_text; /* what came so far, NUL-terminated */
 	size_t out_size, err_size;
-	bool changed_world;	   /* by prepare() */
-	int status; /* after child_finish(): exit status, or 128 + signal */
+	bool changed_world; /* by prepare() */
+	int status;	    /* after child_finish(): exit status, or 128 + signal */
 };
 
 void harness_init(void);
@@ -48,15 +48,17 @@ struct child *child_start(const char *const *argv, prepare_fn *prepare);
 /* Feed input (NULL: none) and close; collect until both outputs end; reap. */
 void child_finish(struct child *child, const void *input, size_t input_size);
 
-/* Read until text stands in the standard output (err: in standard error). Fails the test at its end. */
+/* Read until text stands in the standard output (err: in standard error). Fails the test at its
+ * end. */
 void child_wait_for(struct child *child, bool err, const char *text);
 void child_send(struct child *child, const char *text);
 
 /* Start and finish. The words after the first are arguments; ends with NULL. */
 struct child *run_words(prepare_fn *prepare, const char *input, const char *word, ...)
 	__attribute__((sentinel));
-#define run_bifold(...)		run_words(NULL, NULL, bifold_path(), "run", __VA_ARGS__, NULL)
-#define run_bifold_in(prepare, ...) run_words(prepare, NULL, bifold_path(), "run", __VA_ARGS__, NULL)
+#define run_bifold(...) run_words(NULL, NULL, bifold_path(), "run", __VA_ARGS__, NULL)
+#define run_bifold_in(prepare, ...)                                                                \
+	run_words(prepare, NULL, bifold_path(), "run", __VA_ARGS__, NULL)
 
 /* The file's whole content; NULL if it cannot be read. */
 char *read_file(const char *path, size_t *size);

@@ -129,8 +129,9 @@ Test(errors, budget_too_small_names_the_least)
 Test(errors, swap_folder_missing)
 {
 	need_kvm();
-	expect_error(run_bifold("--budget", "20M", "--swap", "/no/such/folder", busybox_path(), "true"),
-		     125, "/no/such/folder");
+	expect_error(
+		run_bifold("--budget", "20M", "--swap", "/no/such/folder", busybox_path(), "true"),
+		125, "/no/such/folder");
 }
 
 Test(errors, swap_folder_read_only)
@@ -215,8 +216,9 @@ Test(errors, doctor_says_what_is_wrong)
 
 Test(errors, doctor_is_content_where_run_works)
 {
-	static const char *const names[] = { "kvm", "second_layer", "userfaultfd", "memfd",
-					     "io_uring", "hugepages", "memlock", "swap_directory" };
+	static const char *const names[] = { "kvm",	"second_layer",	 "userfaultfd",
+					     "memfd",	"io_uring",	 "hugepages",
+					     "memlock", "swap_directory" };
 	struct child *child;
 	json_t *root;
 

@@ -22,8 +22,8 @@ TestSuite(guest, .init = init, .fini = harness_finish, .timeout = 300);
 
 static void expect(const struct child *child, int status, const char *out, const char *err)
 {
-	cr_assert_eq(child->status, status, "status %d, not %d; it said: %s%s", child->status, status,
-		     child->out_text, child->err_text);
+	cr_assert_eq(child->status, status, "status %d, not %d; it said: %s%s", child->status,
+		     status, child->out_text, child->err_text);
 	cr_assert(strstr(child->out_text, out) != NULL, "'%s' is not in: %s", out, child->out_text);
 	cr_assert(strstr(child->err_text, err) != NULL, "'%s' is not in: %s", err, child->err_text);
 }
@@ -106,8 +106,8 @@ Test(guest, wild_accesses_kill_the_program_alone)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct child *child = run_bifold(guest_program("wild"), cases[i].way);
 
-		cr_assert_eq(child->status, 128 + cases[i].signal, "%s: status %d: %s", cases[i].way,
-			     child->status, child->err_text);
+		cr_assert_eq(child->status, 128 + cases[i].signal, "%s: status %d: %s",
+			     cases[i].way, child->status, child->err_text);
 		cr_assert(cases[i].said == NULL || (strstr(child->err_text, "guest: ") != NULL &&
 						    strstr(child->err_text, cases[i].said) != NULL),
 			  "%s: %s", cases[i].way, child->err_text);
@@ -119,7 +119,8 @@ Test(guest, wild_accesses_kill_the_program_alone)
 Test(guest, out_of_memory)
 {
 	expect(run_bifold("--memory", "32M", guest_program("oom")), 137, "", "out of memory");
-	expect(run_bifold("--memory", "32M", "--budget", "12M", guest_program("demo"), "--touch", "200M"),
+	expect(run_bifold("--memory", "32M", "--budget", "12M", guest_program("demo"), "--touch",
+			  "200M"),
 	       137, "", "out of memory");
 }
 

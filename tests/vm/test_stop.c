@@ -37,9 +37,14 @@ static void expect(const struct child *child, int status, const char *said)
 /* A guest that holds 16 MiB of this kind of data in 8 MiB and waits to be asked for it. */
 static struct child *start_hold(prepare_fn *prepare, const char *swap, const char *kind)
 {
-	const char *const argv[] = { bifold_path(), "run", "--memory", "48M", "--budget", "8M",
-				     "--swap", swap, "--report", scratch_path("r.json"), "--",
-				     test_program("hold"), "16", kind, NULL };
+	const char *const argv[] = { bifold_path(), "run",
+				     "--memory",    "48M",
+				     "--budget",    "8M",
+				     "--swap",	    swap,
+				     "--report",    scratch_path("r.json"),
+				     "--",	    test_program("hold"),
+				     "16",	    kind,
+				     NULL };
 	struct child *child = child_start(argv, prepare);
 
 	child_wait_for(child, false, "ready");
@@ -72,7 +77,8 @@ Test(stop, sigterm)
 
 Test(stop, timeout)
 {
-	expect(run_bifold("--timeout", "1", busybox_path(), "sleep", "1000"), 124, "1 s have passed");
+	expect(run_bifold("--timeout", "1", busybox_path(), "sleep", "1000"), 124,
+	       "1 s have passed");
 	expect(run_bifold("--timeout", "1", busybox_path(), "sh", "-c", "while :; do :; done"), 124,
 	       "1 s have passed");
 }
@@ -136,7 +142,8 @@ Test(stop, flipped_bit_in_the_swap_file)
 	child_finish(child, "\n", 1);
 	expect(child, 125, "guest page");
 	cr_assert(strstr(child->err_text, "checksum") != NULL, "%s", child->err_text);
-	cr_assert(strstr(child->out_text, "wrong") == NULL && strstr(child->out_text, "whole") == NULL);
+	cr_assert(strstr(child->out_text, "wrong") == NULL &&
+		  strstr(child->out_text, "whole") == NULL);
 	cr_assert_eq(report_number(scratch_path("r.json"), "exit_status"), 125);
 }
 
@@ -154,7 +161,8 @@ Test(stop, swap_file_that_cannot_be_read)
 	close(fd);
 	child_finish(child, "\n", 1);
 	expect(child, 125, "guest page");
-	cr_assert(strstr(child->out_text, "wrong") == NULL && strstr(child->out_text, "whole") == NULL);
+	cr_assert(strstr(child->out_text, "wrong") == NULL &&
+		  strstr(child->out_text, "whole") == NULL);
 }
 
 /*
@@ -163,9 +171,10 @@ Test(stop, swap_file_that_cannot_be_read)
  */
 Test(stop, swap_folder_full)
 {
-	const char *const argv[] = { bifold_path(), "run", "--memory", "48M", "--budget", "8M",
-				     "--swap", WORLD_FOLDER, "--compressor", "none", "--",
-				     test_program("hold"), "24", "random", NULL };
+	const char *const argv[] = { bifold_path(),  "run",    "--memory", "48M",
+				     "--budget",     "8M",     "--swap",   WORLD_FOLDER,
+				     "--compressor", "none",   "--",	   test_program("hold"),
+				     "24",	     "random", NULL };
 	struct child *child = child_start(argv, world_with_small_folder);
 
 	child_finish(child, "\n", 1);
@@ -175,9 +184,10 @@ Test(stop, swap_folder_full)
 
 Test(stop, swap_folder_full_goes_on)
 {
-	const char *const argv[] = { bifold_path(), "run", "--memory", "48M", "--budget", "13M",
-				     "--swap", WORLD_FOLDER, "--", test_program("hold"), "16", "half",
-				     NULL };
+	const char *const argv[] = {
+		bifold_path(), "run", "--memory",	    "48M", "--budget", "13M", "--swap",
+		WORLD_FOLDER,  "--",  test_program("hold"), "16",  "half",     NULL
+	};
 	struct child *child = child_start(argv, world_with_small_folder);
 
 	child_finish(child, "\n", 1);
@@ -224,10 +234,12 @@ Test(stop, kernels_that_are_none)
 {
 	const char *path = scratch_path("kernel");
 
-	write_file(path, "no kernel at all, but long enough to hold an ELF header, or what it takes", 70);
+	write_file(path,
+		   "no kernel at all, but long enough to hold an ELF header, or what it takes", 70);
 	expect(run_bifold("--kernel", path, busybox_path(), "true"), 125, "PVH entry");
 	expect(run_bifold("--kernel", busybox_path(), busybox_path(), "true"), 125, "PVH entry");
-	expect(run_bifold("--kernel", "/no/such/kernel", busybox_path(), "true"), 125, "/no/such/kernel");
+	expect(run_bifold("--kernel", "/no/such/kernel", busybox_path(), "true"), 125,
+	       "/no/such/kernel");
 }
 
 /* On a terminal a long run shows one line of status. */
@@ -246,8 +258,8 @@ Test(stop, status_line_on_a_terminal)
 		int err = open(name, O_RDWR | O_NOCTTY);
 
 		dup2(err, STDERR_FILENO);
-		execl(bifold_path(), "bifold", "run", "--budget", "20M", "--", busybox_path(), "sleep",
-		      "2", NULL);
+		execl(bifold_path(), "bifold", "run", "--budget", "20M", "--", busybox_path(),
+		      "sleep", "2", NULL);
 		_exit(77);
 	}
 	cr_assert(waitpid(pid, &status, 0) == pid);

@@ -81,8 +81,8 @@ static void check_files(const char *self)
 static void check_memory(void)
 {
 	size_t size = 8 << 20;
-	unsigned char *map = mmap(NULL, size, PROT_READ | PROT_WRITE,
-				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *map =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	expect(map != MAP_FAILED, "mmap");
 	memset(map, 7, size);
@@ -114,7 +114,8 @@ int main(int argc, char **argv)
 	expect(argc == 4 && strcmp(argv[1], "a b") == 0 && strcmp(argv[2], "") == 0 &&
 		       strcmp(argv[3], "back\\slash") == 0,
 	       "arguments");
-	expect(fabs(sqrt(two) * sqrt(two) - 2.0) < 1e-12 && fabs(sin(two) - 0.9092974268256817) < 1e-12,
+	expect(fabs(sqrt(two) * sqrt(two) - 2.0) < 1e-12 &&
+		       fabs(sin(two) - 0.9092974268256817) < 1e-12,
 	       "floating point");
 	check_heap();
 	check_files("/proc/self/exe");
