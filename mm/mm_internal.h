@@ -211,6 +211,8 @@ bool swap_usable(struct mm *mm, bool forced);
 void swap_out_victims(struct mm *mm, struct reclaim_work *work);
 /* Pool objects, oldest first, to the swap: how many pages went. */
 uint32_t write_back(struct mm *mm, struct reclaim_work *work);
+/* Is the oldest in the pool colder than what is resident? */
+bool pool_is_cold(struct mm *mm, struct reclaim_work *work);
 /* Is the pool over its cap (by a slack, if lenient) and the swap fit to take from it? */
 bool write_back_due(struct mm *mm, bool lenient);
 

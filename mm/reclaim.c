@@ -428,7 +428,9 @@ void *reclaimer_main(void *context)
 			fruitless = 0;
 			continue;
 		}
-		if (over)
+		if (over && pool_is_cold(mm, work))
+			gone = write_back(mm, work);
+		else if (over)
 			gone = reclaim_batch(mm, work, mm->sizes.batch, false, &examined);
 		gone += drain_pool(mm, work, false);
 		if (gone > 0) {

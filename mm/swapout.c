@@ -20,6 +20,7 @@
 #define BACKOFF_MOST_NS	 (2 * 1000 * 1000 * 1000ull)
 #define QUIET_NS	 (10 * 1000 * 1000 * 1000ull) /* between two warnings */
 #define STEAL_LOOK	 4096 /* frames looked at for a kept slot in one go */
+#define COLD_TURNS	 2
 #define CAP_SLACK_SHARE	 8    /* direct reclaim lets the pool run over its cap by so much */
 
 bool swap_usable(struct mm *mm, bool forced)
@@ -180,6 +181,30 @@ bool write_back_due(struct mm *mm, bool lenient)
 	if (lenient)
 		cap += cap / CAP_SLACK_SHARE;
 	return pool_bytes(mm->pool) > cap && swap_usable(mm, false);
+}
+
+/*
+ * What has lain in the pool while everything in memory could have been replaced this often is colder
+ * than any resident page, and its room is worth more to those. Without this, a walk that only reads
+ * turns over its resident pages for ever (they are clean: their slots stand) under a frozen pool.
+ */
+bool pool_is_cold(struct mm *mm, struct reclaim_work *work)
+{
+	uint64_t turn = (uint64_t)mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED] +
+			pool_objects(mm->pool);
+	uint32_t cursor = 0, count;
+
+	if (mm->swap == NULL || mm->has_failed || !swap_usable(mm, false))
+		return false;
+	count = pool_oldest(mm->pool, &cursor, work->owners, mm->sizes.write_back);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct mm_frame *f = mm_frame(mm, work->owners[i]);
+
+		if (f->state != FRAME_POOL ||
+		    mm->eviction_clock - (uint32_t)f->word <= COLD_TURNS * turn)
+			return false;
+	}
+	return count > 0;
 }
 
 /* The frames whose objects go, marked BATCH, into work->owners. */

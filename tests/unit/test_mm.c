@@ -503,3 +503,37 @@ Test(mm, names)
 	cr_assert_str_eq(mm_fault_kind_name(MM_FAULT_ZERO_FILL), "zero_fill");
 	cr_assert_str_eq(mm_fault_kind_name(MM_FAULT_SWAP), "swap");
 }
+
+/*
+ * What lies in the pool untouched while a walk turns over all the rest goes to the swap, and its
+ * room to resident pages.
+ */
+Test(mm, cold_pool_makes_room)
+{
+	const uint32_t warm = 1500, cold = 600;
+	uint64_t pooled, resident;
+	int passes = 0;
+
+	prepare(warm + cold);
+	config.swap_directory = "memory";
+	config.swap_io = &test_swap_io;
+	config.budget_bytes = mm_least_budget(&config) + (1 << 20);
+	config.no_reclaimer = false;
+	begin();
+	for (uint32_t i = 0; i < cold; i++)
+		cr_assert_eq(fake_put(&fake, i, CONTENT_HALF, 1), 0);
+	for (uint32_t i = cold; i < cold + warm; i++)
+		cr_assert_eq(fake_put(&fake, i, CONTENT_RANDOM, 1), 0);
+	pooled = now()->pool_frames;
+	resident = stats.resident_bytes;
+	cr_assert_gt(pooled, 0);
+	while (now()->pool_frames > pooled / 4 && passes++ < 100)
+		for (uint32_t i = cold; i < cold + warm; i++)
+			cr_assert_eq(fake_expect(&fake, i, CONTENT_RANDOM, 1), 0);
+	cr_assert_leq(now()->pool_frames, pooled / 4, "after %d walks", passes);
+	cr_assert_gt(stats.resident_bytes, resident);
+	cr_assert_gt(stats.evictions_clean, 0);
+	for (uint32_t i = 0; i < cold; i++)
+		cr_assert_eq(fake_expect(&fake, i, CONTENT_HALF, 1), 0);
+	fake_end(&fake);
+}
