@@ -73,7 +73,7 @@ static void make_command_line(struct run *run)
 	append_word(out, run->demo ? DEMO_PATH : run->program);
 	fputs("-- ", out);
 	if (run->demo) {
-		fprintf(out, "demo --touch %llu ",
+		fprintf(out, "demo --touch %llu --write-share 25 ",
 			(unsigned long long)(run->options.budget_bytes * DEMO_FACTOR));
 	} else {
 		for (char **argument = run->options.arguments; *argument != NULL; argument++)

@@ -95,8 +95,8 @@ Test(stop, output_closed_early)
 	cr_assert_eq(child->status, 128 + SIGPIPE, "status %d: %s", child->status, child->err_text);
 }
 
-/* The monitor's swap file, by its descriptor: the one deleted file in its swap folder. */
-static int open_swap_file(const struct child *child, const char *folder)
+/* A descriptor of the monitor's by what it leads to: the swap folder's one file, or guest RAM. */
+static int open_descriptor(const struct child *child, const char *target)
 {
 	char path[PATH_MAX], link_text[PATH_MAX];
 	DIR *descriptors;
@@ -110,12 +110,28 @@ static int open_swap_file(const struct child *child, const char *folder)
 
 		snprintf(path, sizeof(path), "/proc/%d/fd/%s", child->pid, entry->d_name);
 		n = readlink(path, link_text, sizeof(link_text) - 1);
-		if (n > 0 && strncmp(link_text, folder, strlen(folder)) == 0)
+		if (n > 0 && strncmp(link_text, target, strlen(target)) == 0)
 			fd = open(path, O_RDWR | O_CLOEXEC);
 	}
 	closedir(descriptors);
-	cr_assert(fd >= 0, "the swap file was not found");
+	cr_assert(fd >= 0, "%s was not found", target);
 	return fd;
+}
+
+/* The budget by the host's own count: what the guest's memory really holds. */
+Test(stop, host_counts_no_more_than_the_budget)
+{
+	struct child *child = start_hold(NULL, "/tmp", "half");
+	int fd = open_descriptor(child, "/memfd:bifold-guest");
+	struct stat status;
+
+	cr_assert(fstat(fd, &status) == 0);
+	cr_assert_gt(status.st_blocks, 0);
+	cr_assert_leq(status.st_blocks * 512, 8 << 20);
+	close(fd);
+	child_finish(child, "\n", 1);
+	cr_assert_eq(child->status, 0, "%s", child->err_text);
+	cr_assert_leq(report_number(scratch_path("r.json"), "peak_host_bytes"), 8 << 20);
 }
 
 /* Flip one bit in each page of the swap file while the guest waits. */
@@ -128,7 +144,7 @@ Test(stop, flipped_bit_in_the_swap_file)
 
 	mkdir(folder, 0700);
 	child = start_hold(NULL, folder, "random");
-	fd = open_swap_file(child, folder);
+	fd = open_descriptor(child, folder);
 	cr_assert(fstat(fd, &status) == 0 && status.st_size > 0);
 	for (off_t at = 100; at < status.st_size; at += 4096) {
 		unsigned char byte;
@@ -156,7 +172,7 @@ Test(stop, swap_file_that_cannot_be_read)
 
 	mkdir(folder, 0700);
 	child = start_hold(NULL, folder, "random");
-	fd = open_swap_file(child, folder);
+	fd = open_descriptor(child, folder);
 	cr_assert(ftruncate(fd, 0) == 0);
 	close(fd);
 	child_finish(child, "\n", 1);
