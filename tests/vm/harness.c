@@ -12,13 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHILD_MAX     16
-#define WORD_MAX      32
-#define STATUS_UNABLE 77 /* prepare() could not change the child's world */
+#define SCRATCH_PREFIX "bifold-test-"
+#define CHILD_MAX      16
+#define WORD_MAX       32
+#define STATUS_UNABLE  77 /* prepare() could not change the child's world */
 
 static char scratch[64];
 static struct child *children[CHILD_MAX];
@@ -31,17 +33,43 @@ static void close_end(int *fd)
 	*fd = -1;
 }
 
-void harness_init(void)
-{
-	signal(SIGPIPE, SIG_IGN);
-	strcpy(scratch, "/tmp/bifold-test-XXXXXX");
-	cr_assert(mkdtemp(scratch) != NULL, "mkdtemp: %s", strerror(errno));
-}
-
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
 {
 	remove(path);
 	return 0;
+}
+
+static void remove_tree(const char *path)
+{
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A test that ran out of time has had no chance to clean up: its folder names its dead process. */
+static void remove_orphans(void)
+{
+	DIR *folder = opendir("/tmp");
+
+	if (folder == NULL)
+		return;
+	for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+		char path[sizeof("/tmp/") + sizeof(entry->d_name)];
+		int pid;
+
+		if (sscanf(entry->d_name, SCRATCH_PREFIX "%d-", &pid) == 1 && kill(pid, 0) != 0 &&
+		    errno == ESRCH) {
+			snprintf(path, sizeof(path), "/tmp/%s", entry->d_name);
+			remove_tree(path);
+		}
+	}
+	closedir(folder);
+}
+
+void harness_init(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	remove_orphans();
+	snprintf(scratch, sizeof(scratch), "/tmp/" SCRATCH_PREFIX "%d-XXXXXX", getpid());
+	cr_assert(mkdtemp(scratch) != NULL, "mkdtemp: %s", strerror(errno));
 }
 
 void harness_forget(void)
@@ -64,7 +92,7 @@ void harness_forget(void)
 void harness_finish(void)
 {
 	harness_forget();
-	nftw(scratch, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(scratch);
 }
 
 void need_kvm(void)
@@ -150,6 +178,7 @@ struct child *child_start(const char *const *argv, prepare_fn *prepare)
 		dup2(out[1], STDOUT_FILENO);
 		dup2(err[1], STDERR_FILENO);
 		signal(SIGPIPE, SIG_DFL);
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* no child outlives its test */
 		if (prepare != NULL && prepare() != 0) {
 			dprintf(STDERR_FILENO, "%s", strerror(errno));
 			_exit(STATUS_UNABLE);

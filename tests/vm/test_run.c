@@ -66,6 +66,19 @@ Test(run, sorts_twice_its_budget)
 	cr_assert_leq(report_number(report, "peak_host_bytes"), MIB(14));
 }
 
+/* The root's files are guest memory like any other: reading one does not make another copy. */
+Test(run, files_are_held_once)
+{
+	const char *words = make_words("8388608");
+	const char *report = scratch_path("r.json");
+
+	expect_status(run_bifold("--memory", "64M", "--file", words, "--report", report, "--",
+				 busybox_path(), "md5sum", "/words.txt"),
+		      0);
+	cr_assert_gt(report_number(report, "touched_frames") * 4096, MIB(8));
+	cr_assert_lt(report_number(report, "touched_frames") * 4096, MIB(14));
+}
+
 /* The guest's answer, byte for byte, must be the host's, with a budget that bites. */
 static void same_as_host(const char *applet, const char *option)
 {

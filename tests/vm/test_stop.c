@@ -231,6 +231,7 @@ Test(stop, kernels_that_crash)
 	} cases[] = {
 		{ "triple", "triple fault" },
 		{ "nowhere", "where nothing is" },
+		{ "unknown", "cannot go on" },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
