@@ -30,15 +30,7 @@ int machine_set_registers(struct machine *machine, const struct loader_result *e
 		.s = 1,
 		.g = 1,
 	};
-	const struct kvm_segment data = {
-		.limit = UINT32_MAX,
-		.selector = 16,
-		.type = TYPE_DATA,
-		.present = 1,
-		.db = 1,
-		.s = 1,
-		.g = 1,
-	};
+	struct kvm_segment data = code;
 	const struct kvm_segment task = { .limit = 0x67, .type = TYPE_TSS, .present = 1 };
 	const struct kvm_regs registers = {
 		.rip = entry->entry.v,
@@ -49,6 +41,8 @@ int machine_set_registers(struct machine *machine, const struct loader_result *e
 
 	if (ioctl(machine->vcpu_fd, KVM_GET_SREGS, &special) != 0)
 		return -errno;
+	data.selector = 16;
+	data.type = TYPE_DATA;
 	special.cs = code;
 	special.ds = special.es = special.fs = special.gs = special.ss = data;
 	special.tr = task;
