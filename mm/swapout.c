@@ -192,7 +192,7 @@ bool pool_is_cold(struct mm *mm, struct reclaim_work *work)
 {
 	uint64_t turn = (uint64_t)mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED] +
 			pool_objects(mm->pool);
-	uint32_t cursor = 0, count;
+	uint32_t cursor = 0, count, cold = 0;
 
 	if (mm->swap == NULL || mm->has_failed || !swap_usable(mm, false))
 		return false;
@@ -200,11 +200,11 @@ bool pool_is_cold(struct mm *mm, struct reclaim_work *work)
 	for (uint32_t i = 0; i < count; i++) {
 		const struct mm_frame *f = mm_frame(mm, work->owners[i]);
 
-		if (f->state != FRAME_POOL ||
-		    mm->eviction_clock - (uint32_t)f->word <= COLD_TURNS * turn)
-			return false;
+		cold += f->state == FRAME_POOL &&
+			mm->eviction_clock - (uint32_t)f->word > COLD_TURNS * turn;
 	}
-	return count > 0;
+	/* Old blocks take in young objects where room came free; they go along. */
+	return cold > count / 2;
 }
 
 /* The frames whose objects go, marked BATCH, into work->owners. */
