@@ -444,9 +444,11 @@ int machine_start(struct machine *machine)
 		sigfillset(&all);
 		sigdelset(&all, SIGUSR1);
 		pthread_sigmask(SIG_SETMASK, &all, &before);
+		pthread_mutex_lock(&machine->lock);
 		error = -pthread_create(&machine->vcpu_thread, NULL, machine_vcpu_thread, machine);
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
 		machine->vcpu_started = error == 0;
+		pthread_mutex_unlock(&machine->lock);
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
 	}
 	if (error != 0)
 		log_error("cannot start a thread: %s", strerror(-error));
@@ -456,18 +458,22 @@ int machine_start(struct machine *machine)
 void machine_join(struct machine *machine)
 {
 	struct timespec deadline;
+	bool started;
 
-	if (!machine->vcpu_started)
+	machine_kick(machine);
+	pthread_mutex_lock(&machine->lock);
+	started = machine->vcpu_started;
+	machine->vcpu_started = false; /* from here on, the thread is this one's alone */
+	pthread_mutex_unlock(&machine->lock);
+	if (!started)
 		return;
 	clock_gettime(CLOCK_REALTIME, &deadline);
 	deadline.tv_sec += LEAVE_SECONDS;
-	machine_kick(machine);
 	if (pthread_timedjoin_np(machine->vcpu_thread, NULL, &deadline) != 0) {
 		ept_space_abandon(machine->space);
-		machine_kick(machine);
+		pthread_kill(machine->vcpu_thread, SIGUSR1);
 		pthread_join(machine->vcpu_thread, NULL);
 	}
-	machine->vcpu_started = false;
 	ept_space_stop(machine->space);
 	ept_space_abandon(machine->space);
 }

@@ -55,7 +55,7 @@ struct machine {
 	int input_fd;		    /* (C) eventfd, written when the guest waits for input */
 
 	pthread_t vcpu_thread; /* (O) */
-	bool vcpu_started;     /* (O) */
+	bool vcpu_started;     /* (L) and not yet to be joined: others may kick it */
 
 	pthread_mutex_t lock;
 	enum machine_stop_kind stop_kind; /* (L) */

@@ -62,8 +62,10 @@ void machine_kick(struct machine *machine)
 {
 	if (machine->run != NULL)
 		__atomic_store_n(&machine->run->immediate_exit, 1, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&machine->lock);
 	if (machine->vcpu_started && !pthread_equal(machine->vcpu_thread, pthread_self()))
 		pthread_kill(machine->vcpu_thread, SIGUSR1);
+	pthread_mutex_unlock(&machine->lock);
 }
 
 static int port_io(struct machine *machine)
