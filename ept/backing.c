@@ -6,6 +6,10 @@
  * and UFFDIO_CONTINUE after it. So content goes in with COPY, zeros with ZEROPAGE, and CONTINUE
  * serves pages that were only unmapped.
  *
+ * None of them wakes who waits: the manager does, once its books are closed. A vCPU that is woken
+ * earlier may run at once in the fault thread's place, and what the fault took would then be measured
+ * with the guest's own time in it.
+ *
  * The three ioctls stop early with EAGAIN when the address space is changing under them, and say
  * how far they came; they are taken up again from there.
  */
@@ -56,7 +60,10 @@ static int64_t outcome(int result, int64_t field)
 static int64_t issue_zero(struct ept_space *space, gfn_t first, uint64_t count,
 			  const uint8_t *source)
 {
-	struct uffdio_zeropage request = { .range = view_range(space, first, count) };
+	struct uffdio_zeropage request = {
+		.range = view_range(space, first, count),
+		.mode = UFFDIO_ZEROPAGE_MODE_DONTWAKE,
+	};
 	int result = space->host->ioctl(space->uffd, UFFDIO_ZEROPAGE, &request);
 
 	return outcome(result, request.zeropage);
@@ -69,6 +76,7 @@ static int64_t issue_copy(struct ept_space *space, gfn_t first, uint64_t count,
 		.dst = view_address(space, first),
 		.src = (uintptr_t)source,
 		.len = count << PAGE_SHIFT,
+		.mode = UFFDIO_COPY_MODE_DONTWAKE,
 	};
 	int result = space->host->ioctl(space->uffd, UFFDIO_COPY, &request);
 
@@ -78,7 +86,10 @@ static int64_t issue_copy(struct ept_space *space, gfn_t first, uint64_t count,
 static int64_t issue_continue(struct ept_space *space, gfn_t first, uint64_t count,
 			      const uint8_t *source)
 {
-	struct uffdio_continue request = { .range = view_range(space, first, count) };
+	struct uffdio_continue request = {
+		.range = view_range(space, first, count),
+		.mode = UFFDIO_CONTINUE_MODE_DONTWAKE,
+	};
 	int result = space->host->ioctl(space->uffd, UFFDIO_CONTINUE, &request);
 
 	return outcome(result, request.mapped);
@@ -118,7 +129,6 @@ static int fill(void *backing, gfn_t first, uint32_t count, const void *source, 
 
 static int map(void *backing, gfn_t first, uint32_t count)
 {
-	bool passed = false;
 	uint32_t done = 0;
 
 	while (done < count) {
@@ -127,16 +137,12 @@ static int map(void *backing, gfn_t first, uint32_t count)
 			run(backing, issue_continue, gfn_add(first, done), count - done, NULL, &n);
 
 		done += n;
-		if (error == -EEXIST) { /* mapped already: step over it */
+		if (error == -EEXIST) /* mapped already: step over it */
 			done++;
-			passed = true;
-		} else if (error != 0) {
+		else if (error != 0)
 			return error;
-		}
 	}
-	/* CONTINUE wakes those it maps; who waits on a page that was stepped over is still asleep.
-	 */
-	return passed ? wake(backing, first, count) : 0;
+	return 0;
 }
 
 static int unmap(void *backing, gfn_t first, uint32_t count)

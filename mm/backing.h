@@ -18,8 +18,8 @@
 
 struct mm_backing_ops {
 	/*
-	 * Make count absent frames from first on present and mapped, full of zeros, and wake who
-	 * waits on them. On failure, frames already done stay done and *done says how many.
+	 * Make count absent frames from first on present and mapped, full of zeros. On failure,
+	 * frames already done stay done and *done says how many.
 	 */
 	int (*zero)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 
@@ -28,7 +28,7 @@ struct mm_backing_ops {
 	 */
 	int (*fill)(void *backing, gfn_t first, uint32_t count, const void *source, uint32_t *done);
 
-	/* Map count present frames and wake who waits. A frame mapped already is not an error. */
+	/* Map count present frames. A frame mapped already is not an error. */
 	int (*map)(void *backing, gfn_t first, uint32_t count);
 
 	/*
@@ -40,7 +40,10 @@ struct mm_backing_ops {
 	/* Give the pages of count unmapped frames back to the host. They are absent then. */
 	int (*release)(void *backing, gfn_t first, uint32_t count);
 
-	/* Wake who waits on count frames without changing them: they fault anew. */
+	/*
+	 * Wake who waits on count frames: they try again. None of the others wakes anybody; mm_fault()
+	 * does, when all else is done.
+	 */
 	int (*wake)(void *backing, gfn_t first, uint32_t count);
 
 	/*

@@ -421,6 +421,10 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 	}
 	dead = mm->has_failed;
 	pthread_mutex_unlock(&mm->lock);
+	if (error == 0) {
+		error = mm->ops->wake(mm->backing, frame, 1);
+		a.doing = "waking who waits for it failed";
+	}
 	if (error != 0 && !dead)
 		mm_fail(mm, (uint32_t)frame.v, error, a.doing);
 	return error;

@@ -140,7 +140,13 @@ static int fake_release(void *backing, gfn_t first, uint32_t count)
 
 static int fake_wake(void *backing, gfn_t first, uint32_t count)
 {
-	return 0;
+	struct fake *fake = backing;
+	int error = 0;
+
+	pthread_mutex_lock(&fake->lock);
+	injected(fake, FAKE_WAKE, count, &error);
+	pthread_mutex_unlock(&fake->lock);
+	return error;
 }
 
 static void *fake_page(void *backing, gfn_t frame)

@@ -128,8 +128,11 @@ static int serve(void *context, gfn_t frame, bool write)
 	if (manager->answer != 0)
 		return manager->answer;
 	if (frame.v % 2 == 0)
-		return ept_backing_ops.zero(manager->space, frame, 1, &done);
-	return ept_backing_ops.fill(manager->space, frame, 1, manager->fill, &done);
+		cr_assert_eq(ept_backing_ops.zero(manager->space, frame, 1, &done), 0);
+	else
+		cr_assert_eq(ept_backing_ops.fill(manager->space, frame, 1, manager->fill, &done),
+			     0);
+	return ept_backing_ops.wake(manager->space, frame, 1);
 }
 
 static int pin(void *context, gfn_t first, uint32_t count)

@@ -306,6 +306,18 @@ static void victims_stay(enum fake_op op, int error)
 	fake_end(&fake);
 }
 
+Test(failures, waking_refused)
+{
+	prepare();
+	begin();
+	fake.expect_failure = true;
+	refused(FAKE_WAKE, -EINVAL);
+	cr_assert_eq(mm_fault(fake.mm, gfn(50), false), -EINVAL);
+	cr_assert(fake.failure_count == 1 && fake.failure.frame.v == 50 &&
+		  fake.failure.error == EINVAL && strstr(fake.failure.text, "waking") != NULL);
+	fake_end(&fake);
+}
+
 Test(failures, unmapping_refused)
 {
 	victims_stay(FAKE_UNMAP, -EINVAL);
