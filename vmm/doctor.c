@@ -22,6 +22,7 @@
 #include "ept/space.h"
 #include "vmm/commands.h"
 #include "vmm/host.h"
+#include "vmm/path.h"
 
 #define STATUS_UNFIT 1
 #define STATUS_USAGE 125
@@ -292,9 +293,8 @@ int command_doctor(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	const char *temporary = getenv("TMPDIR");
 	struct subject subject = {
-		.swap_directory = temporary != NULL && *temporary ? temporary : "/var/tmp",
+		.swap_directory = path_temporary(),
 	};
 	bool json = false;
 	int option;

@@ -25,6 +25,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "guest/abi.h"
 
 /* Three pages and one page below 4 GiB that Intel processors without real-mode support need. */
@@ -352,6 +353,21 @@ static int choose_cpu(void)
 	return cpu;
 }
 
+static int check_budget(const struct mm_config *mm, uint64_t memory_bytes)
+{
+	uint64_t least = mm_least_budget(mm);
+	char least_text[UNITS_TEXT_SIZE], have[UNITS_TEXT_SIZE];
+
+	if (mm->budget_bytes == 0 || mm->budget_bytes >= least)
+		return 0;
+	log_error("a budget of %s is too small for a guest of %llu MiB: the least that works is %s "
+		  "(%llu bytes)",
+		  units_format_size(mm->budget_bytes, have),
+		  (unsigned long long)(memory_bytes >> 20), units_format_size(least, least_text),
+		  (unsigned long long)least);
+	return -EINVAL;
+}
+
 static int create_memory(struct machine *machine, const struct machine_config *config)
 {
 	struct ept_config ept = { .memory_bytes = config->memory_bytes };
@@ -370,6 +386,9 @@ static int create_memory(struct machine *machine, const struct machine_config *c
 	mm.backing = machine->space;
 	mm.failed = manager_failed;
 	mm.failed_context = machine;
+	error = check_budget(&mm, config->memory_bytes);
+	if (error != 0)
+		return error;
 	error = mm_create(&mm, &machine->mm);
 	if (error == -EINVAL && mm.policy_options != NULL)
 		log_error("the policy %s does not take '%s'", mm.policy->name, mm.policy_options);

@@ -101,12 +101,16 @@ static int parse_size(const char *option, const char *value, uint64_t *bytes)
 		       : complain(option, value, "a size such as 512M, 1.5G or 1048576");
 }
 
+const char *const compressor_names[COMPRESSOR_COUNT] = {
+	[MM_COMPRESSOR_NONE] = "none",
+	[MM_COMPRESSOR_LZ4] = "lz4",
+	[MM_COMPRESSOR_ZSTD] = "zstd",
+};
+
 static int parse_compressor(struct run_options *options, const char *value)
 {
-	static const char *const names[] = { "none", "lz4", "zstd" };
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(value, names[i]) == 0) {
+	for (size_t i = 0; i < COMPRESSOR_COUNT; i++) {
+		if (strcmp(value, compressor_names[i]) == 0) {
 			options->compressor = (enum mm_compressor)i;
 			return 0;
 		}
@@ -244,13 +248,12 @@ static int settle(struct run_options *options, const char *budget)
 
 int run_options_parse(struct run_options *options, int argc, char **argv)
 {
-	const char *temporary = getenv("TMPDIR");
 	const char *budget = NULL;
 	int option, result = 0;
 
 	*options = (struct run_options){
 		.memory_bytes = MEMORY_DEFAULT,
-		.swap_directory = temporary != NULL && *temporary ? temporary : "/var/tmp",
+		.swap_directory = path_temporary(),
 		.compressor = MM_COMPRESSOR_LZ4,
 		.policy = mm_policy_find("sfifo"),
 	};

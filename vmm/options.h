@@ -8,6 +8,10 @@
 
 #include "mm/mm.h"
 
+/* By enum mm_compressor, as in --compressor NAME. */
+#define COMPRESSOR_COUNT 3
+extern const char *const compressor_names[COMPRESSOR_COUNT];
+
 struct run_file {
 	const char *host;
 	char *guest; /* absolute; owned */

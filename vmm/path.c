@@ -33,3 +33,10 @@ char *path_absolute(const char *path)
 	free(whole);
 	return out;
 }
+
+const char *path_temporary(void)
+{
+	const char *folder = getenv("TMPDIR");
+
+	return folder != NULL && *folder != '\0' ? folder : "/var/tmp";
+}

@@ -8,4 +8,7 @@
  */
 char *path_absolute(const char *path);
 
+/* Where large temporary files go: $TMPDIR, or /var/tmp. */
+const char *path_temporary(void);
+
 #endif

@@ -158,25 +158,6 @@ static int open_report(struct run *run)
 	return -errno;
 }
 
-/* The manager's own words about a budget that cannot work, before it refuses it. */
-static int check_budget(const struct machine_config *config)
-{
-	struct mm_config mm = config->mm;
-	char least[UNITS_TEXT_SIZE], have[UNITS_TEXT_SIZE];
-	uint64_t least_bytes;
-
-	mm.frame_count = (uint32_t)(config->memory_bytes >> PAGE_SHIFT);
-	least_bytes = mm_least_budget(&mm);
-	if (mm.budget_bytes == 0 || mm.budget_bytes >= least_bytes)
-		return 0;
-	log_error("a budget of %s is too small for a guest of %llu MiB: the least that works is %s "
-		  "(%llu bytes)",
-		  units_format_size(mm.budget_bytes, have),
-		  (unsigned long long)(config->memory_bytes >> 20),
-		  units_format_size(least_bytes, least), (unsigned long long)least_bytes);
-	return -EINVAL;
-}
-
 static int make_machine(struct run *run)
 {
 	const struct run_options *options = &run->options;
@@ -193,10 +174,8 @@ static int make_machine(struct run *run)
 								 options->memory_bytes,
 		},
 	};
-	int error = check_budget(&config);
+	int error = machine_create(&config, &run->machine);
 
-	if (error == 0)
-		error = machine_create(&config, &run->machine);
 	if (error == 0)
 		error = machine_load(run->machine, run->kernel, run->kernel_size, run->command_line,
 				     run->root);
@@ -208,7 +187,6 @@ static int make_machine(struct run *run)
 
 static void fill_report(struct run *run, struct report *report)
 {
-	static const char *const compressors[] = { "none", "lz4", "zstd" };
 	struct machine *machine = run->machine;
 
 	memset(report, 0, sizeof(*report));
@@ -217,7 +195,7 @@ static void fill_report(struct run *run, struct report *report)
 	if (machine->mm != NULL)
 		mm_stats_get(machine->mm, &report->stats);
 	report->policy = run->options.policy->name;
-	report->compressor = compressors[run->options.compressor];
+	report->compressor = compressor_names[run->options.compressor];
 	report->second_layer = host_second_layer();
 	report->wall_ns = clock_now_ns() - run->start_ns;
 	if (machine->user_start_ns != 0) {

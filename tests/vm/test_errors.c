@@ -126,6 +126,14 @@ Test(errors, budget_too_small_names_the_least)
 	cr_assert_str_eq(child->out_text, "runs\n");
 }
 
+/* Above 3 GiB the device hole has frame records too, and the least is more. */
+Test(errors, budget_too_small_for_a_large_guest)
+{
+	need_kvm();
+	expect_error(run_bifold("--memory", "4G", "--budget", "31M", busybox_path(), "true"), 125,
+		     "the least that works is");
+}
+
 Test(errors, swap_folder_missing)
 {
 	need_kvm();
