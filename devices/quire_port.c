@@ -65,42 +65,61 @@ static int write_all(const struct quire_port *port, int fd, const char *buffer, 
 	return 0;
 }
 
+/* What a write has gathered, and how much of it is out. */
+struct output {
+	const struct quire_port *port;
+	int fd;
+	size_t used;
+	int64_t written;
+	char buffer[BUFFER_SIZE];
+};
+
+static int flush(struct output *output)
+{
+	int error = write_all(output->port, output->fd, output->buffer, output->used);
+
+	if (error == 0)
+		output->written += (int64_t)output->used;
+	output->used = 0;
+	return error;
+}
+
+static int gather(struct output *output, const struct quire_segment *segment)
+{
+	gpa_t at = gpa(segment->gpa);
+	uint64_t left = segment->length;
+	int error = 0;
+
+	while (left > 0 && error == 0) {
+		size_t room = BUFFER_SIZE - output->used;
+		size_t piece = room < left ? room : left;
+
+		error = ept_read(output->port->space, at, output->buffer + output->used, piece);
+		if (error != 0)
+			break;
+		output->used += piece;
+		at.v += piece;
+		left -= piece;
+		if (output->used == BUFFER_SIZE)
+			error = flush(output);
+	}
+	return error;
+}
+
 static int64_t do_write(struct quire_port *port, const struct quire_request *request)
 {
-	char buffer[BUFFER_SIZE];
-	int fd = request->arg0 == 2 ? port->error_fd : port->output_fd;
-	size_t used = 0;
-	int64_t written = 0;
+	struct output output; /* its buffer needs no clearing */
+	int error = 0;
 
-	for (uint32_t i = 0; i < request->segment_count; i++) {
-		gpa_t at = gpa(request->segment[i].gpa);
-		uint64_t left = request->segment[i].length;
-
-		while (left > 0) {
-			size_t piece = BUFFER_SIZE - used < left ? BUFFER_SIZE - used : left;
-			int error = ept_read(port->space, at, buffer + used, piece);
-
-			if (error == 0 && (used + piece == BUFFER_SIZE)) {
-				error = write_all(port, fd, buffer, BUFFER_SIZE);
-				if (error == 0)
-					written += BUFFER_SIZE;
-				used = 0;
-			} else {
-				used += piece;
-			}
-			if (error != 0)
-				return written > 0 ? written : error;
-			at.v += piece;
-			left -= piece;
-		}
-	}
-	if (used > 0) {
-		int error = write_all(port, fd, buffer, used);
-
-		if (error != 0)
-			return written > 0 ? written : error;
-	}
-	return written + (int64_t)used;
+	output.port = port;
+	output.fd = request->arg0 == 2 ? port->error_fd : port->output_fd;
+	output.used = 0;
+	output.written = 0;
+	for (uint32_t i = 0; i < request->segment_count && error == 0; i++)
+		error = gather(&output, &request->segment[i]);
+	if (error == 0)
+		error = flush(&output);
+	return error == 0 || output.written > 0 ? output.written : error;
 }
 
 /* Copies what was read into as many segments as it fills. */

@@ -7,8 +7,8 @@
  * serves pages that were only unmapped.
  *
  * None of them wakes who waits: the manager does, once its books are closed. A vCPU that is woken
- * earlier may run at once in the fault thread's place, and what the fault took would then be measured
- * with the guest's own time in it.
+ * earlier may run at once in the fault thread's place, and what the fault took would then be
+ * measured with the guest's own time in it.
  *
  * The three ioctls stop early with EAGAIN when the address space is changing under them, and say
  * how far they came; they are taken up again from there.

@@ -127,15 +127,13 @@ static void *fault_thread(void *argument)
 	return NULL;
 }
 
-int ept_space_follow(struct ept_space *space, int cpu)
+static int move_to(pthread_t thread, int cpu)
 {
 	cpu_set_t set;
 
-	if (!space->fault_thread_started || cpu < 0)
-		return 0;
 	CPU_ZERO(&set);
 	CPU_SET((unsigned)cpu, &set);
-	return -pthread_setaffinity_np(space->fault_thread, sizeof(set), &set);
+	return -pthread_setaffinity_np(thread, sizeof(set), &set);
 }
 
 int ept_space_start(struct ept_space *space, int cpu)
@@ -153,7 +151,7 @@ int ept_space_start(struct ept_space *space, int cpu)
 	if (error != 0)
 		return -error;
 	space->fault_thread_started = true;
-	return ept_space_follow(space, cpu);
+	return cpu >= 0 ? move_to(space->fault_thread, cpu) : 0;
 }
 
 void ept_space_stop(struct ept_space *space)

@@ -75,9 +75,6 @@ int ept_space_attach(struct ept_space *space, int vm_fd);
 /* Starts the fault thread, on cpu (-1: anywhere). Unmanaged: does nothing. 0 or -errno. */
 int ept_space_start(struct ept_space *space, int cpu);
 
-/* Moves the fault thread to cpu. 0 or -errno. */
-int ept_space_follow(struct ept_space *space, int cpu);
-
 /*
  * The VM stops for good: take the guest view away, so that whoever waits for a page in it (a vCPU,
  * a worker of KVM's) gets an error instead of a page nobody vouches for. Pages are left alone.
