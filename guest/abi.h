@@ -25,10 +25,16 @@
 #define QUIRE_PORT_DOORBELL 0xb1f0
 #define QUIRE_REQUEST_SHIFT 6
 
-#define QUIRE_ABI_VERSION 1
+#define QUIRE_ABI_VERSION 2
+
+/* CPUs: APIC ids count from 0. CPU 0 enters at the PVH entry; the others wait for INIT and SIPI, as
+ * on a PC. */
+#define QUIRE_CPU_MAX 8
 
 enum quire_op {
-	/* arg0 = QUIRE_ABI_VERSION. Result 0, or -EPROTO: the monitor stops the VM and says why. */
+	/* arg0 = QUIRE_ABI_VERSION. Result 0, and the monitor sets arg0 = how many CPUs there are
+	 * (1..QUIRE_CPU_MAX) and arg1 = QUIRE_HOST_* bits; or -EPROTO: it stops the VM and says
+	 * why. */
 	QUIRE_OP_HELLO = 1,
 	/* Write the segments' bytes to the monitor's standard output (arg0 = 1) or error (arg0 = 2).
 	 * Result: bytes written (all, unless an error came first) or -errno, -EPIPE if closed. */
@@ -54,7 +60,12 @@ enum quire_op {
 	/* Sleep until an interrupt is pending. To be rung with interrupts enabled by the instruction
 	 * before, as HLT would be. HLT itself does not leave the guest: it would keep the processor. */
 	QUIRE_OP_WAIT = 10,
+	/* Another CPU holds what this one spins for: give the host's processor away. Result 0. */
+	QUIRE_OP_YIELD = 11,
 };
+
+/* What the host is like; no CPUID says it. */
+#define QUIRE_HOST_EMULATES 1 /* ring 0 is emulated: some instructions are missing there */
 
 enum quire_level {
 	QUIRE_LEVEL_ERROR = 0, /* always shown */
