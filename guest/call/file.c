@@ -163,7 +163,7 @@ int64_t call_lseek(reg_t fd, reg_t offset, reg_t whence)
 
 int64_t call_close(reg_t fd)
 {
-	return file_close(current()->files, fd);
+	return file_close(current_process()->files, fd);
 }
 
 static int64_t duplicate(int fd, int lowest, bool close_on_exec)
@@ -173,7 +173,7 @@ static int64_t duplicate(int fd, int lowest, bool close_on_exec)
 
 	if (!file)
 		return -EBADF;
-	result = file_install(current()->files, file, lowest, close_on_exec);
+	result = file_install(current_process()->files, file, lowest, close_on_exec);
 	if (result >= 0)
 		file_get(file);
 	return result;
@@ -192,8 +192,8 @@ static int64_t duplicate_to(int fd, int to, bool close_on_exec)
 		return -EBADF;
 	file_get(file);
 	if (file_of(to))
-		file_close(current()->files, to);
-	to = file_install(current()->files, file, to, close_on_exec);
+		file_close(current_process()->files, to);
+	to = file_install(current_process()->files, file, to, close_on_exec);
 	if (to < 0)
 		file_put(file);
 	return to;
@@ -220,7 +220,7 @@ int64_t call_fcntl(reg_t fd, reg_t command, reg_t argument)
 
 	if (!file)
 		return -EBADF;
-	slot = &current()->files->slot[(int)fd];
+	slot = &current_process()->files->slot[(int)fd];
 	switch ((int)command) {
 	case FCNTL_DUP:
 	case FCNTL_DUP_CLOEXEC:

@@ -38,7 +38,7 @@ static bool page_range(reg_t address, reg_t length, uint64_t *end)
 
 int64_t call_brk(reg_t end)
 {
-	struct space *space = current()->space;
+	struct space *space = current_space();
 	uint64_t old_end = ROUND_UP(space->brk, PAGE_SIZE), new_end;
 	struct area area = { .flags = AREA_READ | AREA_WRITE | AREA_HEAP };
 	unsigned index;
@@ -126,7 +126,7 @@ static int64_t map_place(struct space *space, reg_t address, uint64_t length, ui
 int64_t call_mmap(reg_t address, reg_t length, reg_t protection, reg_t flags, reg_t fd,
 		  reg_t offset)
 {
-	struct space *space = current()->space;
+	struct space *space = current_space();
 	struct area area = { .flags = area_flags(protection) };
 	unsigned type = flags & MAP_TYPE;
 	int64_t error;
@@ -158,12 +158,12 @@ int64_t call_munmap(reg_t address, reg_t length)
 
 	if (length == 0 || !page_range(address, length, &end))
 		return -EINVAL;
-	return space_remove(current()->space, address, end);
+	return space_remove(current_space(), address, end);
 }
 
 int64_t call_mprotect(reg_t address, reg_t length, reg_t protection)
 {
-	struct space *space = current()->space;
+	struct space *space = current_space();
 	uint32_t flags = area_flags(protection);
 	uint64_t end;
 	int error;
@@ -187,7 +187,7 @@ int64_t call_mprotect(reg_t address, reg_t length, reg_t protection)
 	for (unsigned i = space_index(space, address);
 	     i < space->area_count && space->area[i]->start < end; i++)
 		space->area[i]->flags = (space->area[i]->flags & ~AREA_ACCESS) | flags;
-	table_protect(space->root, address, end, flags & AREA_READ, area_bits(flags));
+	table_protect(space, address, end, flags & AREA_READ, area_bits(flags));
 	space_join(space, address, end);
 	space_forget(space);
 	return 0;
@@ -207,7 +207,7 @@ static int64_t move_area(struct space *space, struct area *old, uint64_t old_len
 	error = space_add(space, &area);
 	if (error)
 		return error;
-	error = table_move(space->root, from, to, MIN(old_length, length));
+	error = table_move(space, from, to, MIN(old_length, length));
 	if (error) {
 		space_remove(space, to, to + length);
 		return error;
@@ -233,7 +233,7 @@ static int64_t remap_place(struct space *space, reg_t address, uint64_t length, 
 
 int64_t call_mremap(reg_t address, reg_t old_length, reg_t length, reg_t flags, reg_t to)
 {
-	struct space *space = current()->space;
+	struct space *space = current_space();
 	struct area *area;
 	uint64_t old_end, end, place;
 	int64_t error;
@@ -270,7 +270,7 @@ int64_t call_mremap(reg_t address, reg_t old_length, reg_t length, reg_t flags, 
 
 int64_t call_madvise(reg_t address, reg_t length, reg_t advice)
 {
-	struct space *space = current()->space;
+	struct space *space = current_space();
 	uint64_t end;
 
 	if ((uint32_t)advice > ADVICE_LAST || (address & (PAGE_SIZE - 1)))
@@ -284,7 +284,7 @@ int64_t call_madvise(reg_t address, reg_t length, reg_t advice)
 	if ((uint32_t)advice == ADVICE_REMOVE)
 		return -EINVAL;
 	if ((uint32_t)advice == ADVICE_DONTNEED || (uint32_t)advice == ADVICE_FREE) {
-		table_unmap(space->root, address, end);
+		table_unmap(space, address, end);
 		space_forget(space);
 	}
 	return 0;
@@ -297,12 +297,12 @@ int64_t call_msync(reg_t address, reg_t length, reg_t flags)
 
 	if ((flags & ~(reg_t)MSYNC_FLAGS) || !page_range(address, length, &end))
 		return -EINVAL;
-	return space_is_covered(current()->space, address, end) ? 0 : -ENOMEM;
+	return space_is_covered(current_space(), address, end) ? 0 : -ENOMEM;
 }
 
 int64_t call_mincore(reg_t address, reg_t length, reg_t vector)
 {
-	struct space *space = current()->space;
+	struct space *space = current_space();
 	uint64_t end;
 
 	if (!page_range(address, length, &end))
@@ -326,6 +326,6 @@ int64_t call_mlock(reg_t address, reg_t length)
 
 	if (!page_range(ROUND_DOWN(address, PAGE_SIZE), length, &end))
 		return -EINVAL;
-	return space_is_covered(current()->space, ROUND_DOWN(address, PAGE_SIZE), end) ? 0
+	return space_is_covered(current_space(), ROUND_DOWN(address, PAGE_SIZE), end) ? 0
 										       : -ENOMEM;
 }

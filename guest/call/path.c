@@ -42,7 +42,7 @@ static int start_of(int directory, const char *path, struct node **start)
 {
 	struct file *file;
 
-	*start = current()->directory;
+	*start = current_process()->directory;
 	if (*path == '/' || directory == AT_FDCWD)
 		return 0;
 	file = file_of(directory);
@@ -97,7 +97,7 @@ int64_t call_openat(reg_t directory, reg_t address, reg_t flags)
 	memory_free(path);
 	if (result)
 		return result;
-	result = file_install(current()->files, file, 0, flags & OPEN_CLOEXEC);
+	result = file_install(current_process()->files, file, 0, flags & OPEN_CLOEXEC);
 	if (result < 0)
 		file_put(file);
 	return result;
@@ -155,7 +155,7 @@ static int64_t stat_at(reg_t directory, reg_t address, unsigned flags, struct li
 		return 0;
 	}
 	if (!first) {
-		fill_stat(current()->directory, stat);
+		fill_stat(current_process()->directory, stat);
 		return 0;
 	}
 	error = find(directory, address, !(flags & AT_SYMLINK_NOFOLLOW), &node);
@@ -279,7 +279,7 @@ int64_t call_readlink(reg_t path, reg_t buffer, reg_t size)
 int64_t call_getcwd(reg_t buffer, reg_t size)
 {
 	char path[512];
-	int64_t length = node_path(current()->directory, path, sizeof(path));
+	int64_t length = node_path(current_process()->directory, path, sizeof(path));
 
 	if (length < 0)
 		return length;
@@ -292,7 +292,7 @@ static int64_t change_directory(struct node *node)
 {
 	if ((node->mode & MODE_TYPE) != MODE_DIRECTORY)
 		return -ENOTDIR;
-	current()->directory = node;
+	current_process()->directory = node;
 	return 0;
 }
 
@@ -315,9 +315,9 @@ int64_t call_fchdir(reg_t fd)
 
 int64_t call_umask(reg_t mask)
 {
-	uint32_t old = current()->umask;
+	uint32_t old = current_process()->umask;
 
-	current()->umask = mask & 0777;
+	current_process()->umask = mask & 0777;
 	return old;
 }
 

@@ -99,7 +99,7 @@ static void page_fault(struct trap_frame *frame)
 	enum fault_result result = FAULT_ACCESS;
 
 	if (likely(address < USER_END && !(frame->error & PF_RESERVED) && current())) {
-		result = fault_resolve(current()->space, address, fault_access(frame->error));
+		result = fault_resolve(current_space(), address, fault_access(frame->error));
 		if (likely(result == FAULT_DONE))
 			return;
 	}

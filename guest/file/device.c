@@ -29,7 +29,7 @@ static int64_t console_write(unsigned output, const struct io_vector *vector, un
 			return total > 0 || segments == 0 ? total : segments;
 		written = doorbell_write(output, segment, segments);
 		if (written == -EPIPE)
-			signal_send(current(), SIGPIPE);
+			signal_send(current_process(), SIGPIPE);
 		if (written < 0)
 			return total > 0 ? total : written;
 		total += written;

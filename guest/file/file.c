@@ -172,7 +172,7 @@ int file_install(struct file_table *table, struct file *file, int lowest, bool c
 
 struct file *file_of(int fd)
 {
-	struct file_table *table = current()->files;
+	struct file_table *table = current_process()->files;
 
 	return (unsigned)fd < table->size ? table->slot[fd].file : NULL;
 }

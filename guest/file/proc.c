@@ -1,47 +1,55 @@
 /* /proc: the few files that static programs look for. Text is made when the file is opened. */
 #include "guest/file/file.h"
 #include "guest/file/proc.h"
+#include "guest/file/text.h"
 #include "guest/lib/errno.h"
-#include "guest/lib/format.h"
 #include "guest/lib/string.h"
+#include "guest/memory/count.h"
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"
-
-#define TEXT_MAX 2048
 
 static struct node *executable_link;
 static char executable_path[512];
 
-static int64_t give_text(struct file *file, const char *text, ...)
-{
-	va_list list;
-
-	file->text = memory_alloc(TEXT_MAX);
-	if (!file->text)
-		return -ENOMEM;
-	va_start(list, text);
-	file->text_size = format_list((char *)file->text, TEXT_MAX, text, list);
-	va_end(list);
-	return 0;
-}
-
-static int64_t meminfo_open(struct file *file)
+static void meminfo_text(struct text *text)
 {
 	uint64_t total = page_total * (PAGE_SIZE / 1024);
 	uint64_t free = page_free_total * (PAGE_SIZE / 1024);
 
-	return give_text(
-		file,
-		"MemTotal:       %8lu kB\nMemFree:        %8lu kB\nMemAvailable:   %8lu kB\n"
-		"Buffers:        %8lu kB\nCached:         %8lu kB\n"
-		"SwapTotal:      %8lu kB\nSwapFree:       %8lu kB\n",
-		total, free, free, 0ul, 0ul, 0ul, 0ul);
+	text_add(text,
+		 "MemTotal:       %8lu kB\nMemFree:        %8lu kB\nMemAvailable:   %8lu kB\n"
+		 "Buffers:        %8lu kB\nCached:         %8lu kB\n"
+		 "SwapTotal:      %8lu kB\nSwapFree:       %8lu kB\n",
+		 total, free, free, 0ul, 0ul, 0ul, 0ul);
 }
 
-static int64_t cpuinfo_open(struct file *file)
+static void cpuinfo_text(struct text *text)
 {
-	return give_text(file, "processor\t: 0\nvendor_id\t: quire\nmodel name\t: virtual CPU\n"
-			       "address sizes\t: 48 bits virtual\n\n");
+	text_add(text, "processor\t: 0\nvendor_id\t: quire\nmodel name\t: virtual CPU\n"
+		       "address sizes\t: 48 bits virtual\n\n");
+}
+
+static const struct proc_file {
+	const char *name;
+	void (*write)(struct text *text);
+} files[] = {
+	{ "cpuinfo", cpuinfo_text },
+	{ "meminfo", meminfo_text },
+	{ "vmstat", vmstat_text },
+};
+
+static int64_t proc_open(struct file *file)
+{
+	struct text text = { 0 };
+
+	files[file->node->device].write(&text);
+	file->text = (uint8_t *)text.at;
+	file->text_size = text.used;
+	if (!text.failed)
+		return 0;
+	text_finish(&text);
+	file->text = NULL;
+	return -ENOMEM;
 }
 
 static int64_t generated_read(struct file *file, const struct io_vector *vector, unsigned count,
@@ -50,22 +58,21 @@ static int64_t generated_read(struct file *file, const struct io_vector *vector,
 	return file_read_from(file->text, file->text_size, vector, count, offset);
 }
 
-static const struct file_ops meminfo_ops = { .open = meminfo_open,
-					     .read = generated_read,
-					     .seekable = true };
-static const struct file_ops cpuinfo_ops = { .open = cpuinfo_open,
-					     .read = generated_read,
-					     .seekable = true };
+static const struct file_ops proc_ops = { .open = proc_open,
+					  .read = generated_read,
+					  .seekable = true };
 
 /* Opened through call_openat(), which gives the file that is open already. */
 const struct file_ops open_fd_ops = { .seekable = false };
 
-static void add_file(struct node *directory, const char *name, const struct file_ops *ops)
+static void add_file(struct node *directory, unsigned number)
 {
-	struct node *node = directory ? node_add(directory, name, MODE_REGULAR | 0444) : NULL;
+	struct node *node = node_add(directory, files[number].name, MODE_REGULAR | 0444);
 
-	if (node)
-		node->ops = ops;
+	if (!node)
+		return;
+	node->ops = &proc_ops;
+	node->device = number;
 }
 
 void proc_init(void)
@@ -77,8 +84,8 @@ void proc_init(void)
 		proc = node_add(node_root, "proc", MODE_DIRECTORY | 0555);
 	if (!proc)
 		return;
-	add_file(proc, "meminfo", &meminfo_ops);
-	add_file(proc, "cpuinfo", &cpuinfo_ops);
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
+		add_file(proc, i);
 	self = node_add(proc, "self", MODE_DIRECTORY | 0555);
 	if (!self)
 		return;

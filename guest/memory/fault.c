@@ -11,7 +11,7 @@
  * touched costs the host nothing.
  */
 #include "guest/memory/fault.h"
-#include "guest/cpu/asm.h"
+#include "guest/cpu/tlb.h"
 #include "guest/file/node.h"
 #include "guest/lib/string.h"
 #include "guest/process/process.h"
@@ -116,7 +116,7 @@ static enum fault_result map_copy(struct space *space, struct area *area, uint64
 		memset(to + length, 0, PAGE_SIZE - length);
 	leaf[index] = frame << PAGE_SHIFT | PTE_ANON | area_bits(area->flags);
 	if (held)
-		invlpg(va);
+		tlb_flush_page(space, va);
 	else
 		record->count++;
 	space->minor_faults++;
@@ -174,13 +174,13 @@ static enum fault_result map_again(struct space *space, struct area *area, uint6
 			*pte &= ~PTE_W;
 	}
 	if (!(access & AREA_WRITE) || (*pte & PTE_W)) {
-		invlpg(va);
+		tlb_flush_page(space, va);
 		return FAULT_DONE;
 	}
 	if (*pte & PTE_FILE)
 		return map_copy(space, area, va, leaf, direct(*pte & PTE_FRAME), PAGE_SIZE);
 	*pte |= PTE_W;
-	invlpg(va);
+	tlb_flush_page(space, va);
 	return FAULT_DONE;
 }
 

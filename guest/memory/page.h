@@ -35,7 +35,11 @@ struct page {
 	uint8_t order; /* free head: the block's order. slab: the cache's number */
 	uint8_t flags;
 	uint16_t count; /* leaf table: entries in use. slab: first free object + 1 */
+	uint32_t slot;	/* user page: its copy in the swap that still stands, or 0 */
+	uint32_t stamp; /* user page: replacement's own */
+	uint64_t where; /* user page: who maps it. leaf table: which 2 MiB of which space */
 };
+_Static_assert(sizeof(struct page) == 32, "a power of two, for the index is a shift");
 
 /* What the caller needs. */
 enum page_need {

@@ -33,7 +33,7 @@ void space_put(struct space *space)
 	if (--space->refs > 0)
 		return;
 	for (unsigned i = 0; i < space->area_count; i++) {
-		table_unmap(space->root, space->area[i]->start, space->area[i]->end);
+		table_unmap(space, space->area[i]->start, space->area[i]->end);
 		memory_free(space->area[i]);
 	}
 	table_destroy_root(space->root);
@@ -203,7 +203,7 @@ int space_remove(struct space *space, uint64_t start, uint64_t end)
 		return error;
 	first = space_index(space, start);
 	for (last = first; last < space->area_count && space->area[last]->start < end; last++)
-		table_unmap(space->root, space->area[last]->start, space->area[last]->end);
+		table_unmap(space, space->area[last]->start, space->area[last]->end);
 	delete (space, first, last - first);
 	space_forget(space);
 	return 0;

@@ -6,9 +6,10 @@
  * with `reserve` is on the list of reservations.
  */
 #include "guest/memory/table.h"
-#include "guest/cpu/asm.h"
+#include "guest/cpu/tlb.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/space.h"
 
 #define RESERVE_ORDER 9
 
@@ -17,9 +18,6 @@
 #define LEAF_SINGLE                                                                                \
 	0x20 /* no reservation to be had, or it was broken: single pages from now on               \
 	      */
-
-/* Beyond so many pages a whole flush is cheaper than one by one. */
-#define FLUSH_ALL_PAGES 32
 
 extern uint64_t boot_pml4[], vmap_pt[], vmap_pdpt[];
 
@@ -254,18 +252,18 @@ static uint64_t leaf_step(uint64_t *root, uint64_t va, uint64_t end, uint64_t **
 	     va < (end) && (next = leaf_step(root, va, end, &entry), 1); va = next)                \
 		if (entry)
 
-void table_unmap(uint64_t *root, uint64_t start, uint64_t end)
+void table_unmap(struct space *space, uint64_t start, uint64_t end)
 {
-	FOR_EACH_LEAF(root, va, next, start, end, entry)
+	FOR_EACH_LEAF(space->root, va, next, start, end, entry)
 	{
 		leaf_unmap(entry, leaf_index(va), leaf_index(va) + ((next - va) >> PAGE_SHIFT));
 	}
-	table_flush(start, end);
+	tlb_flush_range(space, start, end);
 }
 
-void table_protect(uint64_t *root, uint64_t start, uint64_t end, bool allowed, uint64_t bits)
+void table_protect(struct space *space, uint64_t start, uint64_t end, bool allowed, uint64_t bits)
 {
-	FOR_EACH_LEAF(root, va, next, start, end, entry)
+	FOR_EACH_LEAF(space->root, va, next, start, end, entry)
 	{
 		uint64_t *leaf = direct(*entry & PTE_FRAME);
 		uint64_t *last = leaf + leaf_index(va) + ((next - va) >> PAGE_SHIFT);
@@ -281,7 +279,7 @@ void table_protect(uint64_t *root, uint64_t start, uint64_t end, bool allowed, u
 			*pte = value;
 		}
 	}
-	table_flush(start, end);
+	tlb_flush_range(space, start, end);
 }
 
 /* A reserved frame that moves alone becomes a single one, so its old table gives up the
@@ -344,7 +342,7 @@ static uint64_t to_leaf_end(uint64_t va)
 	return LEAF_SIZE - (va & (LEAF_SIZE - 1));
 }
 
-int table_move(uint64_t *root, uint64_t from, uint64_t to, uint64_t size)
+int table_move(struct space *space, uint64_t from, uint64_t to, uint64_t size)
 {
 	uint64_t part;
 	int error = 0;
@@ -352,12 +350,12 @@ int table_move(uint64_t *root, uint64_t from, uint64_t to, uint64_t size)
 	for (uint64_t at = 0; at < size && !error; at += part) {
 		part = MIN(to_leaf_end(from + at), to_leaf_end(to + at));
 		part = MIN(part, size - at);
-		error = part_move(root, from + at, to + at, part);
+		error = part_move(space->root, from + at, to + at, part);
 		if (error)
-			table_move(root, to, from, at);
+			table_move(space, to, from, at);
 	}
 	if (!error)
-		table_unmap(root, from, from + size);
+		table_unmap(space, from, from + size);
 	return error;
 }
 
@@ -377,16 +375,6 @@ void table_destroy_root(uint64_t *root)
 		table_free(upper);
 	}
 	table_free(root);
-}
-
-void table_flush(uint64_t start, uint64_t end)
-{
-	if ((end - start) >> PAGE_SHIFT > FLUSH_ALL_PAGES) {
-		cr3_write(cr3_read());
-		return;
-	}
-	for (; start < end; start += PAGE_SIZE)
-		invlpg(start);
 }
 
 bool vmap_set(uint64_t va, uint64_t pte)

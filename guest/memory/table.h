@@ -19,6 +19,8 @@
 
 #include "guest/memory/page.h"
 
+struct space;
+
 #define PTE_P	  0x001ull
 #define PTE_W	  0x002ull
 #define PTE_U	  0x004ull
@@ -66,17 +68,14 @@ uint64_t table_frame(uint64_t *leaf, unsigned index, bool *fresh);
 void table_drop(uint64_t *leaf, unsigned index);
 
 /* Empties [start, end), frees what it held and the leaf tables that end up empty. */
-void table_unmap(uint64_t *root, uint64_t start, uint64_t end);
+void table_unmap(struct space *space, uint64_t start, uint64_t end);
 
 /* Gives the entries of [start, end) the access `bits` (PTE_W and PTE_NX; 0 in `allowed` takes all
  * access away). Archive frames stay read-only. */
-void table_protect(uint64_t *root, uint64_t start, uint64_t end, bool allowed, uint64_t bits);
+void table_protect(struct space *space, uint64_t start, uint64_t end, bool allowed, uint64_t bits);
 
 /* Moves the entries of [from, from + size) to `to`. -ENOMEM leaves all at `from`. */
-int table_move(uint64_t *root, uint64_t from, uint64_t to, uint64_t size);
-
-/* Flushes [start, end) from the TLB. */
-void table_flush(uint64_t start, uint64_t end);
+int table_move(struct space *space, uint64_t from, uint64_t to, uint64_t size);
 
 /* Frees the frames that are reserved and not mapped. Returns how many. */
 uint64_t reservations_break(void);

@@ -53,7 +53,7 @@ int64_t user_read_string(char *to, uint64_t from, size_t size)
 	size_t length = 0;
 
 	while (length < size) {
-		uint64_t physical = fault_translate(current()->space, from + length, false);
+		uint64_t physical = fault_translate(current_space(), from + length, false);
 		size_t room = PAGE_SIZE - ((from + length) & (PAGE_SIZE - 1));
 		const char *text;
 
@@ -103,7 +103,7 @@ int user_segments(struct vector_cursor *cursor, bool write, uint64_t limit,
 			continue;
 		}
 		physical =
-			user_range(va, length) ? fault_translate(current()->space, va, write) : 0;
+			user_range(va, length) ? fault_translate(current_space(), va, write) : 0;
 		if (!physical)
 			return count > 0 ? (int)count : -EFAULT;
 		if (!add_segment(segment, &count, max, physical, length))

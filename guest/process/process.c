@@ -8,6 +8,7 @@
 #include "guest/process/process.h"
 #include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
+#include "guest/cpu/tlb.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"

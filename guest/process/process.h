@@ -53,6 +53,17 @@ struct process {
 
 extern struct process *process_list;
 
+/* The process on whose behalf the kernel runs, and its memory. */
+static inline struct process *current_process(void)
+{
+	return current();
+}
+
+static inline struct space *current_space(void)
+{
+	return current()->space;
+}
+
 /* The monitor's input is there (QUIRE_VECTOR_INPUT): what a reader waits on. */
 extern const char console_input;
 

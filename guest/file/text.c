@@ -1,0 +1,45 @@
+/* Text that grows. */
+#include "guest/file/text.h"
+#include "guest/lib/format.h"
+#include "guest/lib/string.h"
+#include "guest/memory/slab.h"
+
+#define SIZE_FIRST 2048
+
+static bool make_room(struct text *text)
+{
+	size_t size = text->size ? text->size : SIZE_FIRST;
+	char *grown;
+
+	while (size - text->used < TEXT_LINE_MAX)
+		size *= 2;
+	if (size == text->size)
+		return true;
+	grown = memory_alloc(size);
+	if (!grown)
+		return false;
+	memcpy(grown, text->at, text->used);
+	memory_free(text->at);
+	text->at = grown;
+	text->size = size;
+	return true;
+}
+
+void text_add(struct text *text, const char *words, ...)
+{
+	va_list list;
+
+	if (text->failed || !make_room(text)) {
+		text->failed = true;
+		return;
+	}
+	va_start(list, words);
+	text->used += format_list(text->at + text->used, TEXT_LINE_MAX, words, list);
+	va_end(list);
+}
+
+void text_finish(struct text *text)
+{
+	memory_free(text->at);
+	*text = (struct text){ 0 };
+}

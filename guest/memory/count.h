@@ -1,0 +1,28 @@
+/* What /proc/vmstat shows: event counters, by Linux's names where Linux has them. Add one by adding
+ * a line to the list. */
+#ifndef GUEST_MEMORY_COUNT_H
+#define GUEST_MEMORY_COUNT_H
+
+#include "guest/lib/types.h"
+
+#define VM_COUNTERS(X)                                                                             \
+	X(pgfault)                                                                                 \
+	X(pgmajfault)                                                                              \
+	X(nr_tlb_remote_flush)                                                                     \
+	X(nr_tlb_remote_flush_received)                                                            \
+	X(nr_tlb_local_flush_all)                                                                  \
+	X(nr_tlb_local_flush_one)
+
+#define VM_COUNTER_FIELD(name) uint64_t name;
+struct vm_count {
+	VM_COUNTERS(VM_COUNTER_FIELD)
+};
+
+extern struct vm_count vm_count;
+
+struct text;
+
+/* /proc/vmstat: gauges, then the counters. */
+void vmstat_text(struct text *text);
+
+#endif
