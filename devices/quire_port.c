@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,6 +19,10 @@
 #include "base/log.h"
 #include "ept/access.h"
 #include "guest/abi.h"
+
+/* The part of a request that is written back: result, arg0, arg1. */
+#define ANSWER_AT   offsetof(struct quire_request, result)
+#define ANSWER_SIZE (offsetof(struct quire_request, segment) - ANSWER_AT)
 
 #define BUFFER_SIZE 65536
 
@@ -208,12 +213,15 @@ static int64_t do_log(struct quire_port *port, const struct quire_request *reque
 	return 0;
 }
 
-static int64_t do_hello(struct quire_port *port, const struct quire_request *request)
+static int64_t do_hello(struct quire_port *port, struct quire_request *request)
 {
 	char text[96];
 
-	if (request->arg0 == QUIRE_ABI_VERSION)
+	if (request->arg0 == QUIRE_ABI_VERSION) {
+		request->arg0 = port->cpu_count;
+		request->arg1 = port->host_flags;
 		return 0;
+	}
 	snprintf(text, sizeof(text), "the kernel speaks version %llu of the interface, not %d",
 		 (unsigned long long)request->arg0, QUIRE_ABI_VERSION);
 	port->events->failed(port->context, text);
@@ -251,15 +259,25 @@ static int64_t do_release(struct quire_port *port, const struct quire_request *r
 	return 0;
 }
 
-static int64_t dispatch(struct quire_port *port, const struct quire_request *request)
+/* The console is one: what one CPU writes or reads is not mixed with another's. */
+static int64_t do_console(struct quire_port *port, const struct quire_request *request)
+{
+	int64_t result;
+
+	pthread_mutex_lock(&port->lock);
+	result = request->op == QUIRE_OP_WRITE ? do_write(port, request) : do_read(port, request);
+	pthread_mutex_unlock(&port->lock);
+	return result;
+}
+
+static int64_t dispatch(struct quire_port *port, struct quire_request *request)
 {
 	switch (request->op) {
 	case QUIRE_OP_HELLO:
 		return do_hello(port, request);
 	case QUIRE_OP_WRITE:
-		return do_write(port, request);
 	case QUIRE_OP_READ:
-		return do_read(port, request);
+		return do_console(port, request);
 	case QUIRE_OP_LOG:
 		return do_log(port, request);
 	case QUIRE_OP_USER_START:
@@ -276,6 +294,9 @@ static int64_t dispatch(struct quire_port *port, const struct quire_request *req
 		return do_release(port, request);
 	case QUIRE_OP_WAIT:
 		return port->events->wait(port->context);
+	case QUIRE_OP_YIELD:
+		sched_yield();
+		return 0;
 	default:
 		log_debug("guest: unknown request %u", request->op);
 		return -ENOSYS;
@@ -287,17 +308,16 @@ static int out(void *device, uint16_t port_number, unsigned size, uint32_t value
 	struct quire_port *port = device;
 	gpa_t at = gpa((uint64_t)value << QUIRE_REQUEST_SHIFT);
 	struct quire_request request;
-	int64_t result;
 	int error;
 
 	if (size != 4)
 		return 0;
 	error = ept_read(port->space, at, &request, sizeof(request));
 	if (error == 0) {
-		result = request.segment_count <= QUIRE_SEGMENT_MAX ? dispatch(port, &request)
-								    : -EINVAL;
-		error = ept_write(port->space, gpa(at.v + offsetof(struct quire_request, result)),
-				  &result, sizeof(result));
+		request.result = request.segment_count <= QUIRE_SEGMENT_MAX
+					 ? dispatch(port, &request)
+					 : -EINVAL;
+		error = ept_write(port->space, gpa(at.v + ANSWER_AT), &request.result, ANSWER_SIZE);
 	}
 	if (error == -EFAULT) {
 		port->events->failed(port->context, "a request lies outside guest memory");

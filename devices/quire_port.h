@@ -4,6 +4,7 @@
 #ifndef DEVICES_QUIRE_PORT_H
 #define DEVICES_QUIRE_PORT_H
 
+#include <pthread.h>
 #include <stdbool.h>
 
 #include "base/addr.h"
@@ -11,7 +12,7 @@
 
 struct ept_space;
 
-/* What the device tells the machine. Called on the vCPU's thread. All required. */
+/* What the device tells the machine. Called on the vCPU's thread that rang. All required. */
 struct quire_port_events {
 	void (*user_start)(void *context);
 	/* Init ended: with status 0..255, or by signal (then signal is not 0). */
@@ -22,7 +23,8 @@ struct quire_port_events {
 	void (*failed)(void *context, const char *message);
 	/* The guest needs the content of these pages no more: they read as zeros. 0 or -errno. */
 	int (*release)(void *context, gfn_t first, uint32_t count);
-	/* The vCPU sleeps from its next entry on, until an interrupt is pending. 0 or -errno. */
+	/* The vCPU that rang sleeps from its next entry on, until an interrupt is pending. 0 or
+	 * -errno. */
 	int (*wait)(void *context);
 	/* Input was asked for and there is none: call quire_port_input_ready() when there is. */
 	void (*await_input)(void *context);
@@ -35,7 +37,10 @@ struct quire_port {
 	int input_fd;
 	int output_fd;
 	int error_fd;
-	int stop_fd; /* readable once the VM stops: ends a write that would block */
+	int stop_fd;	      /* readable once the VM stops: ends a write that would block */
+	unsigned cpu_count;   /* what HELLO answers */
+	uint64_t host_flags;  /* QUIRE_HOST_* */
+	pthread_mutex_t lock; /* one request of the console at a time; the owner's to initialise */
 };
 
 extern const struct bus_ops quire_port_ops; /* its device is a struct quire_port */

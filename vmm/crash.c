@@ -90,16 +90,19 @@ static void dump_folds(struct machine *machine, const struct kvm_sregs *s, const
 			  second.mapped ? "mapped" : "not mapped");
 }
 
-void machine_dump(struct machine *machine)
+void machine_dump(struct vcpu *vcpu)
 {
+	struct machine *machine = vcpu->machine;
 	struct kvm_regs registers;
 	struct kvm_sregs special;
 
-	if (ioctl(machine->vcpu_fd, KVM_GET_REGS, &registers) != 0 ||
-	    ioctl(machine->vcpu_fd, KVM_GET_SREGS, &special) != 0) {
+	if (ioctl(vcpu->fd, KVM_GET_REGS, &registers) != 0 ||
+	    ioctl(vcpu->fd, KVM_GET_SREGS, &special) != 0) {
 		log_error("the registers cannot be read: %m");
 		return;
 	}
+	if (machine->vcpu_count > 1)
+		log_error("on vCPU %u of %u:", vcpu->number, machine->vcpu_count);
 	dump_registers(&registers, &special);
 	dump_code(machine, &registers, &special);
 	dump_folds(machine, &special, "rip", special.cs.base + registers.rip);

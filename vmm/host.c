@@ -1,7 +1,6 @@
 #include "vmm/host.h"
 
 #include <fcntl.h>
-#include <stdbool.h>
 #include <unistd.h>
 
 static bool parameter_is_on(const char *path)
@@ -24,4 +23,11 @@ const char *host_second_layer(void)
 	if (parameter_is_on("/sys/module/kvm_amd/parameters/npt"))
 		return "npt";
 	return "shadow";
+}
+
+/* Not by CPUID: where this host is itself a guest, that may show another processor. */
+bool host_emulates_ring0(void)
+{
+	return access("/sys/module/kvm_intel/parameters", F_OK) != 0 &&
+	       access("/sys/module/kvm_amd/parameters", F_OK) != 0;
 }

@@ -2,6 +2,7 @@
  * Layout of guest-physical memory at entry:
  *
  *   0x6000   struct hvm_start_info, the module list, the memory map
+ *   0x7000   a page for the guest: where its other CPUs begin, in real mode
  *   0x8000   the command line, up to 0x9f000
  *   p_paddr  the kernel's segments
  *   top      the root archive, ending with the RAM below the device hole

@@ -1,8 +1,8 @@
 /*
  * Putting a machine together, and the one way it ends.
  *
- * A stop is: note the reason, make stop_fd readable (whoever polls wakes), kick the vCPU. Where the
- * reason is that pages are no longer served, the guest's view is taken away as well, for a vCPU
+ * A stop is: note the reason, make stop_fd readable (whoever polls wakes), kick the vCPUs. Where
+ * the reason is that pages are no longer served, the guest's view is taken away as well, for a vCPU
  * that waits for a page would wait for ever, and must not be handed one that nobody vouches for.
  */
 #include "vmm/machine.h"
@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "guest/abi.h"
+#include "vmm/host.h"
 
 /* Three pages and one page below 4 GiB that Intel processors without real-mode support need. */
 #define IDENTITY_MAP_AT 0xfffbc000ul
@@ -184,12 +185,21 @@ static int release(void *context, gfn_t first, uint32_t count)
 	return mm_discard(machine->mm, first, count);
 }
 
+/* The vCPU on whose thread this runs. */
+static struct vcpu *own_vcpu(struct machine *machine)
+{
+	for (unsigned i = 0; i < machine->vcpu_count; i++) {
+		if (pthread_equal(machine->vcpu[i].thread, pthread_self()))
+			return &machine->vcpu[i];
+	}
+	return &machine->vcpu[0];
+}
+
 static int wait_for_interrupt(void *context)
 {
 	struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_HALTED };
 
-	return ioctl(((struct machine *)context)->vcpu_fd, KVM_SET_MP_STATE, &state) == 0 ? 0
-											  : -errno;
+	return ioctl(own_vcpu(context)->fd, KVM_SET_MP_STATE, &state) == 0 ? 0 : -errno;
 }
 
 static void await_input(void *context)
@@ -217,7 +227,32 @@ void machine_input_ready(struct machine *machine)
 
 /* --- KVM --- */
 
-static int set_cpuid(struct machine *machine)
+/* What KVM reports is the host CPU it ran on; a vCPU has its own number and the machine's count. */
+static void number_cpu(struct kvm_cpuid_entry2 *entry, const struct vcpu *vcpu)
+{
+	unsigned count = vcpu->machine->vcpu_count;
+
+	switch (entry->function) {
+	case 1:
+		entry->ebx = (entry->ebx & 0xffff) | count << 16 | vcpu->number << 24;
+		entry->edx = count > 1 ? entry->edx | 1u << 28 : entry->edx & ~(1u << 28);
+		break;
+	case 4:
+		/* Caches are not shared; the package has all the cores. */
+		entry->eax = (entry->eax & 0x3fff) | (count - 1) << 26;
+		break;
+	case 0xb:
+	case 0x1f:
+		/* Level 0: one thread a core; level 1: all cores. */
+		entry->eax = entry->index == 0 ? 0 : entry->index == 1 ? 3 : 0;
+		entry->ebx = entry->index == 0 ? 1 : entry->index == 1 ? count : 0;
+		entry->ecx = entry->index | (entry->index < 2 ? (entry->index + 1) << 8 : 0);
+		entry->edx = vcpu->number;
+		break;
+	}
+}
+
+static int set_cpuid(struct vcpu *vcpu)
 {
 	struct kvm_cpuid2 *cpuid =
 		calloc(1, sizeof(*cpuid) + CPUID_MAX * sizeof(cpuid->entries[0]));
@@ -225,19 +260,12 @@ static int set_cpuid(struct machine *machine)
 
 	CHECK(cpuid != NULL);
 	cpuid->nent = CPUID_MAX;
-	if (ioctl(machine->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) != 0) {
+	if (ioctl(vcpu->machine->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) != 0) {
 		error = -errno;
 	} else {
-		for (uint32_t i = 0; i < cpuid->nent; i++) {
-			/* What KVM reports is the host CPU it ran on; the guest has one, number 0.
-			 */
-			if (cpuid->entries[i].function == 1)
-				cpuid->entries[i].ebx = (cpuid->entries[i].ebx & 0xffff) | 1u << 16;
-			else if (cpuid->entries[i].function == 0xb ||
-				 cpuid->entries[i].function == 0x1f)
-				cpuid->entries[i].edx = 0;
-		}
-		if (ioctl(machine->vcpu_fd, KVM_SET_CPUID2, cpuid) != 0)
+		for (uint32_t i = 0; i < cpuid->nent; i++)
+			number_cpu(&cpuid->entries[i], vcpu);
+		if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) != 0)
 			error = -errno;
 	}
 	free(cpuid);
@@ -283,6 +311,24 @@ static void keep_faults_on_vcpu(struct machine *machine)
 		log_debug("HLT leaves the guest here: faults take a detour through KVM's workers");
 }
 
+/* The first vCPU is runnable; KVM has the others wait for INIT and SIPI. */
+static int create_vcpu(struct machine *machine, unsigned number)
+{
+	struct vcpu *vcpu = &machine->vcpu[number];
+
+	vcpu->machine = machine;
+	vcpu->number = number;
+	vcpu->fd = ioctl(machine->vm_fd, KVM_CREATE_VCPU, number);
+	if (vcpu->fd < 0)
+		return -errno;
+	vcpu->run = mmap(NULL, machine->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (vcpu->run == MAP_FAILED) {
+		vcpu->run = NULL;
+		return -errno;
+	}
+	return set_cpuid(vcpu);
+}
+
 /* What is asked of KVM, in order, with the name to complain by. */
 static int create_vm(struct machine *machine)
 {
@@ -304,23 +350,15 @@ static int create_vm(struct machine *machine)
 	if (ioctl(machine->vm_fd, KVM_CREATE_IRQCHIP, 0) != 0)
 		goto refused;
 	keep_faults_on_vcpu(machine);
-	step = "KVM_CREATE_VCPU";
-	machine->vcpu_fd = ioctl(machine->vm_fd, KVM_CREATE_VCPU, 0);
-	if (machine->vcpu_fd < 0)
-		goto refused;
-	step = "mapping the vCPU's state";
+	step = "mapping a vCPU's state";
 	size = ioctl(machine->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (size < 0)
 		goto refused;
 	machine->run_size = (size_t)size;
-	machine->run = mmap(NULL, machine->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-			    machine->vcpu_fd, 0);
-	if (machine->run == MAP_FAILED) {
-		machine->run = NULL;
-		goto refused;
-	}
-	step = "KVM_SET_CPUID2";
-	error = set_cpuid(machine);
+	step = "a vCPU";
+	error = 0;
+	for (unsigned i = 0; i < machine->vcpu_count && error == 0; i++)
+		error = create_vcpu(machine, i);
 	if (error == 0) {
 		step = "the guest's memory slots";
 		error = ept_space_attach(machine->space, machine->vm_fd);
@@ -337,14 +375,17 @@ refused:
 }
 
 /*
- * The vCPU and the fault thread share one CPU: waking a thread on another costs twice the fault
- * (37 against 91 us). The creator, and the reclaimer that it starts, keep to the others.
+ * One vCPU and the fault thread share one CPU: waking a thread on another costs twice the fault
+ * (37 against 91 us). The creator, and the reclaimer that it starts, keep to the others. Several
+ * vCPUs and the fault thread are the host scheduler's.
  */
-static int choose_cpu(void)
+static int choose_cpu(unsigned vcpu_count)
 {
 	int cpu = sched_getcpu();
 	cpu_set_t allowed;
 
+	if (vcpu_count > 1)
+		return -1;
 	if (cpu < 0 || sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
 		return -1;
 	CPU_CLR((unsigned)cpu, &allowed);
@@ -408,7 +449,10 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	int error;
 
 	CHECK(machine != NULL);
-	machine->kvm_fd = machine->vm_fd = machine->vcpu_fd = -1;
+	machine->kvm_fd = machine->vm_fd = -1;
+	machine->vcpu_count = config->cpu_count;
+	for (unsigned i = 0; i < QUIRE_CPU_MAX; i++)
+		machine->vcpu[i].fd = -1;
 	pthread_mutex_init(&machine->lock, NULL);
 	sigaction(SIGUSR1, &kick, NULL); /* machine_kick(): only to break into a system call */
 	machine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -417,7 +461,7 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	if (error == 0)
 		error = open_kvm(machine);
 	if (error == 0) {
-		machine->cpu = choose_cpu();
+		machine->cpu = choose_cpu(machine->vcpu_count);
 		error = create_memory(machine, config);
 	}
 	if (error == 0)
@@ -434,7 +478,10 @@ int machine_create(const struct machine_config *config, struct machine **out)
 		.output_fd = STDOUT_FILENO,
 		.error_fd = STDERR_FILENO,
 		.stop_fd = machine->stop_fd,
+		.cpu_count = machine->vcpu_count,
+		.host_flags = host_emulates_ring0() ? QUIRE_HOST_EMULATES : 0,
 	};
+	pthread_mutex_init(&machine->port.lock, NULL);
 	*out = machine;
 	return bus_add(&machine->bus, QUIRE_PORT_DOORBELL, 1, &quire_port_ops, &machine->port);
 }
@@ -453,46 +500,62 @@ int machine_load(struct machine *machine, const void *kernel, size_t kernel_size
 	return error;
 }
 
+static int start_vcpu(struct vcpu *vcpu)
+{
+	struct machine *machine = vcpu->machine;
+	int error;
+
+	pthread_mutex_lock(&machine->lock);
+	error = -pthread_create(&vcpu->thread, NULL, machine_vcpu_thread, vcpu);
+	vcpu->started = error == 0;
+	pthread_mutex_unlock(&machine->lock);
+	return error;
+}
+
 int machine_start(struct machine *machine)
 {
 	int error = ept_space_start(machine->space, machine->cpu);
 	sigset_t all, before;
 
-	if (error == 0) {
-		/* The vCPU takes no signal but the kick. */
-		sigfillset(&all);
-		sigdelset(&all, SIGUSR1);
-		pthread_sigmask(SIG_SETMASK, &all, &before);
-		pthread_mutex_lock(&machine->lock);
-		error = -pthread_create(&machine->vcpu_thread, NULL, machine_vcpu_thread, machine);
-		machine->vcpu_started = error == 0;
-		pthread_mutex_unlock(&machine->lock);
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
-	}
-	if (error != 0)
+	/* A vCPU takes no signal but the kick. */
+	sigfillset(&all);
+	sigdelset(&all, SIGUSR1);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (unsigned i = 0; i < machine->vcpu_count && error == 0; i++)
+		error = start_vcpu(&machine->vcpu[i]);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error != 0) {
 		log_error("cannot start a thread: %s", strerror(-error));
+		machine_stop(machine, MACHINE_FAILED, MACHINE_STATUS_FAILED);
+	}
 	return error;
+}
+
+static void join_vcpu(struct vcpu *vcpu, const struct timespec *deadline)
+{
+	struct machine *machine = vcpu->machine;
+	bool started;
+
+	pthread_mutex_lock(&machine->lock);
+	started = vcpu->started;
+	vcpu->started = false; /* from here on, the thread is this one's alone */
+	pthread_mutex_unlock(&machine->lock);
+	if (!started || pthread_timedjoin_np(vcpu->thread, NULL, deadline) == 0)
+		return;
+	ept_space_abandon(machine->space);
+	pthread_kill(vcpu->thread, SIGUSR1);
+	pthread_join(vcpu->thread, NULL);
 }
 
 void machine_join(struct machine *machine)
 {
 	struct timespec deadline;
-	bool started;
 
 	machine_kick(machine);
-	pthread_mutex_lock(&machine->lock);
-	started = machine->vcpu_started;
-	machine->vcpu_started = false; /* from here on, the thread is this one's alone */
-	pthread_mutex_unlock(&machine->lock);
-	if (!started)
-		return;
 	clock_gettime(CLOCK_REALTIME, &deadline);
 	deadline.tv_sec += LEAVE_SECONDS;
-	if (pthread_timedjoin_np(machine->vcpu_thread, NULL, &deadline) != 0) {
-		ept_space_abandon(machine->space);
-		pthread_kill(machine->vcpu_thread, SIGUSR1);
-		pthread_join(machine->vcpu_thread, NULL);
-	}
+	for (unsigned i = 0; i < machine->vcpu_count; i++)
+		join_vcpu(&machine->vcpu[i], &deadline);
 	ept_space_stop(machine->space);
 	ept_space_abandon(machine->space);
 }
@@ -503,10 +566,12 @@ void machine_destroy(struct machine *machine)
 		return;
 	if (machine->space != NULL)
 		ept_space_stop(machine->space);
-	if (machine->run != NULL)
-		munmap(machine->run, machine->run_size);
-	if (machine->vcpu_fd >= 0)
-		close(machine->vcpu_fd);
+	for (unsigned i = 0; i < machine->vcpu_count; i++) {
+		if (machine->vcpu[i].run != NULL)
+			munmap(machine->vcpu[i].run, machine->run_size);
+		if (machine->vcpu[i].fd >= 0)
+			close(machine->vcpu[i].fd);
+	}
 	if (machine->vm_fd >= 0)
 		close(machine->vm_fd);
 	if (machine->kvm_fd >= 0)

@@ -1,9 +1,9 @@
 /*
- * A virtual machine: KVM's file descriptors, the address space, the memory manager, one vCPU and
- * the devices, put together and taken apart. One machine a process today; nothing here is a
+ * A virtual machine: KVM's file descriptors, the address space, the memory manager, its vCPUs
+ * and the devices, put together and taken apart. One machine a process today; nothing here is a
  * singleton.
  *
- * Life: create, load, start, wait for stop_fd, stop, finish. Threads: the creator's; the vCPU's;
+ * Life: create, load, start, wait for stop_fd, stop, finish. Threads: the creator's; the vCPUs';
  * the fault thread (ept/); the reclaimer (mm/). Any of them may end the machine with
  * machine_stop(): the first reason given is the one that counts.
  */
@@ -18,6 +18,7 @@
 #include "devices/bus.h"
 #include "devices/quire_port.h"
 #include "ept/space.h"
+#include "guest/abi.h"
 #include "mm/mm.h"
 #include "vmm/loader.h"
 
@@ -37,25 +38,36 @@ enum machine_stop_kind {
 
 struct machine_config {
 	uint64_t memory_bytes;
+	unsigned cpu_count; /* 1..QUIRE_CPU_MAX */
 	bool unmanaged;
 	struct mm_config mm; /* frame_count, backing and failed are filled in by the machine */
 };
 
-/* (C) constant after create; (L) lock; (A) atomic; (V) the vCPU's thread only; (O) the creator's */
-struct machine {
-	int kvm_fd, vm_fd, vcpu_fd; /* (C) */
-	struct kvm_run *run;	    /* (V) but immediate_exit, which any thread may set */
-	size_t run_size;	    /* (C) */
-	struct ept_space *space;    /* (C) */
-	struct mm *mm;		    /* (C) NULL: unmanaged */
-	struct bus bus;		    /* (C) after start */
-	struct quire_port port;	    /* (C) */
-	int cpu;		    /* (C) the vCPU and the fault thread run here; -1: anywhere */
-	int stop_fd;		    /* (C) eventfd, readable once the machine stops */
-	int input_fd;		    /* (C) eventfd, written when the guest waits for input */
+struct machine;
 
-	pthread_t vcpu_thread; /* (O) */
-	bool vcpu_started;     /* (L) and not yet to be joined: others may kick it */
+/* (C) constant after create; (L) the machine's lock; (V) the vCPU's thread only */
+struct vcpu {
+	struct machine *machine; /* (C) */
+	unsigned number;	 /* (C) its APIC id */
+	int fd;			 /* (C) */
+	struct kvm_run *run;	 /* (V) but immediate_exit, which any thread may set */
+	pthread_t thread;	 /* (L) */
+	bool started;		 /* (L) and not yet to be joined: others may kick it */
+};
+
+/* (C) constant after create; (L) lock; (A) atomic; (O) the creator's */
+struct machine {
+	int kvm_fd, vm_fd;		 /* (C) */
+	struct vcpu vcpu[QUIRE_CPU_MAX]; /* each its own key */
+	unsigned vcpu_count;		 /* (C) */
+	size_t run_size;		 /* (C) */
+	struct ept_space *space;	 /* (C) */
+	struct mm *mm;			 /* (C) NULL: unmanaged */
+	struct bus bus;			 /* (C) after start */
+	struct quire_port port;		 /* (C) */
+	int cpu;      /* (C) the one vCPU and the fault thread run here; -1: anywhere */
+	int stop_fd;  /* (C) eventfd, readable once the machine stops */
+	int input_fd; /* (C) eventfd, written when the guest waits for input */
 
 	pthread_mutex_t lock;
 	enum machine_stop_kind stop_kind; /* (L) */
@@ -69,11 +81,12 @@ struct machine {
 /* 0 or -errno, with a line logged that says what was refused. */
 int machine_create(const struct machine_config *config, struct machine **machine);
 
-/* Puts the kernel and its files in and sets the vCPU's first registers. 0 or -errno, logged. */
+/* Puts the kernel and its files in and sets the first vCPU's registers; the others wait for INIT
+ * and SIPI. 0 or -errno, logged. */
 int machine_load(struct machine *machine, const void *kernel, size_t kernel_size,
 		 const char *command_line, struct archive *root);
 
-/* Starts the vCPU. 0 or -errno, logged. */
+/* Starts the vCPUs. 0 or -errno, logged. */
 int machine_start(struct machine *machine);
 
 /*
@@ -88,7 +101,7 @@ void machine_fail(struct machine *machine, const char *format, ...)
 
 bool machine_stopping(struct machine *machine);
 
-/* Waits for the vCPU to leave the guest, then ends the fault thread. After machine_stop(). */
+/* Waits for the vCPUs to leave the guest, then ends the fault thread. After machine_stop(). */
 void machine_join(struct machine *machine);
 
 /* Input has come, or has ended: raise the guest's interrupt. */
@@ -99,10 +112,10 @@ void machine_destroy(struct machine *machine);
 
 /* vcpu.c */
 int machine_set_registers(struct machine *machine, const struct loader_result *entry);
-void *machine_vcpu_thread(void *machine);
+void *machine_vcpu_thread(void *vcpu);
 void machine_kick(struct machine *machine);
 
 /* crash.c: registers, the bytes at RIP, both folds of RIP and of CR2, on standard error. */
-void machine_dump(struct machine *machine);
+void machine_dump(struct vcpu *vcpu);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "guest/abi.h"
 #include "vmm/path.h"
 
 #define MEMORY_DEFAULT MIB(256)
@@ -18,6 +19,8 @@
 enum {
 	OPTION_MEMORY = 256,
 	OPTION_BUDGET,
+	OPTION_CPUS,
+	OPTION_APPEND,
 	OPTION_SWAP,
 	OPTION_SWAP_SIZE,
 	OPTION_COMPRESSOR,
@@ -33,6 +36,8 @@ enum {
 static const struct option long_options[] = {
 	{ "memory", required_argument, NULL, OPTION_MEMORY },
 	{ "budget", required_argument, NULL, OPTION_BUDGET },
+	{ "cpus", required_argument, NULL, OPTION_CPUS },
+	{ "append", required_argument, NULL, OPTION_APPEND },
 	{ "swap", required_argument, NULL, OPTION_SWAP },
 	{ "swap-size", required_argument, NULL, OPTION_SWAP_SIZE },
 	{ "compressor", required_argument, NULL, OPTION_COMPRESSOR },
@@ -62,6 +67,9 @@ static void print_help(void)
 	      "  --budget SIZE|PERCENT   what the guest may hold of the host's memory, the "
 	      "compressed\n"
 	      "                          pool and the tables included (default: no limit)\n"
+	      "  --cpus N                the guest's processors, 1 to 8 (default 1)\n"
+	      "  --append WORDS          options for the guest's kernel, such as 'swap=8M "
+	      "policy=fifo'\n"
 	      "  --swap DIR|none         where the swap file goes (default: $TMPDIR or /var/tmp)\n"
 	      "  --swap-size SIZE        the most the swap file may hold (default: the guest's "
 	      "memory)\n"
@@ -173,6 +181,28 @@ static int parse_seconds(struct run_options *options, const char *value)
 	return 0;
 }
 
+static int parse_cpus(struct run_options *options, const char *value)
+{
+	char *end;
+	unsigned long count = strtoul(value, &end, 10);
+
+	if (*end != '\0' || end == value || *value == '-' || count == 0 || count > QUIRE_CPU_MAX)
+		return complain("--cpus", value, "a number from 1 to 8");
+	options->cpu_count = (unsigned)count;
+	return 0;
+}
+
+/* The words are the kernel's to judge; "--" would end them too early. */
+static int parse_append(struct run_options *options, const char *value)
+{
+	for (const char *at = value; (at = strstr(at, "--")) != NULL; at += 2) {
+		if ((at == value || at[-1] == ' ') && (at[2] == '\0' || at[2] == ' '))
+			return complain("--append", value, "no word '--' of its own");
+	}
+	options->append = value;
+	return 0;
+}
+
 static int parse_one(struct run_options *options, int option, char *value, const char **budget)
 {
 	switch (option) {
@@ -181,6 +211,10 @@ static int parse_one(struct run_options *options, int option, char *value, const
 	case OPTION_BUDGET:
 		*budget = value;
 		return 0;
+	case OPTION_CPUS:
+		return parse_cpus(options, value);
+	case OPTION_APPEND:
+		return parse_append(options, value);
 	case OPTION_SWAP:
 		options->swap_directory = strcmp(value, "none") == 0 ? NULL : value;
 		return 0;
@@ -253,6 +287,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 
 	*options = (struct run_options){
 		.memory_bytes = MEMORY_DEFAULT,
+		.cpu_count = 1,
 		.swap_directory = path_temporary(),
 		.compressor = MM_COMPRESSOR_LZ4,
 		.policy = mm_policy_find("sfifo"),

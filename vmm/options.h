@@ -19,7 +19,9 @@ struct run_file {
 
 struct run_options {
 	uint64_t memory_bytes;
-	uint64_t budget_bytes;	    /* 0: no limit */
+	uint64_t budget_bytes; /* 0: no limit */
+	unsigned cpu_count;
+	const char *append;	    /* words for the guest's kernel, or NULL */
 	const char *swap_directory; /* NULL: none */
 	uint64_t swap_bytes;	    /* 0: as much as the guest's memory */
 	enum mm_compressor compressor;

@@ -69,6 +69,8 @@ static void make_command_line(struct run *run)
 	CHECK(out != NULL);
 	if (log_verbosity() > 0)
 		fputs("verbose ", out);
+	if (run->options.append != NULL)
+		fprintf(out, "%s ", run->options.append);
 	fputs("init=", out);
 	append_word(out, run->demo ? DEMO_PATH : run->program);
 	fputs("-- ", out);
@@ -163,6 +165,7 @@ static int make_machine(struct run *run)
 	const struct run_options *options = &run->options;
 	struct machine_config config = {
 		.memory_bytes = options->memory_bytes,
+		.cpu_count = options->cpu_count,
 		.unmanaged = options->unmanaged,
 		.mm = {
 			.budget_bytes = options->budget_bytes,

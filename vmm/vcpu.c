@@ -39,7 +39,7 @@ int machine_set_registers(struct machine *machine, const struct loader_result *e
 	};
 	struct kvm_sregs special;
 
-	if (ioctl(machine->vcpu_fd, KVM_GET_SREGS, &special) != 0)
+	if (ioctl(machine->vcpu[0].fd, KVM_GET_SREGS, &special) != 0)
 		return -errno;
 	data.selector = 16;
 	data.type = TYPE_DATA;
@@ -49,8 +49,8 @@ int machine_set_registers(struct machine *machine, const struct loader_result *e
 	special.cr0 = CR0_PE | CR0_ET;
 	special.cr4 = 0;
 	special.efer = 0;
-	if (ioctl(machine->vcpu_fd, KVM_SET_SREGS, &special) != 0 ||
-	    ioctl(machine->vcpu_fd, KVM_SET_REGS, &registers) != 0)
+	if (ioctl(machine->vcpu[0].fd, KVM_SET_SREGS, &special) != 0 ||
+	    ioctl(machine->vcpu[0].fd, KVM_SET_REGS, &registers) != 0)
 		return -errno;
 	return 0;
 }
@@ -60,17 +60,22 @@ int machine_set_registers(struct machine *machine, const struct loader_result *e
  */
 void machine_kick(struct machine *machine)
 {
-	if (machine->run != NULL)
-		__atomic_store_n(&machine->run->immediate_exit, 1, __ATOMIC_RELEASE);
 	pthread_mutex_lock(&machine->lock);
-	if (machine->vcpu_started && !pthread_equal(machine->vcpu_thread, pthread_self()))
-		pthread_kill(machine->vcpu_thread, SIGUSR1);
+	for (unsigned i = 0; i < machine->vcpu_count; i++) {
+		struct vcpu *vcpu = &machine->vcpu[i];
+
+		if (vcpu->run != NULL)
+			__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELEASE);
+		if (vcpu->started && !pthread_equal(vcpu->thread, pthread_self()))
+			pthread_kill(vcpu->thread, SIGUSR1);
+	}
 	pthread_mutex_unlock(&machine->lock);
 }
 
-static int port_io(struct machine *machine)
+static int port_io(struct vcpu *vcpu)
 {
-	struct kvm_run *run = machine->run;
+	struct machine *machine = vcpu->machine;
+	struct kvm_run *run = vcpu->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 	int error = 0;
 
@@ -88,56 +93,60 @@ static int port_io(struct machine *machine)
 	return error;
 }
 
-static void crash(struct machine *machine, const char *what, uint64_t detail)
+static void crash(struct vcpu *vcpu, const char *what, uint64_t detail)
 {
+	struct machine *machine = vcpu->machine;
+
 	if (!machine_stopping(machine)) {
 		log_error("the virtual machine cannot go on: %s (%#llx)", what,
 			  (unsigned long long)detail);
-		machine_dump(machine);
+		machine_dump(vcpu);
 	}
 	machine_stop(machine, MACHINE_FAILED, MACHINE_STATUS_FAILED);
 }
 
-static void handle_exit(struct machine *machine)
+static void handle_exit(struct vcpu *vcpu)
 {
-	struct kvm_run *run = machine->run;
+	struct machine *machine = vcpu->machine;
+	struct kvm_run *run = vcpu->run;
 	int error;
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
-		error = port_io(machine);
+		error = port_io(vcpu);
 		if (error != 0 && !machine_stopping(machine))
 			machine_fail(machine, "a device failed: %s", strerror(-error));
 		break;
 	case KVM_EXIT_INTR:
 		break;
 	case KVM_EXIT_SHUTDOWN:
-		crash(machine, "triple fault", 0);
+		crash(vcpu, "triple fault", 0);
 		break;
 	case KVM_EXIT_INTERNAL_ERROR:
-		crash(machine,
+		crash(vcpu,
 		      run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION
 			      ? "KVM could not emulate an instruction"
 			      : "KVM met an internal error",
 		      run->internal.suberror);
 		break;
 	case KVM_EXIT_FAIL_ENTRY:
-		crash(machine, "the processor refused to enter the guest",
+		crash(vcpu, "the processor refused to enter the guest",
 		      run->fail_entry.hardware_entry_failure_reason);
 		break;
 	case KVM_EXIT_MMIO:
-		crash(machine, "an access to guest-physical memory where nothing is",
+		crash(vcpu, "an access to guest-physical memory where nothing is",
 		      run->mmio.phys_addr);
 		break;
 	default:
-		crash(machine, "unknown exit", run->exit_reason);
+		crash(vcpu, "unknown exit", run->exit_reason);
 		break;
 	}
 }
 
 void *machine_vcpu_thread(void *argument)
 {
-	struct machine *machine = argument;
+	struct vcpu *vcpu = argument;
+	struct machine *machine = vcpu->machine;
 	cpu_set_t set;
 
 	pthread_setname_np(pthread_self(), "bifold-vcpu");
@@ -147,10 +156,10 @@ void *machine_vcpu_thread(void *argument)
 		pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 	}
 	while (!machine_stopping(machine)) {
-		if (ioctl(machine->vcpu_fd, KVM_RUN, 0) == 0)
-			handle_exit(machine);
+		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0)
+			handle_exit(vcpu);
 		else if (errno != EINTR && errno != EAGAIN)
-			crash(machine, strerror(errno), (uint64_t)errno);
+			crash(vcpu, strerror(errno), (uint64_t)errno);
 	}
 	return NULL;
 }
