@@ -4,6 +4,7 @@
 #include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
 #include "guest/cpu/cpu.h"
+#include "guest/cpu/vector.h"
 #include "guest/file/file.h"
 #include "guest/file/proc.h"
 #include "guest/lib/errno.h"
@@ -86,19 +87,21 @@ static struct process *make_init(void)
 	int error;
 
 	CHECK(init != NULL);
+	process_init = init;
+	init->directory = node_root;
 	open_console(init);
 	error = init_strings(&strings);
 	if (!error)
 		error = node_lookup(node_root, start.init, true, &node);
 	if (error)
 		doorbell_no_init(-error, "%s: cannot be found (error %d)", start.init, -error);
-	this_cpu()->current = init;
+	this_cpu()->current = init->threads;
 	error = exec_program(init, node, start.init, &strings, &frame);
 	if (error)
 		doorbell_no_init(-error, "%s: cannot be executed (error %d)", start.init, -error);
 	exec_strings_finish(&strings);
 	proc_set_executable(node);
-	process_prepare(init, &frame);
+	thread_begin(init->threads, &frame);
 	return init;
 }
 
@@ -106,22 +109,27 @@ NORETURN void kernel_main(uint64_t start_info);
 
 void kernel_main(uint64_t start_info)
 {
+	struct doorbell_host host;
 	struct process *init;
 	bool alone;
 
-	cpu_init();
-	alone = !doorbell_init();
+	cpu_init(&cpus[0]);
+	alone = !doorbell_init(&host);
+	cpu_find_features(host.emulates);
+	cpu_enable();
 	start_read(start_info, &start);
 	log_set_verbose(start.verbose);
 	direct_map_init(MIN(start.memory_end, 1ull << 30));
 	page_init(start.usable, start.usable_count, start.keep, start.keep_count, !alone);
 	direct_map_init(start.memory_end);
 	clock_init();
+	vector_init(host.emulates);
 	random_seed(rdtsc() ^ clock_wall_offset());
 	node_init(direct(start.archive), start.archive_size);
 	device_init();
 	proc_init();
+	smp_start(host.cpu_count);
 	init = make_init();
 	doorbell_user_start();
-	process_start(init);
+	thread_start(init->threads);
 }

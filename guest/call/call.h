@@ -71,7 +71,18 @@ int64_t call_mlock(reg_t address, reg_t length);
 
 /* process.c */
 int64_t call_exit(reg_t status);
+int64_t call_exit_group(reg_t status);
+int64_t call_fork(void);
 int64_t call_vfork(void);
+int64_t call_clone3(reg_t arguments, reg_t size);
+int64_t call_waitid(reg_t kind, reg_t id, reg_t info, reg_t options, reg_t usage);
+int64_t call_gettid(void);
+int64_t call_getsid(reg_t pid);
+int64_t call_getpgrp(void);
+int64_t call_setsid(void);
+int64_t call_sched_setaffinity(reg_t tid, reg_t size, reg_t mask);
+int64_t call_getcpu(reg_t cpu, reg_t node);
+int64_t call_personality(reg_t wanted);
 int64_t call_clone(reg_t flags, reg_t stack, reg_t parent_tid, reg_t child_tid, reg_t tls);
 int64_t call_execve(reg_t path, reg_t arguments, reg_t environment);
 int64_t call_wait4(reg_t pid, reg_t status, reg_t options, reg_t usage);
@@ -87,7 +98,8 @@ int64_t call_arch_prctl(reg_t code, reg_t address);
 int64_t call_set_tid_address(reg_t address);
 int64_t call_set_robust_list(reg_t head, reg_t length);
 int64_t call_prctl(reg_t option, reg_t argument);
-int64_t call_futex(reg_t address, reg_t operation, reg_t value, reg_t timeout);
+int64_t call_futex(reg_t address, reg_t operation, reg_t value, reg_t timeout, reg_t to,
+		   reg_t last);
 int64_t call_prlimit64(reg_t pid, reg_t resource, reg_t new_limit, reg_t old_limit);
 int64_t call_getrlimit(reg_t resource, reg_t limit);
 int64_t call_setrlimit(reg_t resource, reg_t limit);
@@ -101,6 +113,10 @@ int64_t call_kill(reg_t pid, reg_t signal);
 int64_t call_tkill(reg_t tid, reg_t signal);
 int64_t call_tgkill(reg_t group, reg_t tid, reg_t signal);
 int64_t call_pause(void);
+int64_t call_rt_sigreturn(void);
+int64_t call_rt_sigsuspend(reg_t set, reg_t size);
+int64_t call_rt_sigtimedwait(reg_t set, reg_t info, reg_t timeout, reg_t size);
+int64_t call_rt_sigqueueinfo(reg_t pid, reg_t signal, reg_t info);
 
 /* time.c */
 int64_t call_clock_gettime(reg_t clock, reg_t time);
@@ -111,6 +127,9 @@ int64_t call_gettimeofday(reg_t time, reg_t zone);
 int64_t call_time(reg_t result);
 int64_t call_times(reg_t buffer);
 int64_t call_getrusage(reg_t who, reg_t usage);
+int64_t call_alarm(reg_t seconds);
+int64_t call_getitimer(reg_t which, reg_t value);
+int64_t call_setitimer(reg_t which, reg_t value, reg_t old);
 
 /* info.c */
 int64_t call_uname(reg_t buffer);
@@ -120,8 +139,8 @@ int64_t call_getrandom(reg_t buffer, reg_t length, reg_t flags);
 /* Reads a timespec into ns. 0, -EFAULT or -EINVAL. */
 int call_read_time(uint64_t address, uint64_t *ns);
 
-/* Fills and writes struct rusage for a time of life in ns. */
-struct process;
-int call_write_usage(uint64_t address, uint64_t user_ns, uint64_t faults);
+/* Fills and writes struct rusage. */
+struct usage;
+int call_write_usage(uint64_t address, const struct usage *usage);
 
 #endif

@@ -71,6 +71,10 @@ struct linux_rusage {
 	int64_t in_blocks, out_blocks, sent, received, signals, voluntary, involuntary;
 };
 
+struct linux_itimerval {
+	struct linux_timeval interval, value;
+};
+
 struct linux_pollfd {
 	int32_t fd;
 	int16_t events, revents;
@@ -112,13 +116,20 @@ struct linux_tms {
 #define AT_SYMLINK_NOFOLLOW 0x100
 #define AT_EMPTY_PATH	    0x1000
 
-#define CLONE_VM	  0x00000100
-#define CLONE_FS	  0x00000200
-#define CLONE_FILES	  0x00000400
-#define CLONE_SIGHAND	  0x00000800
-#define CLONE_VFORK	  0x00004000
-#define CLONE_THREAD	  0x00010000
-#define CLONE_SIGNAL_MASK 0xff
+#define CLONE_VM	     0x00000100
+#define CLONE_FS	     0x00000200
+#define CLONE_FILES	     0x00000400
+#define CLONE_SIGHAND	     0x00000800
+#define CLONE_VFORK	     0x00004000
+#define CLONE_THREAD	     0x00010000
+#define CLONE_PARENT	     0x00008000
+#define CLONE_SYSVSEM	     0x00040000
+#define CLONE_SETTLS	     0x00080000
+#define CLONE_PARENT_SETTID  0x00100000
+#define CLONE_CHILD_CLEARTID 0x00200000
+#define CLONE_DETACHED	     0x00400000
+#define CLONE_CHILD_SETTID   0x01000000
+#define CLONE_SIGNAL_MASK    0xff
 
 #define WAIT_NO_HANG 1
 

@@ -326,6 +326,5 @@ int64_t call_mlock(reg_t address, reg_t length)
 
 	if (!page_range(ROUND_DOWN(address, PAGE_SIZE), length, &end))
 		return -EINVAL;
-	return space_is_covered(current_space(), ROUND_DOWN(address, PAGE_SIZE), end) ? 0
-										       : -ENOMEM;
+	return space_is_covered(current_space(), ROUND_DOWN(address, PAGE_SIZE), end) ? 0 : -ENOMEM;
 }

@@ -30,7 +30,7 @@ static int16_t ready(int fd, int16_t wanted)
 static int64_t sleep_until(uint64_t deadline)
 {
 	while (clock_now() < deadline) {
-		if (!process_wait(NULL, deadline))
+		if (!thread_wait(NULL, deadline))
 			return -EINTR;
 	}
 	return 0;

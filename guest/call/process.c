@@ -11,6 +11,7 @@
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/exec.h"
+#include "guest/process/futex.h"
 #include "guest/process/process.h"
 
 #define ARCH_SET_GS 0x1001
@@ -18,74 +19,68 @@
 #define ARCH_GET_FS 0x1003
 #define ARCH_GET_GS 0x1004
 
+#define ADDR_NO_RANDOMIZE 0x40000
+
+#define WAIT_OPTIONS 0xe000000b
+#define WAIT_EXITED  4
+#define WAIT_NO_REAP 0x01000000
+
 #define PRCTL_SET_NAME 15
 #define PRCTL_GET_NAME 16
 
 #define FUTEX_COMMAND	  0x7f
+#define FUTEX_REALTIME	  0x100
 #define FUTEX_WAIT	  0
 #define FUTEX_WAKE	  1
+#define FUTEX_REQUEUE	  3
+#define FUTEX_CMP_REQUEUE 4
 #define FUTEX_WAIT_BITSET 9
 #define FUTEX_WAKE_BITSET 10
 
 int64_t call_exit(reg_t status)
 {
+	process_exit_thread(status);
+}
+
+int64_t call_exit_group(reg_t status)
+{
 	process_exit((status & 0xff) << 8);
 }
 
-/* A child that runs in the caller's memory until it executes something or ends; the caller waits.
- */
-static int64_t borrow(uint64_t stack, uint64_t tls, bool set_tls)
+int64_t call_fork(void)
 {
-	struct process *parent = current(), *child = process_create(parent);
-	struct trap_frame frame = *process_frame(parent);
-	int pid;
-
-	if (!child)
-		return -EAGAIN;
-	child->files = file_table_copy(parent->files);
-	if (!child->files) {
-		child->state = PROCESS_ZOMBIE;
-		child->space = NULL;
-		process_reap(child);
-		return -EAGAIN;
-	}
-	child->space = parent->space;
-	child->space->refs++;
-	child->directory = parent->directory;
-	child->executable = parent->executable;
-	child->umask = parent->umask;
-	child->fs_base = set_tls ? tls : parent->fs_base;
-	child->gs_base = parent->gs_base;
-	child->signals = parent->signals;
-	child->signals.pending = 0;
-	memcpy(child->limit, parent->limit, sizeof(child->limit));
-	memcpy(child->name, parent->name, sizeof(child->name));
-	__asm__ volatile("fxsave64 (%0)" : : "r"(child->vector_state) : "memory");
-	child->borrows = true;
-	frame.rax = 0;
-	if (stack)
-		frame.rsp = stack;
-	process_prepare(child, &frame);
-	pid = child->pid;
-	while (child->borrows)
-		process_wait_deaf(child);
-	return pid;
+	return process_clone(SIGCHLD, 0, 0, 0, 0);
 }
 
 int64_t call_vfork(void)
 {
-	return borrow(0, 0, false);
+	return process_clone(CLONE_VM | CLONE_VFORK | SIGCHLD, 0, 0, 0, 0);
 }
 
 int64_t call_clone(reg_t flags, reg_t stack, reg_t parent_tid, reg_t child_tid, reg_t tls)
 {
-	reg_t known = CLONE_VM | CLONE_VFORK | CLONE_SIGNAL_MASK;
+	return process_clone(flags, stack, parent_tid, child_tid, tls);
+}
 
-	if ((flags & (CLONE_VM | CLONE_VFORK)) != (CLONE_VM | CLONE_VFORK) || (flags & ~known)) {
-		log_line(QUIRE_LEVEL_INFO, "clone with flags %lx: only vfork is there", flags);
-		return -ENOSYS;
-	}
-	return borrow(stack, 0, false);
+/* clone3: the same from a structure; what is not known is refused. */
+struct clone_arguments {
+	uint64_t flags, pidfd, child_tid, parent_tid, end_signal, stack, stack_size, tls;
+};
+
+int64_t call_clone3(reg_t address, reg_t size)
+{
+	struct clone_arguments a;
+
+	if (size < sizeof(a))
+		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	if (user_read(&a, address, sizeof(a)))
+		return -EFAULT;
+	if ((a.flags & CLONE_SIGNAL_MASK) || a.end_signal > SIGNAL_COUNT)
+		return -EINVAL;
+	return process_clone(a.flags | a.end_signal, a.stack ? a.stack + a.stack_size : 0,
+			     a.parent_tid, a.child_tid, a.tls);
 }
 
 /* The strings of a vector of the program. */
@@ -112,19 +107,19 @@ static int64_t gather(struct exec_strings *strings, reg_t vector, unsigned *coun
 
 static int64_t execute(const char *path, const struct exec_strings *strings)
 {
-	struct process *process = current();
+	struct process *process = current_process();
 	struct node *node;
 	int64_t error = node_lookup(process->directory, path, true, &node);
 
+	if (!error && !process_become_single())
+		error = -EINTR;
 	if (!error)
-		error = exec_program(process, node, path, strings, process_frame(process));
+		error = exec_program(process, node, path, strings, thread_frame(current()));
 	if (error)
 		return error;
 	file_table_close_on_exec(process->files);
 	process_return_space(process);
 	proc_set_executable(node);
-	msr_write(MSR_FS_BASE, 0);
-	msr_write(MSR_KERNEL_GS_BASE, 0);
 	return 0;
 }
 
@@ -149,62 +144,166 @@ out_path:
 	return result;
 }
 
-/* A child that `pid` means and that has ended; *any says whether there is one that has not. */
+static bool is_meant(const struct process *child, int pid)
+{
+	if (pid > 0)
+		return child->pid == pid;
+	return pid == -1 || child->group == (pid ? -pid : current_process()->group);
+}
+
+/* A child that `pid` means and that has ended; *any says whether there is one that may. */
 static struct process *find_ended(int pid, bool *any)
 {
 	*any = false;
-	for (struct process *child = process_list; child; child = child->next) {
-		if (child->parent != current() || (pid > 0 && child->pid != pid))
+	for (struct process *child = current_process()->children; child; child = child->sibling) {
+		if (!is_meant(child, pid))
 			continue;
 		*any = true;
-		if (child->state == PROCESS_ZOMBIE)
+		if (child->zombie)
 			return child;
 	}
 	return NULL;
 }
 
+/* 0: there is none yet and *found is NULL. */
+static int64_t wait_for(int pid, bool hang, struct process **found)
+{
+	bool any;
+
+	while (!(*found = find_ended(pid, &any))) {
+		if (!any)
+			return -ECHILD;
+		if (!hang)
+			return 0;
+		if (!thread_wait(current_process(), WAIT_FOREVER) && !find_ended(pid, &any))
+			return -EINTR;
+	}
+	return 0;
+}
+
 int64_t call_wait4(reg_t pid, reg_t status, reg_t options, reg_t usage)
 {
 	struct process *child;
+	int64_t result;
 	int32_t code;
-	bool any;
 
-	while (!(child = find_ended(pid, &any))) {
-		if (!any)
-			return -ECHILD;
-		if (options & WAIT_NO_HANG)
-			return 0;
-		if (!process_wait(current(), WAIT_FOREVER) && !find_ended(pid, &any))
-			return -EINTR;
-	}
+	if ((uint32_t)options & ~(uint32_t)WAIT_OPTIONS)
+		return -EINVAL;
+	result = wait_for(pid, !(options & WAIT_NO_HANG), &child);
+	if (result || !child)
+		return result;
 	code = child->wait_status;
-	pid = child->pid;
+	result = child->pid;
 	if (status && user_write(status, &code, sizeof(code)))
 		return -EFAULT;
-	if (usage && call_write_usage(usage, child->user_ns, child->minor_faults))
+	if (usage && call_write_usage(usage, &child->usage))
 		return -EFAULT;
 	process_reap(child);
-	return pid;
+	return result;
+}
+
+int64_t call_waitid(reg_t kind, reg_t id, reg_t info, reg_t options, reg_t usage)
+{
+	struct process *child;
+	uint32_t words[32] = { 0 };
+	int64_t result;
+	int pid;
+
+	if ((uint32_t)kind > 2 || !(options & WAIT_EXITED))
+		return -EINVAL;
+	pid = kind == 0 ? -1 : kind == 1 ? (int)id : id ? -(int)id : 0;
+	result = wait_for(pid, !(options & WAIT_NO_HANG), &child);
+	if (result)
+		return result;
+	if (child) {
+		int code = child->wait_status & 0x7f;
+
+		words[0] = SIGCHLD;
+		words[2] = code ? CLD_KILLED : CLD_EXITED;
+		words[4] = child->pid;
+		words[6] = code ? code : child->wait_status >> 8 & 0xff;
+	}
+	if (info && user_write(info, words, sizeof(words)))
+		return -EFAULT;
+	if (child && usage && call_write_usage(usage, &child->usage))
+		return -EFAULT;
+	if (child && !(options & WAIT_NO_REAP))
+		process_reap(child);
+	return 0;
 }
 
 int64_t call_getpid(void)
 {
-	return current()->pid;
+	return current_process()->pid;
+}
+
+int64_t call_gettid(void)
+{
+	return current()->tid;
 }
 
 int64_t call_getppid(void)
 {
-	return current()->parent ? current()->parent->pid : 0;
+	return current_process()->parent ? current_process()->parent->pid : 0;
+}
+
+static struct process *process_or_self(int pid)
+{
+	return pid ? process_find(pid) : current_process();
 }
 
 int64_t call_getpgid(reg_t pid)
 {
-	return pid && !process_find(pid) ? -ESRCH : 1;
+	struct process *process = process_or_self(pid);
+
+	return process ? process->group : -ESRCH;
+}
+
+int64_t call_getsid(reg_t pid)
+{
+	struct process *process = process_or_self(pid);
+
+	return process ? process->session : -ESRCH;
+}
+
+int64_t call_getpgrp(void)
+{
+	return current_process()->group;
 }
 
 int64_t call_setpgid(reg_t pid, reg_t group)
 {
-	return pid && !process_find(pid) ? -ESRCH : 0;
+	struct process *process = process_or_self(pid), *self = current_process(), *member;
+
+	if ((int)group < 0)
+		return -EINVAL;
+	if (!process || (process != self && process->parent != self))
+		return -ESRCH;
+	if (process->session != self->session || process->session == process->pid)
+		return -EPERM;
+	if ((int)group == 0 || (int)group == process->pid) {
+		process->group = process->pid;
+		return 0;
+	}
+	for (member = process_list; member; member = member->next) {
+		if (member->group == (int)group && member->session == self->session) {
+			process->group = group;
+			return 0;
+		}
+	}
+	return -EPERM;
+}
+
+int64_t call_setsid(void)
+{
+	struct process *self = current_process();
+
+	for (struct process *process = process_list; process; process = process->next) {
+		if (process->group == self->pid)
+			return -EPERM;
+	}
+	self->group = self->session = self->pid;
+	return self->pid;
 }
 
 /* User and group numbers, and calls whose effect nothing here can see. */
@@ -220,46 +319,78 @@ int64_t call_getgroups(reg_t size)
 
 int64_t call_sched_yield(void)
 {
-	process_yield();
+	thread_yield();
 	return 0;
 }
 
-int64_t call_sched_getaffinity(reg_t pid, reg_t size, reg_t mask)
+int64_t call_sched_getaffinity(reg_t tid, reg_t size, reg_t mask)
 {
-	uint64_t cpus = 1;
+	uint64_t all = (1ull << cpu_count) - 1;
 
-	if (pid && !process_find(pid))
+	if (tid && !thread_find(tid))
 		return -ESRCH;
-	if (size < sizeof(cpus) || size % 8)
+	if (size < sizeof(all) || size % 8)
 		return -EINVAL;
-	return user_write(mask, &cpus, sizeof(cpus)) ? -EFAULT : (int64_t)sizeof(cpus);
+	return user_write(mask, &all, sizeof(all)) ? -EFAULT : (int64_t)sizeof(all);
+}
+
+/* All CPUs take from one queue: a mask is accepted when it names one that runs, and changes
+ * nothing. */
+int64_t call_sched_setaffinity(reg_t tid, reg_t size, reg_t mask)
+{
+	uint64_t wanted = 0;
+
+	if (tid && !thread_find(tid))
+		return -ESRCH;
+	if (user_read(&wanted, mask, MIN(size, sizeof(wanted))))
+		return -EFAULT;
+	return wanted & ((1ull << cpu_count) - 1) ? 0 : -EINVAL;
+}
+
+int64_t call_getcpu(reg_t cpu, reg_t node)
+{
+	uint32_t number = this_cpu()->number, zero = 0;
+
+	if ((cpu && user_write(cpu, &number, 4)) || (node && user_write(node, &zero, 4)))
+		return -EFAULT;
+	return 0;
 }
 
 int64_t call_arch_prctl(reg_t code, reg_t address)
 {
-	struct process *process = current();
+	struct thread *thread = current();
 
 	switch (code) {
 	case ARCH_SET_FS:
 	case ARCH_SET_GS:
 		if (address >= USER_END)
 			return -EPERM;
-		*(code == ARCH_SET_FS ? &process->fs_base : &process->gs_base) = address;
+		*(code == ARCH_SET_FS ? &thread->fs_base : &thread->gs_base) = address;
 		msr_write(code == ARCH_SET_FS ? MSR_FS_BASE : MSR_KERNEL_GS_BASE, address);
 		return 0;
 	case ARCH_GET_FS:
-		return user_write(address, &process->fs_base, 8);
+		return user_write(address, &thread->fs_base, 8);
 	case ARCH_GET_GS:
-		return user_write(address, &process->gs_base, 8);
+		return user_write(address, &thread->gs_base, 8);
 	default:
 		return -EINVAL;
 	}
 }
 
+int64_t call_personality(reg_t wanted)
+{
+	struct process *process = current_process();
+	int64_t old = process->no_random ? ADDR_NO_RANDOMIZE : 0;
+
+	if ((uint32_t)wanted != 0xffffffff)
+		process->no_random = wanted & ADDR_NO_RANDOMIZE;
+	return old;
+}
+
 int64_t call_set_tid_address(reg_t address)
 {
 	current()->clear_tid = address;
-	return current()->pid;
+	return current()->tid;
 }
 
 int64_t call_set_robust_list(reg_t head, reg_t length)
@@ -269,51 +400,67 @@ int64_t call_set_robust_list(reg_t head, reg_t length)
 
 int64_t call_prctl(reg_t option, reg_t argument)
 {
-	struct process *process = current();
-	char name[PROCESS_NAME] = "";
+	struct thread *thread = current();
+	char name[THREAD_NAME] = "";
 
 	switch ((int)option) {
 	case PRCTL_SET_NAME:
 		if (user_read_string(name, argument, sizeof(name)) == -EFAULT)
 			return -EFAULT;
-		name[PROCESS_NAME - 1] = 0;
-		memcpy(process->name, name, sizeof(name));
+		name[THREAD_NAME - 1] = 0;
+		memcpy(thread->name, name, sizeof(name));
 		return 0;
 	case PRCTL_GET_NAME:
-		return user_write(argument, process->name, sizeof(process->name));
+		return user_write(argument, thread->name, sizeof(thread->name));
 	default:
 		return -EINVAL;
 	}
 }
 
-/* With one thread nobody else can wake a waiter or hold what it waits for: a wait whose value is
- * right ends with its timeout, or a signal. */
-int64_t call_futex(reg_t address, reg_t operation, reg_t value, reg_t timeout)
+static int64_t futex_deadline(reg_t operation, reg_t timeout, uint64_t *deadline)
 {
-	uint64_t deadline = WAIT_FOREVER, ns;
-	uint32_t now;
+	uint64_t ns;
 	int error;
 
-	if (address % 4)
-		return -EINVAL;
-	if (user_read(&now, address, 4))
-		return -EFAULT;
-	switch (operation & FUTEX_COMMAND) {
-	case FUTEX_WAKE:
-	case FUTEX_WAKE_BITSET:
+	*deadline = WAIT_FOREVER;
+	if (!timeout)
 		return 0;
+	error = call_read_time(timeout, &ns);
+	if (error)
+		return error;
+	if ((operation & FUTEX_COMMAND) == FUTEX_WAIT)
+		*deadline = clock_now() + ns;
+	else if (operation & FUTEX_REALTIME)
+		*deadline = ns > clock_wall_offset() ? ns - clock_wall_offset() : 0;
+	else
+		*deadline = ns;
+	return 0;
+}
+
+int64_t call_futex(reg_t address, reg_t operation, reg_t value, reg_t timeout, reg_t to, reg_t last)
+{
+	uint64_t deadline;
+	uint32_t compare = last;
+	int64_t error;
+
+	switch (operation & FUTEX_COMMAND) {
 	case FUTEX_WAIT:
 	case FUTEX_WAIT_BITSET:
-		if (now != (uint32_t)value)
-			return -EAGAIN;
-		if (timeout) {
-			error = call_read_time(timeout, &ns);
-			if (error)
-				return error;
-			deadline =
-				(operation & FUTEX_COMMAND) == FUTEX_WAIT ? clock_now() + ns : ns;
-		}
-		return process_wait(NULL, deadline) ? -ETIMEDOUT : -EINTR;
+		error = futex_deadline(operation, timeout, &deadline);
+		if (error)
+			return error;
+		return futex_wait(address, value,
+				  (operation & FUTEX_COMMAND) == FUTEX_WAIT ? UINT32_MAX
+									    : (uint32_t)last,
+				  deadline);
+	case FUTEX_WAKE:
+		return futex_wake(address, value, UINT32_MAX);
+	case FUTEX_WAKE_BITSET:
+		return futex_wake(address, value, last);
+	case FUTEX_REQUEUE:
+		return futex_requeue(address, value, timeout, to, NULL);
+	case FUTEX_CMP_REQUEUE:
+		return futex_requeue(address, value, timeout, to, &compare);
 	default:
 		return -ENOSYS;
 	}
@@ -323,9 +470,9 @@ static int64_t set_limit(unsigned resource, const struct linux_rlimit *limit)
 {
 	if (limit->current > limit->maximum)
 		return -EINVAL;
-	current()->limit[resource] = *limit;
+	current_process()->limit[resource] = *limit;
 	if (resource == RLIMIT_STACK)
-		current()->space->stack_limit = MIN(limit->current, 1ull << 30);
+		current_space()->stack_limit = MIN(limit->current, 1ull << 30);
 	return 0;
 }
 
@@ -333,11 +480,11 @@ int64_t call_prlimit64(reg_t pid, reg_t resource, reg_t new_limit, reg_t old_lim
 {
 	struct linux_rlimit limit, old;
 
-	if (pid && (int)pid != current()->pid)
+	if (pid && (int)pid != current_process()->pid)
 		return process_find(pid) ? -EPERM : -ESRCH;
 	if ((uint32_t)resource >= RLIMIT_COUNT)
 		return -EINVAL;
-	old = current()->limit[(uint32_t)resource];
+	old = current_process()->limit[(uint32_t)resource];
 	if (new_limit) {
 		int64_t error = user_read(&limit, new_limit, sizeof(limit));
 

@@ -31,7 +31,7 @@ int64_t call_unknown(reg_t number)
 
 static int64_t call_gap(void)
 {
-	return call_unknown(process_frame(current())->vector);
+	return call_unknown(thread_frame(current())->vector);
 }
 
 extern const call_function call_table[CALL_COUNT];
@@ -54,6 +54,7 @@ const call_function call_table[CALL_COUNT] = {
 	[12] = CALL(call_brk),
 	[13] = CALL(call_rt_sigaction),
 	[14] = CALL(call_rt_sigprocmask),
+	[15] = CALL(call_rt_sigreturn),
 	[16] = CALL(call_ioctl),
 	[17] = CALL(call_pread64),
 	[18] = CALL(call_pwrite64),
@@ -70,9 +71,13 @@ const call_function call_table[CALL_COUNT] = {
 	[33] = CALL(call_dup2),
 	[34] = CALL(call_pause),
 	[35] = CALL(call_nanosleep),
+	[36] = CALL(call_getitimer),
+	[37] = CALL(call_alarm),
+	[38] = CALL(call_setitimer),
 	[39] = CALL(call_getpid),
 	[40] = CALL(call_sendfile),
 	[56] = CALL(call_clone),
+	[57] = CALL(call_fork),
 	[58] = CALL(call_vfork),
 	[59] = CALL(call_execve),
 	[60] = CALL(call_exit),
@@ -111,13 +116,17 @@ const call_function call_table[CALL_COUNT] = {
 	[108] = CALL(call_zero), /* getegid */
 	[109] = CALL(call_setpgid),
 	[110] = CALL(call_getppid),
-	[111] = CALL(call_zero),   /* getpgrp */
-	[112] = CALL(call_getpid), /* setsid */
+	[111] = CALL(call_getpgrp),
+	[112] = CALL(call_setsid),
 	[115] = CALL(call_getgroups),
 	[121] = CALL(call_getpgid),
-	[124] = CALL(call_getpgid), /* getsid */
+	[124] = CALL(call_getsid),
 	[127] = CALL(call_rt_sigpending),
+	[128] = CALL(call_rt_sigtimedwait),
+	[129] = CALL(call_rt_sigqueueinfo),
+	[130] = CALL(call_rt_sigsuspend),
 	[131] = CALL(call_sigaltstack),
+	[135] = CALL(call_personality),
 	[137] = CALL(call_statfs),
 	[138] = CALL(call_fstatfs),
 	[149] = CALL(call_mlock),
@@ -125,11 +134,12 @@ const call_function call_table[CALL_COUNT] = {
 	[157] = CALL(call_prctl),
 	[158] = CALL(call_arch_prctl),
 	[160] = CALL(call_setrlimit),
-	[162] = CALL(call_zero),   /* sync */
-	[186] = CALL(call_getpid), /* gettid */
+	[162] = CALL(call_zero), /* sync */
+	[186] = CALL(call_gettid),
 	[200] = CALL(call_tkill),
 	[201] = CALL(call_time),
 	[202] = CALL(call_futex),
+	[203] = CALL(call_sched_setaffinity),
 	[204] = CALL(call_sched_getaffinity),
 	[217] = CALL(call_getdents64),
 	[218] = CALL(call_set_tid_address),
@@ -137,8 +147,9 @@ const call_function call_table[CALL_COUNT] = {
 	[228] = CALL(call_clock_gettime),
 	[229] = CALL(call_clock_getres),
 	[230] = CALL(call_clock_nanosleep),
-	[231] = CALL(call_exit), /* exit_group: one thread is the group */
+	[231] = CALL(call_exit_group),
 	[234] = CALL(call_tgkill),
+	[247] = CALL(call_waitid),
 	[257] = CALL(call_openat),
 	[258] = CALL(call_change_path_at), /* mkdirat */
 	[262] = CALL(call_newfstatat),
@@ -154,8 +165,10 @@ const call_function call_table[CALL_COUNT] = {
 	[280] = CALL(call_change_path_at), /* utimensat */
 	[292] = CALL(call_dup3),
 	[302] = CALL(call_prlimit64),
+	[309] = CALL(call_getcpu),
 	[316] = CALL(call_change_path_at), /* renameat2 */
 	[318] = CALL(call_getrandom),
 	[332] = CALL(call_statx),
+	[435] = CALL(call_clone3),
 	[439] = CALL(call_faccessat2),
 };

@@ -48,8 +48,10 @@ static int64_t clock_offset(int clock, uint64_t *offset)
 	*offset = 0;
 	if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_TAI)
 		*offset = clock_wall_offset();
-	else if (clock == CLOCK_PROCESS || clock == CLOCK_THREAD)
-		*offset = -(current()->started + current()->waited_ns);
+	else if (clock == CLOCK_PROCESS)
+		*offset = clock_ticks_ns(process_usage(current_process()).ran) - clock_now();
+	else if (clock == CLOCK_THREAD)
+		*offset = clock_ticks_ns(thread_ran(current())) - clock_now();
 	return 0;
 }
 
@@ -82,7 +84,7 @@ static int64_t sleep_until(uint64_t deadline, reg_t left_address)
 	uint64_t now;
 
 	while ((now = clock_now()) < deadline) {
-		if (process_wait(NULL, deadline))
+		if (thread_wait(NULL, deadline))
 			continue;
 		left = to_timespec(deadline - now);
 		if (left_address && user_write(left_address, &left, sizeof(left)))
@@ -133,32 +135,96 @@ int64_t call_time(reg_t address)
 
 int64_t call_times(reg_t buffer)
 {
-	const struct process *process = current();
-	struct linux_tms tms = { .user = process_ran_ns(process) / (NS_PER_S / USER_HZ),
-				 .children_user = process->children_ns / (NS_PER_S / USER_HZ) };
+	const struct process *process = current_process();
+	uint64_t tick = NS_PER_S / USER_HZ;
+	struct linux_tms tms = { .user = clock_ticks_ns(process_usage(process).ran) / tick,
+				 .children_user =
+					 clock_ticks_ns(process->children_usage.ran) / tick };
 
 	if (buffer && user_write(buffer, &tms, sizeof(tms)))
 		return -EFAULT;
-	return clock_now() / (NS_PER_S / USER_HZ);
+	return clock_now() / tick;
 }
 
-int call_write_usage(uint64_t address, uint64_t user_ns, uint64_t faults)
+/* The kernel reads no clock on its way in or out: all time counts as the program's. */
+int call_write_usage(uint64_t address, const struct usage *usage)
 {
-	struct linux_rusage usage;
+	struct linux_rusage rusage;
 
-	memset(&usage, 0, sizeof(usage));
-	usage.user = to_timeval(user_ns);
-	usage.minor_faults = faults;
-	return user_write(address, &usage, sizeof(usage));
+	memset(&rusage, 0, sizeof(rusage));
+	rusage.user = to_timeval(clock_ticks_ns(usage->ran));
+	rusage.minor_faults = usage->minor_faults;
+	rusage.major_faults = usage->major_faults;
+	rusage.max_resident = usage->resident_max * (PAGE_SIZE / 1024);
+	return user_write(address, &rusage, sizeof(rusage));
 }
 
 int64_t call_getrusage(reg_t who, reg_t address)
 {
-	const struct process *process = current();
+	struct usage usage = process_usage(current_process());
 
 	if ((int)who == USAGE_CHILDREN)
-		return call_write_usage(address, process->children_ns, 0);
+		return call_write_usage(address, &current_process()->children_usage);
 	if ((int)who != 0 && (int)who != 1)
 		return -EINVAL;
-	return call_write_usage(address, process_ran_ns(process), process->space->minor_faults);
+	return call_write_usage(address, &usage);
+}
+
+static int from_timeval(const struct linux_timeval *time, uint64_t *ns)
+{
+	if (time->seconds < 0 || time->microseconds < 0 || time->microseconds >= 1000000)
+		return -EINVAL;
+	*ns = MIN((uint64_t)time->seconds, SECONDS_MAX) * NS_PER_S + time->microseconds * 1000;
+	return 0;
+}
+
+/* Sets the process's alarm; what was left of the last. */
+static uint64_t set_alarm(uint64_t value, uint64_t interval)
+{
+	struct process *process = current_process();
+	uint64_t now = clock_now(), left = 0;
+
+	if (process->alarm.set)
+		left = process->alarm.deadline > now ? process->alarm.deadline - now : 1000;
+	process->alarm_interval = interval;
+	if (value)
+		timer_set(&process->alarm, now + value);
+	else
+		timer_clear(&process->alarm);
+	return left;
+}
+
+int64_t call_alarm(reg_t seconds)
+{
+	return (set_alarm((uint32_t)seconds * NS_PER_S, 0) + NS_PER_S - 1) / NS_PER_S;
+}
+
+int64_t call_getitimer(reg_t which, reg_t address)
+{
+	struct process *process = current_process();
+	struct linux_itimerval value = { .interval = to_timeval(process->alarm_interval) };
+	uint64_t now = clock_now();
+
+	if ((int)which != 0)
+		return -EINVAL;
+	if (process->alarm.set && process->alarm.deadline > now)
+		value.value = to_timeval(process->alarm.deadline - now);
+	return user_write(address, &value, sizeof(value));
+}
+
+/* ITIMER_REAL alone: nothing here counts the two kinds of processor time apart. */
+int64_t call_setitimer(reg_t which, reg_t address, reg_t old)
+{
+	struct linux_itimerval new, was = { 0 };
+	uint64_t value, interval;
+
+	if ((int)which != 0)
+		return -EINVAL;
+	if (user_read(&new, address, sizeof(new)))
+		return -EFAULT;
+	if (from_timeval(&new.value, &value) || from_timeval(&new.interval, &interval))
+		return -EINVAL;
+	was.interval = to_timeval(current_process()->alarm_interval);
+	was.value = to_timeval(set_alarm(value, interval));
+	return old ? user_write(old, &was, sizeof(was)) : 0;
 }

@@ -15,8 +15,13 @@
 #define CR4_OSFXSR     (1 << 9)
 #define CR4_OSXMMEXCPT (1 << 10)
 #define CR4_UMIP       (1 << 11)
+#define CR4_FSGSBASE   (1 << 16)
+#define CR4_PCIDE      (1 << 17)
 #define CR4_OSXSAVE    (1 << 18)
 #define CR4_SMEP       (1 << 20)
+#define CR4_SMAP       (1 << 21)
+
+#define CR3_NO_FLUSH (1ull << 63)
 
 struct cpuid_result {
 	uint32_t eax, ebx, ecx, edx;
@@ -131,6 +136,22 @@ static inline void wait_for_interrupt(void)
 static inline void out32_for_interrupt(uint16_t port, uint32_t value)
 {
 	__asm__ volatile("sti; outl %0, %1; cli" : : "a"(value), "Nd"(port) : "memory");
+}
+
+static inline void pause(void)
+{
+	__asm__ volatile("pause");
+}
+
+/* Ring 0 may reach a program's pages, and may not any more (SMAP). */
+static inline void stac(void)
+{
+	__asm__ volatile("stac" : : : "memory");
+}
+
+static inline void clac(void)
+{
+	__asm__ volatile("clac" : : : "memory");
 }
 
 static inline void interrupts_off(void)

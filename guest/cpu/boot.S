@@ -61,6 +61,56 @@ high_half:
 1:	hlt
 	jmp 1b
 
+/*
+ * Where the other CPUs begin: copied to TRAMPOLINE, entered there in real mode by SIPI. From real
+ * mode straight to long mode with boot_pml4, whose identity mapping holds this page too; then the
+ * stack that smp.c left, and ap_main().
+ */
+#define HERE(symbol) (symbol - trampoline_start)
+	.balign 16
+	.globl trampoline_start, trampoline_end
+	.code16
+trampoline_start:
+	cli
+	cld
+	movw %cs, %ax
+	movw %ax, %ds
+	lgdtl HERE(trampoline_gdt_pointer)
+	movl $0xa0, %eax			/* PAE, PGE */
+	movl %eax, %cr4
+	movl $PHYS(boot_pml4), %eax
+	movl %eax, %cr3
+	movl $0xc0000080, %ecx			/* EFER: SCE, LME, NXE */
+	movl $0x901, %eax
+	xorl %edx, %edx
+	wrmsr
+	movl $0x80010033, %eax			/* PG, WP, NE, ET, MP, PE */
+	movl %eax, %cr0
+	ljmpl $SELECTOR_KERNEL_CODE, $(TRAMPOLINE + HERE(trampoline_long))
+	.code64
+trampoline_long:
+	movabs $trampoline_high, %rax
+	jmp *%rax
+	.balign 4
+trampoline_gdt_pointer:
+	.word gdt_end - gdt - 1
+	.long PHYS(gdt)
+trampoline_end:
+
+trampoline_high:
+	movl $SELECTOR_KERNEL_DATA, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	movl %eax, %ss
+	xorl %eax, %eax
+	movl %eax, %fs
+	movl %eax, %gs
+	movq smp_stack(%rip), %rsp
+	xorl %ebp, %ebp
+	call ap_main
+1:	hlt
+	jmp 1b
+
 	.section .data.pages, "aw"
 	.balign 4096
 	.globl boot_pml4
@@ -73,10 +123,15 @@ boot_pml4:
 	.fill IMAGE_SLOT - VMAP_SLOT - 1, 8, 0
 	.quad PHYS(image_pdpt) + (PTE_P | PTE_W)
 
-/* Identity mapping of the image, for the instructions between paging on and the jump up. */
+/* Identity mapping of the image and of the trampoline's unit, for the instructions between paging
+ * on and the jump up. smp_start() takes it away. */
 low_pdpt:
-	.quad PHYS(image_pd) + (PTE_P | PTE_W)
+	.quad PHYS(low_pd) + (PTE_P | PTE_W)
 	.fill 511, 8, 0
+low_pd:
+	.quad 0 + (PTE_P | PTE_A | PTE_PS)
+	.quad PHYS(image_pt) + (PTE_P | PTE_W)
+	.fill 510, 8, 0
 
 	.globl direct_pdpt
 direct_pdpt:

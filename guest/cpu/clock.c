@@ -1,6 +1,8 @@
 /* Clocks and the local APIC. */
 #include "guest/cpu/clock.h"
+#include "guest/cpu/apic.h"
 #include "guest/cpu/asm.h"
+#include "guest/cpu/cpu.h"
 #include "guest/cpu/trap.h"
 #include "guest/memory/table.h"
 
@@ -12,17 +14,6 @@
 #define MSR_KVM_WALL_CLOCK  0x4b564d00
 #define MSR_KVM_SYSTEM_TIME 0x4b564d01
 #define KVM_CLOCK_ENABLE    1
-
-#define APIC_PHYSICAL	 0xfee00000
-#define APIC_EOI	 0x0b0
-#define APIC_SPURIOUS	 0x0f0
-#define APIC_ENABLE	 0x100
-#define APIC_LVT_TIMER	 0x320
-#define APIC_LVT_MASKED	 0x10000
-#define APIC_INITIAL	 0x380
-#define APIC_CURRENT	 0x390
-#define APIC_DIVIDE	 0x3e0
-#define APIC_DIVIDE_BY_1 0xb
 
 #define PIC_MASK_1 0x21
 #define PIC_MASK_2 0xa1
@@ -39,22 +30,23 @@ struct kvm_time {
 	uint64_t tsc, system_ns;
 	uint32_t multiplier;
 	int8_t shift;
-	uint8_t flags, rest[2];
+	uint8_t flags, rest[34]; /* one a cache line */
 };
 
 struct kvm_wall {
 	uint32_t version, seconds, nanoseconds;
 };
 
-static volatile struct kvm_time kvm_time __attribute__((aligned(64)));
+static volatile struct kvm_time kvm_times[CPU_MAX] __attribute__((aligned(64)));
 static volatile struct kvm_wall kvm_wall __attribute__((aligned(16)));
 static bool use_kvm;
 static uint64_t tsc_hz, wall_offset;
 static uint64_t apic_ticks_per_ms; /* 0: not measured yet */
 
-static volatile uint32_t *apic(unsigned reg)
+static void kvm_clock_start(void)
 {
-	return (volatile uint32_t *)(VMAP_BASE + reg);
+	msr_write(MSR_KVM_SYSTEM_TIME,
+		  ((uint64_t)&kvm_times[this_cpu()->number] - IMAGE_BASE) | KVM_CLOCK_ENABLE);
 }
 
 static bool kvm_clock_init(void)
@@ -65,7 +57,7 @@ static bool kvm_clock_init(void)
 		return false;
 	if (!(cpuid(KVM_CPUID_FEATURES, 0).eax & KVM_FEATURE_CLOCK))
 		return false;
-	msr_write(MSR_KVM_SYSTEM_TIME, ((uint64_t)&kvm_time - IMAGE_BASE) | KVM_CLOCK_ENABLE);
+	kvm_clock_start();
 	msr_write(MSR_KVM_WALL_CLOCK, (uint64_t)&kvm_wall - IMAGE_BASE);
 	wall_offset = kvm_wall.seconds * NS_PER_S + kvm_wall.nanoseconds;
 	return true;
@@ -107,13 +99,26 @@ static uint64_t board_time(void)
 	return (((days * 24 + cmos(4)) * 60 + cmos(2)) * 60 + cmos(0)) * NS_PER_S;
 }
 
+static void apic_enable(void)
+{
+	*apic(APIC_SPURIOUS) = APIC_ENABLE | VECTOR_SPURIOUS;
+	*apic(APIC_DIVIDE) = APIC_DIVIDE_BY_1;
+}
+
+void clock_init_other(void)
+{
+	apic_enable();
+	if (use_kvm)
+		kvm_clock_start();
+}
+
 void clock_init(void)
 {
 	CHECK(vmap_set(VMAP_BASE,
 		       APIC_PHYSICAL | PTE_P | PTE_W | PTE_PCD | PTE_A | PTE_D | PTE_NX));
 	out8(PIC_MASK_1, 0xff);
 	out8(PIC_MASK_2, 0xff);
-	*apic(APIC_SPURIOUS) = APIC_ENABLE | VECTOR_SPURIOUS;
+	apic_enable();
 	use_kvm = kvm_clock_init();
 	if (use_kvm)
 		return;
@@ -123,21 +128,22 @@ void clock_init(void)
 
 static uint64_t kvm_now(void)
 {
+	const volatile struct kvm_time *time = &kvm_times[this_cpu()->number];
 	uint32_t version;
 	uint64_t delta, now;
 
 	do {
-		version = kvm_time.version;
+		version = time->version;
 		__asm__ volatile("" : : : "memory");
-		delta = rdtsc() - kvm_time.tsc;
-		if (kvm_time.shift >= 0)
-			delta <<= kvm_time.shift;
+		delta = rdtsc() - time->tsc;
+		if (time->shift >= 0)
+			delta <<= time->shift;
 		else
-			delta >>= -kvm_time.shift;
-		now = kvm_time.system_ns +
-		      (uint64_t)((unsigned __int128)delta * kvm_time.multiplier >> 32);
+			delta >>= -time->shift;
+		now = time->system_ns +
+		      (uint64_t)((unsigned __int128)delta * time->multiplier >> 32);
 		__asm__ volatile("" : : : "memory");
-	} while ((version & 1) || version != kvm_time.version);
+	} while ((version & 1) || version != time->version);
 	return now;
 }
 
@@ -155,6 +161,16 @@ uint64_t clock_now(void)
 	return use_kvm ? kvm_now() : multiply_divide(rdtsc(), NS_PER_S, tsc_hz);
 }
 
+uint64_t clock_ticks_ns(uint64_t ticks)
+{
+	const volatile struct kvm_time *time = &kvm_times[0];
+
+	if (!use_kvm)
+		return multiply_divide(ticks, NS_PER_S, tsc_hz);
+	ticks = time->shift >= 0 ? ticks << time->shift : ticks >> -time->shift;
+	return (uint64_t)((unsigned __int128)ticks * time->multiplier >> 32);
+}
+
 uint64_t clock_wall_offset(void)
 {
 	return wall_offset;
@@ -165,7 +181,6 @@ static void measure_apic(void)
 	uint64_t start = clock_now(), end;
 	uint32_t counted;
 
-	*apic(APIC_DIVIDE) = APIC_DIVIDE_BY_1;
 	*apic(APIC_LVT_TIMER) = APIC_LVT_MASKED;
 	*apic(APIC_INITIAL) = UINT32_MAX;
 	while ((end = clock_now()) - start < NS_PER_S / 2000)
@@ -190,5 +205,5 @@ void clock_set_alarm(uint64_t deadline)
 
 void interrupt_end(void)
 {
-	*apic(APIC_EOI) = 0;
+	apic_end();
 }

@@ -7,13 +7,18 @@
 
 #include "guest/lib/types.h"
 
+/* On the first CPU, before all else here; and on each other. */
 void clock_init(void);
+void clock_init_other(void);
 
 /* ns since an origin before boot; never goes back. */
 uint64_t clock_now(void);
 
 /* What to add to clock_now() for ns since 1970. */
 uint64_t clock_wall_offset(void);
+
+/* TSC ticks in ns. */
+uint64_t clock_ticks_ns(uint64_t ticks);
 
 /* An interrupt (VECTOR_TIMER) at `deadline` of clock_now(), perhaps earlier; UINT64_MAX: none. */
 void clock_set_alarm(uint64_t deadline);

@@ -10,16 +10,6 @@
 /* The stacks that the double fault, NMI and machine check switch to, whatever RSP holds. */
 enum { IST_DOUBLE_FAULT = 1, IST_NMI = 2, IST_MACHINE_CHECK = 3, IST_COUNT = 3 };
 
-struct tss {
-	uint32_t reserved0;
-	uint64_t rsp[3];
-	uint64_t reserved1;
-	uint64_t ist[7];
-	uint64_t reserved2;
-	uint16_t reserved3;
-	uint16_t io_bitmap;
-} __attribute__((packed));
-
 struct gate {
 	uint16_t offset_low, selector;
 	uint8_t ist, type;
@@ -41,25 +31,26 @@ struct table_pointer {
 #define FLAG_NT 0x4000
 #define FLAG_AC 0x40000
 
-struct cpu cpu0;
 struct cpu_features cpu_features;
+struct cpu cpus[CPU_MAX];
+unsigned cpu_count = 1;
+uint8_t cpu_smap; /* entry.S asks */
 
 extern uint64_t gdt[GDT_ENTRIES];
-static struct tss tss;
 static struct gate idt[256];
-static uint8_t ist_stack[IST_COUNT][4096] __attribute__((aligned(16)));
 
-static void tss_init(void)
+static void tss_init(struct cpu *cpu)
 {
-	uint64_t base = (uint64_t)&tss;
-	struct table_pointer pointer = { sizeof(gdt) - 1, (uint64_t)gdt };
+	uint64_t base = (uint64_t)&cpu->tss;
+	struct table_pointer pointer = { sizeof(cpu->gdt) - 1, (uint64_t)cpu->gdt };
 
 	for (unsigned i = 0; i < IST_COUNT; i++)
-		tss.ist[i] = (uint64_t)(ist_stack[i] + sizeof(ist_stack[i]));
-	tss.io_bitmap = sizeof(tss);
-	gdt[SELECTOR_TSS / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 |
-				(base >> 24 & 0xff) << 56;
-	gdt[SELECTOR_TSS / 8 + 1] = base >> 32;
+		cpu->tss.ist[i] = (uint64_t)(cpu->ist_stack[i] + sizeof(cpu->ist_stack[i]));
+	cpu->tss.io_bitmap = sizeof(cpu->tss);
+	memcpy(cpu->gdt, gdt, sizeof(cpu->gdt));
+	cpu->gdt[SELECTOR_TSS / 8] = (sizeof(cpu->tss) - 1) | (base & 0xffffff) << 16 |
+				     0x89ull << 40 | (base >> 24 & 0xff) << 56;
+	cpu->gdt[SELECTOR_TSS / 8 + 1] = base >> 32;
 	__asm__ volatile("lgdt %0" : : "m"(pointer));
 	__asm__ volatile("ltr %w0" : : "r"(SELECTOR_TSS));
 }
@@ -76,27 +67,27 @@ static void gate_set(unsigned vector, const char *entry, uint8_t type, uint8_t i
 				     .offset_high = (uint32_t)(offset >> 32) };
 }
 
-static void idt_init(void)
+static void idt_fill(void)
 {
-	struct table_pointer pointer = { sizeof(idt) - 1, (uint64_t)idt };
-
 	for (unsigned vector = 0; vector < VECTOR_EXCEPTIONS; vector++)
 		gate_set(vector, trap_stubs + vector * 16, GATE_INTERRUPT, 0);
 	for (unsigned vector = VECTOR_TIMER; vector <= VECTOR_LAST; vector++)
 		gate_set(vector, trap_stubs + vector * 16, GATE_INTERRUPT, 0);
 	gate_set(VECTOR_PAGE_FAULT, trap_page_fault, GATE_INTERRUPT, 0);
+	gate_set(VECTOR_FLUSH, trap_flush, GATE_INTERRUPT, 0);
 	gate_set(VECTOR_SPURIOUS, trap_spurious, GATE_INTERRUPT, 0);
 	idt[VECTOR_BREAKPOINT].type = GATE_INTERRUPT_USER;
 	idt[VECTOR_OVERFLOW].type = GATE_INTERRUPT_USER;
 	idt[VECTOR_DOUBLE_FAULT].ist = IST_DOUBLE_FAULT;
 	idt[VECTOR_NMI].ist = IST_NMI;
 	idt[VECTOR_MACHINE_CHECK].ist = IST_MACHINE_CHECK;
-	__asm__ volatile("lidt %0" : : "m"(pointer));
 }
 
-static void syscall_init(void)
+static void syscall_init(struct cpu *cpu)
 {
-	msr_write(MSR_GS_BASE, (uint64_t)&cpu0);
+	cpu->self = cpu;
+	cpu->number = cpu - cpus;
+	msr_write(MSR_GS_BASE, (uint64_t)cpu);
 	msr_write(MSR_KERNEL_GS_BASE, 0);
 	msr_write(MSR_STAR,
 		  (uint64_t)SELECTOR_USER_CODE32 << 48 | (uint64_t)SELECTOR_KERNEL_CODE << 32);
@@ -109,49 +100,62 @@ static void xcr0_write(uint64_t value)
 	__asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }
 
-/* Vector state: what the processor has, programs may use. The kernel itself uses none of it. */
-static void vector_init(uint64_t cr4)
+void cpu_find_features(bool emulated)
 {
-	struct cpuid_result leaf;
+	uint32_t highest = cpuid(0, 0).eax;
+	struct cpuid_result leaf = cpuid(1, 0);
 
-	cr4_write(cr4);
-	__asm__ volatile("fninit");
+	cpu_features.xsave = leaf.ecx >> 26 & 1;
+	cpu_features.pcid = leaf.ecx >> 17 & 1;
+	if (highest >= 7) {
+		leaf = cpuid(7, 0);
+		cpu_features.smep = leaf.ebx >> 7 & 1;
+		cpu_features.smap = leaf.ebx >> 20 & 1;
+		cpu_features.umip = leaf.ecx >> 2 & 1;
+	}
+	cpu_features.gigabyte_pages = cpuid(0x80000001, 0).edx >> 26 & 1;
+	/* CPUID may show the host's processor, whose STAC, CLAC and CR4.PCIDE the emulator lacks. */
+	if (emulated)
+		cpu_features.smap = cpu_features.pcid = false;
+	cpu_smap = cpu_features.smap;
 	if (!cpu_features.xsave)
 		return;
 	leaf = cpuid(0xd, 0);
 	/* x87, SSE, AVX and AVX-512; others (PKRU, AMX) need more care than they are worth. */
 	cpu_features.xcr0 = leaf.eax & 0xe7;
-	xcr0_write(cpu_features.xcr0);
 }
 
-void cpu_init(void)
+/* What CPUID offers, each bit with its plain path elsewhere. */
+static uint64_t cr4_wanted(void)
 {
-	uint64_t cr4 = cr4_read() | CR4_OSFXSR | CR4_OSXMMEXCPT;
-	uint32_t highest = cpuid(0, 0).eax;
-	struct cpuid_result leaf;
+	return CR4_OSFXSR | CR4_OSXMMEXCPT | (cpu_features.smep ? CR4_SMEP : 0) |
+	       (cpu_features.smap ? CR4_SMAP : 0) | (cpu_features.umip ? CR4_UMIP : 0) |
+	       (cpu_features.pcid ? CR4_PCIDE : 0) | (cpu_features.xsave ? CR4_OSXSAVE : 0);
+}
 
-	tss_init();
-	idt_init();
-	syscall_init();
-	leaf = cpuid(1, 0);
-	cpu_features.xsave = leaf.ecx >> 26 & 1;
-	if (highest >= 7) {
-		leaf = cpuid(7, 0);
-		cpu_features.smep = leaf.ebx >> 7 & 1;
-		cpu_features.umip = leaf.ecx >> 2 & 1;
-	}
-	cpu_features.gigabyte_pages = cpuid(0x80000001, 0).edx >> 26 & 1;
-	if (cpu_features.smep)
-		cr4 |= CR4_SMEP;
-	if (cpu_features.umip)
-		cr4 |= CR4_UMIP;
+void cpu_init(struct cpu *cpu)
+{
+	struct table_pointer pointer = { sizeof(idt) - 1, (uint64_t)idt };
+
+	if (cpu == cpus)
+		idt_fill();
+	tss_init(cpu);
+	__asm__ volatile("lidt %0" : : "m"(pointer));
+	syscall_init(cpu);
+}
+
+void cpu_enable(void)
+{
+	cr4_write(cr4_read() | cr4_wanted());
+	__asm__ volatile("fninit");
 	if (cpu_features.xsave)
-		cr4 |= CR4_OSXSAVE;
-	vector_init(cr4);
+		xcr0_write(cpu_features.xcr0);
 }
 
 void cpu_set_kernel_stack(uint64_t top)
 {
-	cpu0.kernel_stack = top;
-	tss.rsp[0] = top;
+	struct cpu *cpu = this_cpu();
+
+	cpu->kernel_stack = top;
+	cpu->tss.rsp[0] = top;
 }

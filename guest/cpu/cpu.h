@@ -1,5 +1,11 @@
 /*
- * The processor: its tables (GDT, TSS, IDT), its features, and what entry.S finds through GS.
+ * The processors: tables (GDT, TSS, IDT), features, what entry.S finds through GS, and the one big
+ * lock. cpu.c sets one up; smp.c starts the others.
+ *
+ * The kernel lock: who is in the kernel holds it, from entry.S's first lines to its last. So kernel
+ * data needs no other lock, and kernel code runs alone until it gives up the processor by
+ * thread_wait() and the like. Interrupts are off in the kernel; the idle thread alone lets go of
+ * the lock and enables them, to sleep.
  */
 #ifndef GUEST_CPU_CPU_H
 #define GUEST_CPU_CPU_H
@@ -12,42 +18,104 @@
 #define CPU_WORK	 16
 
 #ifndef __ASSEMBLER__
+#include "guest/abi.h"
 #include "guest/lib/types.h"
 
-struct process;
+struct thread;
+struct space;
+
+#define CPU_MAX QUIRE_CPU_MAX
+
+/* Bits of cpu.work: what to do before returning to ring 3. */
+#define WORK_SIGNAL 1 /* the running thread may have signals to act on */
+#define WORK_YIELD  2 /* its time is over */
+
+/* Bits of cpu.events: interrupts that came; handled when the lock is held. */
+#define EVENT_TIMER 1
+#define EVENT_INPUT 2
+
+/* Address-space tags a CPU keeps in use (PCID), as cache of the last spaces it ran. */
+#define PCID_COUNT 6
+
+struct tss {
+	uint32_t reserved0;
+	uint64_t rsp[3];
+	uint64_t reserved1;
+	uint64_t ist[7];
+	uint64_t reserved2;
+	uint16_t reserved3;
+	uint16_t io_bitmap;
+} __attribute__((packed));
 
 struct cpu {
-	uint64_t kernel_stack; /* top of the running process's kernel stack */
+	uint64_t kernel_stack; /* top of the running thread's kernel stack */
 	uint64_t user_stack;   /* the user's RSP, for the first instructions of a SYSCALL */
-	uint64_t work;	       /* not 0: look before returning to ring 3 (work_before_return) */
-	struct process *current;
+	uint64_t work;
+	struct thread *current;
+	struct cpu *self;
+	unsigned number;
+	struct thread *idle;
+	uint64_t switched; /* TSC when the running thread got the CPU */
+	uint64_t alarm;	   /* the timer is set for this time, or 0 */
+	volatile uint32_t events;
+	volatile bool online;
+
+	/* tlb.c */
+	struct space *space;	       /* loaded, or NULL: the kernel's root alone */
+	volatile uint64_t flush_start; /* what another CPU asks to be flushed */
+	volatile uint64_t flush_end;
+	volatile uint32_t flush_wanted; /* 1 until done */
+	uint64_t pcid_space[PCID_COUNT], pcid_generation[PCID_COUNT];
+	unsigned pcid, pcid_next;
+
+	uint64_t gdt[GDT_ENTRIES];
+	struct tss tss;
+	uint8_t ist_stack[3][4096] __attribute__((aligned(16)));
+	struct quire_request request; /* to the monitor */
+	char message[QUIRE_LOG_MAX];
 };
 
 /* What CPUID offers and quire uses. */
 struct cpu_features {
-	bool smep, umip, xsave, gigabyte_pages;
+	bool smep, smap, umip, xsave, pcid, gigabyte_pages;
 	uint64_t xcr0;
 };
 
 extern struct cpu_features cpu_features;
+extern struct cpu cpus[CPU_MAX];
+extern unsigned cpu_count; /* that run */
 
-/* Loads the tables and turns on what CPUID offers. Once, before the first trap. */
-void cpu_init(void);
+/* Once on each CPU: loads its tables, before its first trap; then turns on what was found. */
+void cpu_init(struct cpu *cpu);
+void cpu_enable(void);
+
+/* Between the two on the first CPU. emulated: QUIRE_HOST_EMULATES. */
+void cpu_find_features(bool emulated);
 
 /* The stack that traps from ring 3 and system calls begin on. */
 void cpu_set_kernel_stack(uint64_t top);
 
-extern struct cpu cpu0;
+/* smp.c: starts the other CPUs, at most `count` in all, each in its idle thread. */
+void smp_start(unsigned count);
 
-/* One CPU: the address is a constant, which saves an instruction against going through GS. */
+/* A processor's interrupt vectors for others: look at your work; flush. */
+void smp_interrupt(const struct cpu *cpu, unsigned vector);
+
+/* entry.S and smp.c: the kernel lock. */
+extern volatile uint32_t kernel_lock;
+void kernel_lock_take(void);
+void kernel_lock_give(void);
+
+#define this_cpu_field(field) (((struct cpu __seg_gs *)0)->field)
+
 static inline struct cpu *this_cpu(void)
 {
-	return &cpu0;
+	return this_cpu_field(self);
 }
 
-static inline struct process *current(void)
+static inline struct thread *current(void)
 {
-	return cpu0.current;
+	return this_cpu_field(current);
 }
 #endif
 #endif

@@ -8,6 +8,16 @@
 #include "guest/cpu/trap.h"
 #include "guest/call/number.h"
 
+/* In struct trap_frame. */
+#define FRAME_R10 56
+#define FRAME_R9  64
+#define FRAME_R8  72
+#define FRAME_RAX 80
+#define FRAME_RDX 96
+#define FRAME_RSI 104
+#define FRAME_RDI 112
+#define FRAME_CS  144
+
 	.text
 
 .macro push_registers
@@ -62,15 +72,20 @@ syscall_entry:
 	pushq %rax
 	push_registers
 syscall_common:
+	lock btsl $0, kernel_lock(%rip)
+	jc syscall_wait
+syscall_locked:
 	cmpq $CALL_COUNT, %rax
 	jae syscall_unknown
 	movq %r10, %rcx
 	call *call_table(, %rax, 8)
 syscall_done:
-	movq %rax, 80(%rsp)			/* the frame's rax */
+	movq %rax, FRAME_RAX(%rsp)
 	cmpq $0, %gs:CPU_WORK
-	jne user_work
+	jne syscall_work
 user_return:
+	movl $0, kernel_lock(%rip)
+user_leave:
 	pop_registers
 	addq $16, %rsp
 	swapgs
@@ -81,8 +96,23 @@ syscall_unknown:
 	call call_unknown
 	jmp syscall_done
 
+syscall_wait:
+	call kernel_lock_take
+	movq FRAME_RAX(%rsp), %rax
+	movq FRAME_RDI(%rsp), %rdi
+	movq FRAME_RSI(%rsp), %rsi
+	movq FRAME_RDX(%rsp), %rdx
+	movq FRAME_R10(%rsp), %r10
+	movq FRAME_R8(%rsp), %r8
+	movq FRAME_R9(%rsp), %r9
+	jmp syscall_locked
+
+syscall_work:
+	movl $1, %esi
+	jmp 1f
 user_work:
-	movq %rsp, %rdi
+	xorl %esi, %esi
+1:	movq %rsp, %rdi
 	call work_before_return
 	jmp user_return
 
@@ -91,6 +121,17 @@ user_work:
 trap_return:
 	movq %rdi, %rsp
 	jmp user_return
+
+/* The ends of switch_stack() for a thread that was never switched from: its stack holds its frame,
+ * or nothing. */
+	.globl thread_first_return, idle_first_return
+thread_first_return:
+	call thread_first_switch
+	cmpq $0, %gs:CPU_WORK
+	jne user_work
+	jmp user_return
+idle_first_return:
+	call idle_run
 
 /*
  * A host that runs ring 3 itself and emulates ring 0 may carry out a SYSCALL but for the change of
@@ -110,6 +151,7 @@ trap_page_fault:
 	shrq $CANONICAL_BITS, %rcx
 	jnz 2f
 	swapgs
+	cld
 	andl $FLAGS_OF_USER, %r11d
 	orl $FLAGS_OF_ALL, %r11d
 	movq %r11, 24(%rsp)
@@ -139,18 +181,50 @@ trap_stubs:
 	.balign 16
 trap_common:
 	testb $3, 24(%rsp)			/* CS of what was interrupted */
-	jz 1f
+	jz kernel_trap
 	swapgs
-1:	push_registers
-	movq %rsp, %rdi
+	push_registers
+	cld
+	cmpb $0, cpu_smap(%rip)
+	jne 8f
+1:	lock btsl $0, kernel_lock(%rip)
+	jc 9f
+2:	movq %rsp, %rdi
 	call trap_handle
-	testb $3, 144(%rsp)
-	jz kernel_return
 	cmpq $0, %gs:CPU_WORK
 	jne user_work
 	jmp user_return
+8:	clac
+	jmp 1b
+9:	call kernel_lock_take
+	jmp 2b
 
-kernel_return:
+/* From the kernel itself: an access to a program's memory, under the lock; or an interrupt of the
+ * idle thread, without it. */
+kernel_trap:
+	push_registers
+	cld
+	movq %rsp, %rdi
+	call trap_handle_kernel
+	pop_registers
+	addq $16, %rsp
+	iretq
+
+/* Another CPU waits for this one's TLB: answered without the lock, which the other one has. */
+	.balign 16
+	.globl trap_flush
+trap_flush:
+	pushq $0
+	pushq $VECTOR_FLUSH
+	testb $3, 24(%rsp)
+	jz 1f
+	swapgs
+1:	push_registers
+	cld
+	call tlb_answer
+	call interrupt_end
+	testb $3, FRAME_CS(%rsp)
+	jnz user_leave
 	pop_registers
 	addq $16, %rsp
 	iretq

@@ -23,7 +23,10 @@
 #define IMAGE_BASE 0xffffffff80000000
 #define IMAGE_PHYS 0x200000
 
-#define IMAGE_TEXT_PAGES   64
+/* Physical, below 1 MiB: where other CPUs begin, in real mode. The loader puts nothing there. */
+#define TRAMPOLINE 0x7000
+
+#define IMAGE_TEXT_PAGES   96
 #define IMAGE_RODATA_PAGES 32
 #define IMAGE_PAGES	   512
 

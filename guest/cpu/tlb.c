@@ -1,40 +1,120 @@
-/* TLB flushes. */
+/* TLB flushes, shoot-down between CPUs, and address-space tags. */
 #include "guest/cpu/tlb.h"
 #include "guest/cpu/asm.h"
+#include "guest/cpu/trap.h"
 #include "guest/memory/count.h"
 #include "guest/memory/space.h"
 #include "guest/process/process.h"
 
-/* Beyond so many pages a whole flush is cheaper than one by one. */
-#define FLUSH_ALL_PAGES 32
+extern uint64_t boot_pml4[];
 
-static bool is_loaded(const struct space *space)
+uint64_t tlb_flush_ceiling = 32;
+static uint64_t generation_last;
+
+static void flush_local(uint64_t start, uint64_t end)
 {
-	return current() && current_space() == space;
+	if ((end - start) >> PAGE_SHIFT > tlb_flush_ceiling) {
+		cr3_write(cr3_read() & ~CR3_NO_FLUSH);
+		vm_count.nr_tlb_local_flush_all++;
+		return;
+	}
+	for (; start < end; start += PAGE_SIZE) {
+		invlpg(start);
+		vm_count.nr_tlb_local_flush_one++;
+	}
 }
 
-void tlb_flush_page(struct space *space, uint64_t va)
+void tlb_answer(void)
 {
-	if (!is_loaded(space))
+	struct cpu *cpu = this_cpu();
+
+	if (!cpu->flush_wanted)
 		return;
-	invlpg(va);
-	vm_count.nr_tlb_local_flush_one++;
+	flush_local(cpu->flush_start, cpu->flush_end);
+	vm_count.nr_tlb_remote_flush_received++;
+	__atomic_store_n(&cpu->flush_wanted, 0, __ATOMIC_RELEASE);
 }
 
-void tlb_flush_space(struct space *space)
+/* All are asked before the first is waited for. */
+static void shoot_down(uint32_t targets, uint64_t start, uint64_t end)
 {
-	if (!is_loaded(space))
-		return;
-	cr3_write(cr3_read());
-	vm_count.nr_tlb_local_flush_all++;
+	for (uint32_t left = targets; left; left &= left - 1) {
+		struct cpu *cpu = &cpus[__builtin_ctz(left)];
+
+		cpu->flush_start = start;
+		cpu->flush_end = end;
+		__atomic_store_n(&cpu->flush_wanted, 1, __ATOMIC_RELEASE);
+		smp_interrupt(cpu, VECTOR_FLUSH);
+	}
+	for (uint32_t left = targets; left; left &= left - 1) {
+		while (cpus[__builtin_ctz(left)].flush_wanted)
+			pause();
+	}
+	vm_count.nr_tlb_remote_flush++;
 }
 
 void tlb_flush_range(struct space *space, uint64_t start, uint64_t end)
 {
-	if ((end - start) >> PAGE_SHIFT > FLUSH_ALL_PAGES) {
-		tlb_flush_space(space);
+	struct cpu *cpu = this_cpu();
+	uint32_t self = 1u << cpu->number;
+
+	if (cpu_features.pcid)
+		space->tlb_generation = ++generation_last;
+	if (space->cpus & self) {
+		flush_local(start, end);
+		if (cpu_features.pcid)
+			cpu->pcid_generation[cpu->pcid] = space->tlb_generation;
+	}
+	if (unlikely(space->cpus & ~self))
+		shoot_down(space->cpus & ~self, start, end);
+}
+
+void tlb_flush_page(struct space *space, uint64_t va)
+{
+	va = ROUND_DOWN(va, PAGE_SIZE);
+	tlb_flush_range(space, va, va + PAGE_SIZE);
+}
+
+void tlb_flush_space(struct space *space)
+{
+	tlb_flush_range(space, 0, USER_END);
+}
+
+/* The tag under which this CPU runs the space, and whether what the TLB holds under it is right. */
+static uint64_t pcid_of(struct cpu *cpu, struct space *space)
+{
+	unsigned i;
+
+	for (i = 0; i < PCID_COUNT; i++) {
+		if (cpu->pcid_space[i] == space->number)
+			break;
+	}
+	if (i == PCID_COUNT) {
+		i = cpu->pcid_next++ % PCID_COUNT;
+		cpu->pcid_space[i] = space->number;
+		cpu->pcid_generation[i] = 0;
+	}
+	cpu->pcid = i;
+	if (cpu->pcid_generation[i] == space->tlb_generation)
+		return (i + 1) | CR3_NO_FLUSH;
+	cpu->pcid_generation[i] = space->tlb_generation;
+	return i + 1;
+}
+
+void space_switch(struct space *space)
+{
+	struct cpu *cpu = this_cpu();
+	uint32_t self = 1u << cpu->number;
+
+	if (cpu->space == space)
+		return;
+	if (cpu->space)
+		cpu->space->cpus &= ~self;
+	cpu->space = space;
+	if (!space) {
+		cr3_write((uint64_t)boot_pml4 - IMAGE_BASE);
 		return;
 	}
-	for (; start < end; start += PAGE_SIZE)
-		tlb_flush_page(space, start);
+	space->cpus |= self;
+	cr3_write(space->root_physical | (cpu_features.pcid ? pcid_of(cpu, space) : 0));
 }

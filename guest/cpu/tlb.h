@@ -3,7 +3,11 @@
  * bit) is followed by one of these, before the frame is used for anything else; an entry that only
  * gained need not be: the processor looks again before it faults.
  *
- * `space` need not be the current one. The range is of the program's half.
+ * `space` need not be the current one; other CPUs that run it are interrupted and have flushed when
+ * the call returns (shoot-down). The range is of the program's half.
+ *
+ * With PCID a space's entries stay in the TLB while others run. Every flush raises the space's
+ * generation; a CPU that comes back to a space with an older one flushes then.
  */
 #ifndef GUEST_CPU_TLB_H
 #define GUEST_CPU_TLB_H
@@ -15,5 +19,14 @@ struct space;
 void tlb_flush_page(struct space *space, uint64_t va);
 void tlb_flush_range(struct space *space, uint64_t start, uint64_t end);
 void tlb_flush_space(struct space *space);
+
+/* Beyond so many pages a whole flush is taken for one by one; /proc/sys/vm/tlb_flush_ceiling. */
+extern uint64_t tlb_flush_ceiling;
+
+/* Makes the space's page tables the CPU's; NULL: the kernel's alone. */
+void space_switch(struct space *space);
+
+/* Does what another CPU asks for, if one does. Without the kernel lock. */
+void tlb_answer(void);
 
 #endif

@@ -13,7 +13,7 @@
 #include "guest/process/process.h"
 #include "guest/process/signal.h"
 
-_Static_assert(VECTOR_LAST == QUIRE_VECTOR_INPUT, "the last stub is the monitor's vector");
+_Static_assert(VECTOR_INPUT == QUIRE_VECTOR_INPUT, "the monitor's vector");
 
 #define PF_PRESENT  0x01
 #define PF_WRITE    0x02
@@ -23,15 +23,15 @@ _Static_assert(VECTOR_LAST == QUIRE_VECTOR_INPUT, "the last stub is the monitor'
 
 static const struct exception {
 	const char *name;
-	int signal;
+	int signal, code;
 } exceptions[VECTOR_EXCEPTIONS] = {
-	[0] = { "division error", SIGFPE },
-	[1] = { "debug trap", SIGTRAP },
+	[0] = { "division error", SIGFPE, FPE_INTDIV },
+	[1] = { "debug trap", SIGTRAP, TRAP_TRACE },
 	[2] = { "NMI", 0 },
 	[3] = { "breakpoint", SIGTRAP },
 	[4] = { "overflow", SIGSEGV },
 	[5] = { "bound range", SIGSEGV },
-	[6] = { "invalid instruction", SIGILL },
+	[6] = { "invalid instruction", SIGILL, ILL_ILLOPN },
 	[7] = { "no FPU", SIGFPE },
 	[8] = { "double fault", 0 },
 	[10] = { "invalid TSS", SIGSEGV },
@@ -39,10 +39,10 @@ static const struct exception {
 	[12] = { "stack segment", SIGBUS },
 	[13] = { "general protection", SIGSEGV },
 	[14] = { "page fault", SIGSEGV },
-	[16] = { "x87 error", SIGFPE },
-	[17] = { "alignment check", SIGBUS },
+	[16] = { "x87 error", SIGFPE, FPE_FLTINV },
+	[17] = { "alignment check", SIGBUS, BUS_ADRALN },
 	[18] = { "machine check", 0 },
-	[19] = { "SIMD error", SIGFPE },
+	[19] = { "SIMD error", SIGFPE, FPE_FLTINV },
 	[21] = { "control protection", SIGSEGV },
 };
 
@@ -76,9 +76,24 @@ static uint32_t fault_access(uint64_t error)
 	return error & PF_EXEC ? AREA_EXEC : error & PF_WRITE ? AREA_WRITE : AREA_READ;
 }
 
+/* The signal that tells of a failed fault. */
+static struct signal_info fault_info(enum fault_result result, uint64_t address)
+{
+	struct signal_info info = { .signal = SIGSEGV, .code = SEGV_MAPERR, .address = address };
+
+	if (result == FAULT_PAST_END) {
+		info.signal = SIGBUS;
+		info.code = BUS_ADRERR;
+	} else if (result == FAULT_ACCESS && address < USER_END) {
+		info.code = SEGV_ACCERR;
+	}
+	return info;
+}
+
 static void user_fault_failed(const struct trap_frame *frame, uint64_t address,
 			      enum fault_result result)
 {
+	struct signal_info info = fault_info(result, address);
 	const char *access = frame->error & PF_EXEC    ? "execute"
 			     : frame->error & PF_WRITE ? "write"
 						       : "read";
@@ -86,64 +101,88 @@ static void user_fault_failed(const struct trap_frame *frame, uint64_t address,
 	if (result == FAULT_NO_MEMORY)
 		process_out_of_memory(address);
 	else
-		signal_fault(result == FAULT_PAST_END ? SIGBUS : SIGSEGV,
-			     "%s of address %016lx at rip %016lx, rsp %016lx: %s", access, address,
-			     frame->rip, frame->rsp,
+		signal_fault(&info, "%s of address %016lx at rip %016lx, rsp %016lx: %s", access,
+			     address, frame->rip, frame->rsp,
 			     address >= USER_END ? "not the program's half of the address space"
 						 : fault_reason(result));
 }
 
-static void page_fault(struct trap_frame *frame)
+static enum fault_result resolve(const struct trap_frame *frame, uint64_t address)
 {
-	uint64_t address = cr2_read();
-	enum fault_result result = FAULT_ACCESS;
-
-	if (likely(address < USER_END && !(frame->error & PF_RESERVED) && current())) {
-		result = fault_resolve(current_space(), address, fault_access(frame->error));
-		if (likely(result == FAULT_DONE))
-			return;
-	}
-	if (trap_from_user(frame)) {
-		user_fault_failed(frame, address, result);
-		return;
-	}
-	if (!user_fixup(&frame->rip))
-		kernel_failure(frame, address);
-	if (result == FAULT_NO_MEMORY)
-		process_out_of_memory(address);
+	if (unlikely(address >= USER_END || (frame->error & PF_RESERVED) || !current_space()))
+		return FAULT_ACCESS;
+	return fault_resolve(current_space(), address, fault_access(frame->error));
 }
 
 static void user_exception(const struct trap_frame *frame)
 {
 	const struct exception *exception = &exceptions[frame->vector];
+	struct signal_info info = { .signal = exception->signal,
+				    .code = exception->code ? exception->code : SI_KERNEL,
+				    .address = frame->rip };
 
 	if (!exception->name || !exception->signal)
 		kernel_failure(frame, cr2_read());
-	signal_fault(exception->signal, "%s at rip %016lx, error %lx, rsp %016lx", exception->name,
-		     frame->rip, frame->error, frame->rsp);
+	signal_fault(&info, "%s at rip %016lx, error %lx, rsp %016lx", exception->name, frame->rip,
+		     frame->error, frame->rsp);
+}
+
+static void interrupt(const struct trap_frame *frame)
+{
+	if (frame->vector == VECTOR_TIMER)
+		this_cpu()->events |= EVENT_TIMER;
+	else if (frame->vector == VECTOR_INPUT)
+		this_cpu()->events |= EVENT_INPUT;
+	interrupt_end();
 }
 
 void trap_handle(struct trap_frame *frame)
 {
 	if (likely(frame->vector == VECTOR_PAGE_FAULT)) {
-		page_fault(frame);
-	} else if (frame->vector == VECTOR_TIMER) {
-		interrupt_end();
-	} else if (frame->vector == QUIRE_VECTOR_INPUT) {
-		interrupt_end();
-		process_wake(&console_input);
-	} else if (trap_from_user(frame)) {
+		uint64_t address = cr2_read();
+		enum fault_result result = resolve(frame, address);
+
+		if (unlikely(result != FAULT_DONE))
+			user_fault_failed(frame, address, result);
+	} else if (frame->vector >= VECTOR_TIMER) {
+		interrupt(frame);
+		events_handle();
+	} else {
 		user_exception(frame);
-	} else if (frame->vector != 13 || !user_fixup(&frame->rip)) {
-		/* #GP with a fixup: an address that is not canonical. */
-		kernel_failure(frame, cr2_read());
 	}
 }
 
-/* From entry.S, when the CPU's work flag is set on the way to ring 3. */
-void work_before_return(struct trap_frame *frame);
-
-void work_before_return(struct trap_frame *frame)
+/* An access to a program's memory may fault: #PF, or #GP for an address that is not canonical. */
+void trap_handle_kernel(struct trap_frame *frame)
 {
-	signal_act();
+	uint64_t address = cr2_read();
+
+	if (frame->vector >= VECTOR_TIMER) {
+		interrupt(frame);
+		return;
+	}
+	if (frame->vector == VECTOR_PAGE_FAULT && resolve(frame, address) == FAULT_DONE)
+		return;
+	if ((frame->vector != VECTOR_PAGE_FAULT && frame->vector != 13) || !user_fixup(&frame->rip))
+		kernel_failure(frame, address);
+}
+
+/* From entry.S, when the CPU's work is not 0 on the way to ring 3. The thread may come back on
+ * another CPU. */
+void work_before_return(struct trap_frame *frame, bool from_call);
+
+void work_before_return(struct trap_frame *frame, bool from_call)
+{
+	uint64_t work;
+
+	while ((work = this_cpu()->work) != 0) {
+		this_cpu()->work = 0;
+		if (work & WORK_YIELD)
+			thread_yield();
+		if ((work & WORK_SIGNAL) || (this_cpu()->work & WORK_SIGNAL)) {
+			this_cpu()->work &= ~WORK_SIGNAL;
+			signal_act(frame, from_call);
+			from_call = false;
+		}
+	}
 }

@@ -14,9 +14,11 @@
 #define VECTOR_MACHINE_CHECK 18
 #define VECTOR_EXCEPTIONS    32 /* how many there are */
 #define VECTOR_TIMER	     0x30
-/* QUIRE_VECTOR_INPUT follows. */
-#define VECTOR_LAST	0x31
-#define VECTOR_SPURIOUS 0xff
+#define VECTOR_INPUT	     0x31 /* QUIRE_VECTOR_INPUT */
+#define VECTOR_RESCHEDULE    0x32 /* another CPU says: look at your work */
+#define VECTOR_FLUSH	     0x33 /* another CPU says: flush */
+#define VECTOR_LAST	     0x33
+#define VECTOR_SPURIOUS	     0xff
 
 #ifndef __ASSEMBLER__
 #include "guest/lib/types.h"
@@ -32,10 +34,12 @@ struct trap_frame {
 extern const char trap_stubs[];
 extern const char trap_page_fault[];
 extern const char trap_spurious[];
+extern const char trap_flush[];
 extern const char syscall_entry[];
 
-/* From entry.S, interrupts off. Returns to what was interrupted. */
+/* From entry.S, interrupts off: of ring 3, under the kernel lock; and of the kernel itself. */
 void trap_handle(struct trap_frame *frame);
+void trap_handle_kernel(struct trap_frame *frame);
 
 /* Begins ring 3 with this frame; the frame lies at the top of the current kernel stack. */
 NORETURN void trap_return(struct trap_frame *frame);

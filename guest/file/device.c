@@ -64,7 +64,7 @@ static int64_t console_read(struct file *file, const struct io_vector *vector, u
 		result = doorbell_read(segment, segments);
 		if (result != -EAGAIN || (file->flags & OPEN_NONBLOCK))
 			return result;
-		if (!process_wait(&console_input, WAIT_FOREVER))
+		if (!thread_wait(&console_input, WAIT_FOREVER))
 			return -EINTR;
 	}
 }

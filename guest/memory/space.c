@@ -7,6 +7,8 @@
 
 #define AREA_CAPACITY_FIRST 32
 
+static uint64_t number_last;
+
 struct space *space_create(void)
 {
 	struct space *space = memory_alloc_zero(sizeof(*space));
@@ -23,6 +25,8 @@ struct space *space_create(void)
 	space->area_capacity = AREA_CAPACITY_FIRST;
 	space->root_physical = page_physical(page_of_address(space->root));
 	space->refs = 1;
+	space->number = ++number_last;
+	space->tlb_generation = 1;
 	space->leaf_number = LEAF_NONE;
 	space->stack_limit = 8 << 20;
 	return space;
@@ -39,11 +43,6 @@ void space_put(struct space *space)
 	table_destroy_root(space->root);
 	memory_free(space->area);
 	memory_free(space);
-}
-
-void space_switch(struct space *space)
-{
-	cr3_write(space->root_physical);
 }
 
 unsigned space_index(const struct space *space, uint64_t va)

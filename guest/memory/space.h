@@ -42,6 +42,9 @@ struct space {
 	uint64_t brk_start, brk;
 	uint64_t stack_limit;
 	uint64_t minor_faults;
+	uint32_t cpus;		 /* that have it loaded (tlb.c) */
+	uint64_t number;	 /* never used again */
+	uint64_t tlb_generation; /* of the last flush, with PCID */
 };
 
 #define LEAF_NONE      UINT64_MAX
@@ -54,7 +57,9 @@ struct space {
 /* NULL when memory is out. The creator holds the one reference. */
 struct space *space_create(void);
 void space_put(struct space *space);
-void space_switch(struct space *space);
+
+/* A copy for a child. NULL when memory is out. */
+struct space *space_fork(struct space *space);
 
 /* The area that holds va, or NULL. */
 struct area *space_find(struct space *space, uint64_t va);

@@ -1,5 +1,7 @@
 /* Access to the current process's memory. */
 #include "guest/memory/user.h"
+#include "guest/cpu/asm.h"
+#include "guest/cpu/cpu.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
@@ -27,25 +29,53 @@ bool user_fixup(uint64_t *rip)
 	return false;
 }
 
+/* With SMAP the processor lets ring 0 reach a program's pages only in here. */
+static inline void open_user(void)
+{
+	if (cpu_features.smap)
+		stac();
+}
+
+static inline void close_user(void)
+{
+	if (cpu_features.smap)
+		clac();
+}
+
+static int64_t copy(void *to, const void *from, size_t length)
+{
+	int64_t left;
+
+	open_user();
+	left = user_copy_raw(to, from, length);
+	close_user();
+	return left;
+}
+
 int user_read(void *to, uint64_t from, size_t length)
 {
-	if (!user_range(from, length) || user_copy_raw(to, (const void *)from, length))
+	if (!user_range(from, length) || copy(to, (const void *)from, length))
 		return -EFAULT;
 	return 0;
 }
 
 int user_write(uint64_t to, const void *from, size_t length)
 {
-	if (!user_range(to, length) || user_copy_raw((void *)to, from, length))
+	if (!user_range(to, length) || copy((void *)to, from, length))
 		return -EFAULT;
 	return 0;
 }
 
 int user_clear(uint64_t to, size_t length)
 {
-	if (!user_range(to, length) || user_clear_raw((void *)to, length))
+	int64_t left;
+
+	if (!user_range(to, length))
 		return -EFAULT;
-	return 0;
+	open_user();
+	left = user_clear_raw((void *)to, length);
+	close_user();
+	return left ? -EFAULT : 0;
 }
 
 int64_t user_read_string(char *to, uint64_t from, size_t size)
@@ -102,8 +132,7 @@ int user_segments(struct vector_cursor *cursor, bool write, uint64_t limit,
 			cursor->done = 0;
 			continue;
 		}
-		physical =
-			user_range(va, length) ? fault_translate(current_space(), va, write) : 0;
+		physical = user_range(va, length) ? fault_translate(current_space(), va, write) : 0;
 		if (!physical)
 			return count > 0 ? (int)count : -EFAULT;
 		if (!add_segment(segment, &count, max, physical, length))

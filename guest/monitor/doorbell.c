@@ -1,7 +1,8 @@
-/* Requests to the monitor: one static request, one at a time, since a request ends before the
- * instruction after its port write. */
+/* Requests to the monitor: one a CPU, since a request ends before the instruction after its port
+ * write. */
 #include "guest/monitor/doorbell.h"
 #include "guest/cpu/asm.h"
+#include "guest/cpu/cpu.h"
 #include "guest/cpu/layout.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/format.h"
@@ -10,8 +11,6 @@
 
 #define RESULT_UNANSWERED INT64_MIN
 
-static struct quire_request request;
-static char message[QUIRE_LOG_MAX];
 static bool verbose;
 static bool alone; /* nobody answered: a plain PC */
 
@@ -20,31 +19,40 @@ static uint64_t image_physical(const void *p)
 	return (uint64_t)p - IMAGE_BASE;
 }
 
-static uint32_t prepare(enum quire_op op)
+static uint32_t prepare(struct quire_request *request, enum quire_op op)
 {
-	request.op = op;
-	request.result = RESULT_UNANSWERED;
-	return (uint32_t)(image_physical(&request) >> QUIRE_REQUEST_SHIFT);
+	request->op = op;
+	request->result = RESULT_UNANSWERED;
+	return (uint32_t)(image_physical(request) >> QUIRE_REQUEST_SHIFT);
 }
 
-static int64_t ring(enum quire_op op)
+static int64_t ring(struct quire_request *request, enum quire_op op)
 {
-	out32(QUIRE_PORT_DOORBELL, prepare(op));
-	return request.result;
+	out32(QUIRE_PORT_DOORBELL, prepare(request, op));
+	return request->result;
 }
 
-static void set_message(size_t length)
+/* This CPU's request, without segments. */
+static struct quire_request *request_begin(void)
 {
-	request.segment_count = 1;
-	request.segment[0] = (struct quire_segment){ image_physical(message), length };
+	struct quire_request *request = &this_cpu()->request;
+
+	request->segment_count = 0;
+	request->arg0 = request->arg1 = 0;
+	return request;
 }
 
-bool doorbell_init(void)
+bool doorbell_init(struct doorbell_host *host)
 {
-	request.segment_count = 0;
-	request.arg0 = QUIRE_ABI_VERSION;
-	if (ring(QUIRE_OP_HELLO) != RESULT_UNANSWERED)
+	struct quire_request *request = request_begin();
+
+	request->arg0 = QUIRE_ABI_VERSION;
+	*host = (struct doorbell_host){ .cpu_count = 1 };
+	if (ring(request, QUIRE_OP_HELLO) != RESULT_UNANSWERED) {
+		host->cpu_count = MIN(MAX(request->arg0, 1), QUIRE_CPU_MAX);
+		host->emulates = request->arg1 & QUIRE_HOST_EMULATES;
 		return true;
+	}
 	alone = true;
 	serial_init();
 	return false;
@@ -62,7 +70,9 @@ bool log_is_verbose(void)
 
 static void send_message(enum quire_op op, uint64_t arg0, const char *text, va_list list)
 {
-	size_t length = format_list(message, sizeof(message), text, list);
+	struct quire_request *request = request_begin();
+	char *message = this_cpu()->message;
+	size_t length = format_list(message, QUIRE_LOG_MAX, text, list);
 
 	if (alone) {
 		serial_write("quire: ", 7);
@@ -70,10 +80,10 @@ static void send_message(enum quire_op op, uint64_t arg0, const char *text, va_l
 		serial_write("\n", 1);
 		return;
 	}
-	set_message(length);
-	request.arg0 = arg0;
-	request.arg1 = 0;
-	ring(op);
+	request->segment_count = 1;
+	request->segment[0] = (struct quire_segment){ image_physical(message), length };
+	request->arg0 = arg0;
+	ring(request, op);
 }
 
 void log_line(enum quire_level level, const char *text, ...)
@@ -112,48 +122,68 @@ void check_failed(const char *condition, const char *file, int line)
 
 void doorbell_wait(void)
 {
-	if (alone) {
+	if (alone)
 		wait_for_interrupt();
-		return;
-	}
-	request.segment_count = 0;
-	out32_for_interrupt(QUIRE_PORT_DOORBELL, prepare(QUIRE_OP_WAIT));
+	else
+		out32_for_interrupt(QUIRE_PORT_DOORBELL, prepare(request_begin(), QUIRE_OP_WAIT));
+}
+
+void doorbell_yield(void)
+{
+	if (alone)
+		pause();
+	else
+		ring(request_begin(), QUIRE_OP_YIELD);
 }
 
 int64_t doorbell_write(unsigned output, const struct quire_segment *segment, unsigned count)
 {
+	struct quire_request *request = request_begin();
+
 	if (alone)
 		return serial_write_segments(segment, count);
-	memcpy(request.segment, segment, count * sizeof(*segment));
-	request.segment_count = count;
-	request.arg0 = output;
-	return ring(QUIRE_OP_WRITE);
+	memcpy(request->segment, segment, count * sizeof(*segment));
+	request->segment_count = count;
+	request->arg0 = output;
+	return ring(request, QUIRE_OP_WRITE);
 }
 
 int64_t doorbell_read(const struct quire_segment *segment, unsigned count)
 {
+	struct quire_request *request = request_begin();
+
 	if (alone)
 		return 0;
-	memcpy(request.segment, segment, count * sizeof(*segment));
-	request.segment_count = count;
-	return ring(QUIRE_OP_READ);
+	memcpy(request->segment, segment, count * sizeof(*segment));
+	request->segment_count = count;
+	return ring(request, QUIRE_OP_READ);
+}
+
+int64_t doorbell_release(uint64_t physical, uint64_t length)
+{
+	struct quire_request *request = request_begin();
+
+	if (alone)
+		return -ENOSYS;
+	request->segment_count = 1;
+	request->segment[0] = (struct quire_segment){ physical, length };
+	return ring(request, QUIRE_OP_RELEASE);
 }
 
 void doorbell_user_start(void)
 {
-	if (alone)
-		return;
-	request.segment_count = 0;
-	ring(QUIRE_OP_USER_START);
+	if (!alone)
+		ring(request_begin(), QUIRE_OP_USER_START);
 }
 
 void doorbell_exit(int status, int signal)
 {
+	struct quire_request *request = request_begin();
+
 	if (!alone) {
-		request.segment_count = 0;
-		request.arg0 = status;
-		request.arg1 = signal;
-		ring(QUIRE_OP_EXIT);
+		request->arg0 = status;
+		request->arg1 = signal;
+		ring(request, QUIRE_OP_EXIT);
 	}
 	halt();
 }

@@ -8,8 +8,15 @@
 #include "guest/lib/types.h"
 #include "guest/abi.h"
 
-/* Says hello; before it nothing can be said. False when nobody answers: a plain PC. */
-bool doorbell_init(void);
+/* What the monitor tells of its host. */
+struct doorbell_host {
+	unsigned cpu_count;
+	bool emulates; /* ring 0 is emulated: QUIRE_HOST_EMULATES */
+};
+
+/* Says hello; before it nothing can be said. False when nobody answers: a plain PC, of which one
+ * CPU is used. */
+bool doorbell_init(struct doorbell_host *host);
 
 /* With true, lines of QUIRE_LEVEL_INFO and QUIRE_LEVEL_DEBUG are sent too. */
 void log_set_verbose(bool verbose);
@@ -24,6 +31,12 @@ int64_t doorbell_write(unsigned output, const struct quire_segment *segment, uns
 int64_t doorbell_read(const struct quire_segment *segment, unsigned count);
 
 void doorbell_user_start(void);
+
+/* Lets the host run somebody else for a moment. */
+void doorbell_yield(void);
+
+/* Gives back the host memory of whole pages: they read as zeros from now on. 0 or -errno. */
+int64_t doorbell_release(uint64_t physical, uint64_t length);
 
 /* Sleeps until an interrupt has come. Interrupts are off before and after. */
 void doorbell_wait(void);

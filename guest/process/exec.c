@@ -4,6 +4,8 @@
  */
 #include "guest/process/exec.h"
 #include "guest/cpu/asm.h"
+#include "guest/cpu/tlb.h"
+#include "guest/cpu/vector.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"
@@ -33,9 +35,10 @@
 #define AUX_MINSIGSTKSZ 51
 #define AUX_PAIRS	19
 
-#define STACK_FIRST (33 * PAGE_SIZE) /* mapped from the start, as Linux does */
-#define FLAGS_USER  0x202
-#define FRAME_EXTRA 2048 /* a signal frame's size beyond the vector state */
+#define ARGUMENTS_KEPT 4096ul
+#define STACK_FIRST    (33 * PAGE_SIZE) /* mapped from the start, as Linux does */
+#define FLAGS_USER     0x202
+#define FRAME_EXTRA    2048 /* a signal frame's size beyond the vector state */
 
 int exec_strings_init(struct exec_strings *strings)
 {
@@ -87,7 +90,7 @@ static void put_auxiliary(uint64_t **at, const struct elf_image *image, uint64_t
 	aux(at, AUX_SECURE, 0);
 	aux(at, AUX_RANDOM, random);
 	aux(at, AUX_EXECFN, path);
-	aux(at, AUX_MINSIGSTKSZ, FRAME_EXTRA + (cpu_features.xsave ? cpuid(0xd, 0).ebx : 512));
+	aux(at, AUX_MINSIGSTKSZ, FRAME_EXTRA + vector_size);
 	aux(at, 0, 0);
 }
 
@@ -172,7 +175,7 @@ static int make_space(struct process *process, struct node *node, struct elf_ima
 	return 0;
 }
 
-static void name_process(struct process *process, const char *path)
+static void name_thread(struct thread *thread, const char *path)
 {
 	const char *name = path;
 
@@ -180,7 +183,23 @@ static void name_process(struct process *process, const char *path)
 		if (*path == '/')
 			name = path + 1;
 	}
-	string_copy(process->name, name, sizeof(process->name));
+	string_copy(thread->name, name, sizeof(thread->name));
+}
+
+/* argv as /proc shows it. */
+static void keep_arguments(struct process *process, const struct exec_strings *strings)
+{
+	const char *end = strings->text;
+	uint32_t size;
+
+	for (unsigned i = 0; i < strings->argument_count; i++)
+		end += strlen(end) + 1;
+	size = MIN(end - strings->text, ARGUMENTS_KEPT);
+	memory_free(process->arguments);
+	process->arguments = memory_alloc(size);
+	process->arguments_size = process->arguments ? size : 0;
+	if (process->arguments)
+		memcpy(process->arguments, strings->text, size);
 }
 
 static int check_node(const struct node *node)
@@ -193,6 +212,7 @@ static int check_node(const struct node *node)
 int exec_program(struct process *process, struct node *node, const char *path,
 		 const struct exec_strings *strings, struct trap_frame *frame)
 {
+	struct thread *thread = current();
 	struct space *space, *old = process->space;
 	struct elf_image image;
 	uint64_t stack_pointer;
@@ -202,27 +222,31 @@ int exec_program(struct process *process, struct node *node, const char *path,
 		error = make_space(process, node, &image, path, &space);
 	if (error)
 		return error;
-	process->space = space;
+	thread->space = space;
 	space_switch(space);
 	error = build_stack(&image, path, strings, &stack_pointer);
+	thread->space = old;
+	space_switch(old);
+	if (!error && !thread->vector_state)
+		error = vector_create(thread);
 	if (error) {
-		process->space = old;
-		if (old)
-			space_switch(old);
 		space_put(space);
 		return error;
 	}
-	name_process(process, path);
+	process_set_space(process, space);
+	name_thread(thread, path);
+	keep_arguments(process, strings);
 	process->executable = node;
-	process->fs_base = process->gs_base = 0;
-	process->clear_tid = 0;
-	signal_reset(&process->signals);
+	thread->fs_base = thread->gs_base = 0;
+	thread->clear_tid = 0;
+	signal_reset(process);
+	vector_reset();
+	msr_write(MSR_FS_BASE, 0);
+	msr_write(MSR_KERNEL_GS_BASE, 0);
 	*frame = (struct trap_frame){ .rip = image.entry,
 				      .cs = SELECTOR_USER_CODE,
 				      .rflags = FLAGS_USER,
 				      .rsp = stack_pointer,
 				      .ss = SELECTOR_USER_DATA };
-	if (old)
-		space_put(old);
 	return 0;
 }

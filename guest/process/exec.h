@@ -23,7 +23,7 @@ int exec_strings_init(struct exec_strings *strings);
 int exec_strings_add(struct exec_strings *strings, const char *string);
 void exec_strings_finish(struct exec_strings *strings);
 
-/* Replaces the memory of `process`, the current one or one that has never run, by the program in
+/* Replaces the memory of `process`, the current one, which has one thread, by the program in
  * `node`, and makes its frame. 0, or -errno and the process is as it was. */
 int exec_program(struct process *process, struct node *node, const char *path,
 		 const struct exec_strings *strings, struct trap_frame *frame);

@@ -1,93 +1,66 @@
 /*
- * Processes: kernel stacks, the switch, waiting, the end.
- *
- * Kernel stacks lie in slots of the VMAP region, each at the top of its slot; the rest of the slot
- * is never mapped, so a stack that overruns faults, and the double fault says so on a stack of its
- * own.
+ * Processes: making, ending, reaping. process.h says how an end goes.
  */
 #include "guest/process/process.h"
 #include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
 #include "guest/cpu/tlb.h"
+#include "guest/cpu/vector.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
+#include "guest/process/futex.h"
 
-#define STACK_BASE  (VMAP_BASE + (1ull << 30))
-#define STACK_SLOT  (64 << 10)
-#define STACK_ORDER 2
-#define STACK_PAGES (1 << STACK_ORDER)
-#define SLOT_MAX    4096
-
-#define VECTOR_STATE_SIZE 512
-#define MXCSR_AT	  24
-#define MXCSR_DEFAULT	  0x1f80
-#define FCW_DEFAULT	  0x37f
-
-/* entry.S */
-void switch_stack(uint64_t *old, uint64_t new);
-
-extern uint64_t boot_pml4[];
-
-struct process *process_list;
-const char console_input;
-static uint64_t slots_used[SLOT_MAX / 64];
-static int pid_last;
+struct process *process_list, *process_init;
 
 static const struct linux_rlimit limits_default[RLIMIT_COUNT] = {
 	[0 ... 2] = { UINT64_MAX, UINT64_MAX },
 	[RLIMIT_STACK] = { 8 << 20, UINT64_MAX },
 	[4] = { 0, UINT64_MAX }, /* core */
-	[5 ... 6] = { UINT64_MAX, UINT64_MAX },
+	[5] = { UINT64_MAX, UINT64_MAX },
+	[RLIMIT_PROCESS] = { THREAD_MAX, THREAD_MAX },
 	[7] = { FILE_TABLE_MAX, FILE_TABLE_MAX }, /* open files */
 	[8 ... RLIMIT_COUNT - 1] = { UINT64_MAX, UINT64_MAX },
 };
 
-static bool stack_create(struct process *process)
+static void alarm_rings(struct timer *timer)
 {
-	struct page *pages;
-	unsigned slot = 0;
+	struct process *process =
+		(struct process *)((char *)timer - offsetof(struct process, alarm));
 
-	while (slot < SLOT_MAX && (slots_used[slot / 64] >> slot % 64 & 1))
-		slot++;
-	pages = slot < SLOT_MAX ? page_alloc(STACK_ORDER, PAGE_ANY) : NULL;
-	if (!pages)
-		return false;
-	process->stack_slot = slot;
-	process->stack_top = STACK_BASE + (slot + 1ull) * STACK_SLOT;
-	for (unsigned i = 0; i < STACK_PAGES; i++) {
-		uint64_t va = process->stack_top - (STACK_PAGES - i) * PAGE_SIZE;
-
-		if (!vmap_set(va, (page_physical(pages) + i * PAGE_SIZE) | PTE_P | PTE_W | PTE_A |
-					  PTE_D | PTE_G | PTE_NX)) {
-			page_free(pages, STACK_ORDER, false);
-			return false;
-		}
-	}
-	slots_used[slot / 64] |= 1ull << slot % 64;
-	return true;
+	signal_send(process, SIGALRM);
+	if (process->alarm_interval)
+		timer_set(timer, timer->deadline + process->alarm_interval);
 }
 
-static void stack_destroy(struct process *process)
+static void list_add(struct process *process)
 {
-	uint64_t bottom = process->stack_top - STACK_PAGES * PAGE_SIZE;
-	uint64_t first = table_leaf(boot_pml4, bottom)[leaf_index(bottom)];
-
-	for (unsigned i = 0; i < STACK_PAGES; i++) {
-		vmap_set(bottom + i * PAGE_SIZE, 0);
-		invlpg(bottom + i * PAGE_SIZE);
+	process->next = process_list;
+	if (process_list)
+		process_list->prev = process;
+	process_list = process;
+	if (process->parent) {
+		process->sibling = process->parent->children;
+		process->parent->children = process;
 	}
-	page_free(page_of_frame((first & PTE_FRAME) >> PAGE_SHIFT), STACK_ORDER, false);
-	slots_used[process->stack_slot / 64] &= ~(1ull << process->stack_slot % 64);
 }
 
-static void vector_state_default(uint8_t *state)
+static void list_remove(struct process *process)
 {
-	memset(state, 0, VECTOR_STATE_SIZE);
-	*(uint16_t *)state = FCW_DEFAULT;
-	*(uint32_t *)(state + MXCSR_AT) = MXCSR_DEFAULT;
+	struct process **link = process->parent ? &process->parent->children : NULL;
+
+	if (process->next)
+		process->next->prev = process->prev;
+	if (process->prev)
+		process->prev->next = process->next;
+	else
+		process_list = process->next;
+	while (link && *link != process)
+		link = &(*link)->sibling;
+	if (link)
+		*link = process->sibling;
 }
 
 struct process *process_create(struct process *parent)
@@ -96,160 +69,51 @@ struct process *process_create(struct process *parent)
 
 	if (!process)
 		return NULL;
-	process->vector_state = memory_alloc(VECTOR_STATE_SIZE);
-	if (!process->vector_state || !stack_create(process)) {
-		memory_free(process->vector_state);
+	if (!thread_create(process)) {
 		memory_free(process);
 		return NULL;
 	}
-	vector_state_default(process->vector_state);
-	process->pid = ++pid_last;
+	process->pid = process->threads->tid;
+	process->group = process->session = process->pid;
 	process->parent = parent;
-	process->directory = node_root;
 	process->umask = 022;
 	process->started = clock_now();
+	process->end_signal = SIGCHLD;
+	process->alarm.expired = alarm_rings;
 	memcpy(process->limit, limits_default, sizeof(limits_default));
-	process->state = PROCESS_WAITING;
-	process->deadline = WAIT_FOREVER;
-	process->next = process_list;
-	process_list = process;
+	list_add(process);
 	return process;
 }
 
-/* Where a new process's first switch arrives: its stack holds nothing but its frame. */
-static void first_return(void)
+static void release(struct process *process)
 {
-	trap_return(process_frame(current()));
+	list_remove(process);
+	signal_queue_clear(&process->pending);
+	memory_free(process->arguments);
+	memory_free(process);
 }
 
-void process_prepare(struct process *process, const struct trap_frame *frame)
+void process_discard(struct process *process)
 {
-	uint64_t *stack = (uint64_t *)process_frame(process);
-
-	*process_frame(process) = *frame;
-	*--stack = 0; /* keeps the stack aligned as after a call */
-	*--stack = (uint64_t)first_return;
-	for (unsigned i = 0; i < 6; i++)
-		*--stack = 0;
-	process->stack_pointer = (uint64_t)stack;
-	process->state = PROCESS_RUNNABLE;
+	if (process->space)
+		space_put(process->space);
+	if (process->files)
+		file_table_put(process->files);
+	thread_destroy(process->threads);
+	release(process);
 }
 
-/* Makes `next` current: everything of a process that the CPU holds. */
-static void load(struct process *next)
+void process_set_space(struct process *process, struct space *space)
 {
-	cpu_set_kernel_stack(next->stack_top);
-	this_cpu()->current = next;
-	this_cpu()->work = (next->signals.pending & ~next->signals.blocked) != 0;
-	space_switch(next->space);
-	msr_write(MSR_FS_BASE, next->fs_base);
-	msr_write(MSR_KERNEL_GS_BASE, next->gs_base);
-	__asm__ volatile("fxrstor64 (%0)" : : "r"(next->vector_state) : "memory");
-}
+	struct space *old = process->space;
 
-static void switch_to(struct process *next)
-{
-	struct process *old = current();
-
-	if (next == old)
-		return;
-	if (old->state != PROCESS_ZOMBIE)
-		__asm__ volatile("fxsave64 (%0)" : : "r"(old->vector_state) : "memory");
-	load(next);
-	switch_stack(&old->stack_pointer, next->stack_pointer);
-}
-
-/* The next that can run, round from the current one, which comes last; NULL when none can. */
-static struct process *pick(void)
-{
-	struct process *start = current(), *process = start;
-
-	do {
-		process = process->next ? process->next : process_list;
-		if (process->state == PROCESS_WAITING && process->deadline != WAIT_FOREVER &&
-		    clock_now() >= process->deadline)
-			process->state = PROCESS_RUNNABLE;
-		if (process->state == PROCESS_RUNNABLE)
-			return process;
-	} while (process != start);
-	return NULL;
-}
-
-/* The earliest deadline of all that wait. */
-static uint64_t next_deadline(void)
-{
-	uint64_t deadline = WAIT_FOREVER;
-
-	for (struct process *process = process_list; process; process = process->next) {
-		if (process->state == PROCESS_WAITING)
-			deadline = MIN(deadline, process->deadline);
-	}
-	return deadline;
-}
-
-static void schedule(void)
-{
-	struct process *next;
-
-	while (!(next = pick())) {
-		clock_set_alarm(next_deadline());
-		doorbell_wait();
-	}
-	switch_to(next);
-}
-
-void process_start(struct process *first)
-{
-	load(first);
-	trap_return(process_frame(first));
-}
-
-static bool signal_waits(const struct process *process)
-{
-	return process->signals.pending & ~process->signals.blocked;
-}
-
-/* Waits for the channel or the deadline, and counts the time. */
-static void wait_on(const void *channel, uint64_t deadline)
-{
-	struct process *process = current();
-	uint64_t start = clock_now();
-
-	process->channel = channel;
-	process->deadline = deadline;
-	process->state = PROCESS_WAITING;
-	schedule();
-	process->channel = NULL;
-	process->deadline = WAIT_FOREVER;
-	process->waited_ns += clock_now() - start;
-}
-
-bool process_wait(const void *channel, uint64_t deadline)
-{
-	if (signal_waits(current()))
-		return false;
-	wait_on(channel, deadline);
-	return !signal_waits(current());
-}
-
-void process_wait_deaf(const void *channel)
-{
-	current()->deaf = true;
-	wait_on(channel, WAIT_FOREVER);
-	current()->deaf = false;
-}
-
-void process_wake(const void *channel)
-{
-	for (struct process *process = process_list; process; process = process->next) {
-		if (process->state == PROCESS_WAITING && process->channel == channel)
-			process->state = PROCESS_RUNNABLE;
-	}
-}
-
-void process_yield(void)
-{
-	schedule();
+	process->space = space;
+	for (struct thread *thread = process->threads; thread; thread = thread->next)
+		thread->space = space;
+	if (process == current_process())
+		space_switch(space);
+	if (old)
+		space_put(old);
 }
 
 void process_return_space(struct process *process)
@@ -257,72 +121,166 @@ void process_return_space(struct process *process)
 	if (!process->borrows)
 		return;
 	process->borrows = false;
-	process_wake(process);
+	thread_wake(process);
 }
 
-/* Children of the dying go to init; there is no init without its end being the end of all. */
-static void orphan_children(const struct process *process)
+void process_kill(struct process *process, int wait_status)
 {
-	for (struct process *child = process_list; child; child = child->next) {
-		if (child->parent == process)
-			child->parent = process->parent;
+	if (process->exiting)
+		return;
+	process->exiting = true;
+	process->wait_status = wait_status;
+	for (struct thread *thread = process->threads; thread; thread = thread->next) {
+		if (thread->state == THREAD_WAITING)
+			thread_rouse(thread);
+		else
+			thread_notify(thread, WORK_SIGNAL);
 	}
 }
 
-void process_exit(int wait_status)
+/* Children of the dying go to init. */
+static void orphan_children(struct process *process)
 {
-	struct process *process = current();
+	while (process->children) {
+		struct process *child = process->children;
 
-	if (!process->parent)
-		doorbell_exit(wait_status >> 8 & 0xff, wait_status & 0x7f);
-	if (process->clear_tid)
-		user_write(process->clear_tid, &(uint32_t){ 0 }, 4);
+		process->children = child->sibling;
+		child->parent = process_init;
+		child->sibling = process_init->children;
+		process_init->children = child;
+		if (child->zombie)
+			thread_wake(process_init);
+	}
+}
+
+static void tell_parent(struct process *process)
+{
+	struct process *parent = process->parent;
+	int status = process->wait_status;
+	struct signal_info info = { .signal = process->end_signal,
+				    .code = status & 0x7f ? CLD_KILLED : CLD_EXITED,
+				    .pid = process->pid,
+				    .status = status & 0x7f ? status & 0x7f : status >> 8 & 0xff };
+
+	if (process->end_signal)
+		signal_send_info(parent, &info);
+	thread_wake(parent);
+}
+
+/* The last thread of the current process: everything goes but the record. */
+static void process_finish(struct process *process)
+{
+	struct space *space = process->space;
+
+	if (process == process_init)
+		doorbell_exit(process->wait_status >> 8 & 0xff, process->wait_status & 0x7f);
+	timer_clear(&process->alarm);
 	process_return_space(process);
 	file_table_put(process->files);
 	process->files = NULL;
 	orphan_children(process);
-	process->wait_status = wait_status;
-	process->user_ns = process_ran_ns(process);
-	process->minor_faults = process->space->minor_faults;
-	cr3_write((uint64_t)boot_pml4 - IMAGE_BASE);
-	space_put(process->space);
-	process->space = NULL;
-	process->state = PROCESS_ZOMBIE;
-	signal_send(process->parent, SIGCHLD);
-	process_wake(process->parent);
-	schedule();
-	panic("process %d came back from its end", process->pid);
+	process->usage = process_usage(process);
+	process->usage.ran -= thread_ran(current());
+	process->space = current()->space = NULL;
+	space_switch(NULL);
+	space_put(space);
+	process->zombie = true;
+	tell_parent(process);
+}
+
+void process_exit_thread(int status)
+{
+	struct thread *thread = current();
+	struct process *process = thread->process;
+	struct thread **link = &process->threads;
+
+	if (!process->exiting && process->thread_count == 1) {
+		process->exiting = true;
+		process->wait_status = (status & 0xff) << 8;
+	}
+	if (thread->clear_tid && process->space->refs + process->thread_count > 2) {
+		user_write(thread->clear_tid, &(uint32_t){ 0 }, 4);
+		futex_wake_address(thread->clear_tid);
+	}
+	if (process->thread_count == 1)
+		process_finish(process);
+	while (*link != thread)
+		link = &(*link)->next;
+	*link = thread->next;
+	process->thread_count--;
+	process->usage.ran += thread_ran(thread);
+	if (process->thread_count > 0)
+		thread_wake(&process->thread_count);
+	thread->space = NULL;
+	thread_end();
+}
+
+void process_exit(int wait_status)
+{
+	process_kill(current_process(), wait_status);
+	process_exit_thread(0);
+}
+
+bool process_become_single(void)
+{
+	struct process *process = current_process();
+
+	if (process->thread_count == 1)
+		return true;
+	if (process->exiting)
+		return false;
+	for (struct thread *thread = process->threads; thread; thread = thread->next) {
+		if (thread == current())
+			continue;
+		thread->ending = true;
+		if (thread->state == THREAD_WAITING)
+			thread_rouse(thread);
+		else
+			thread_notify(thread, WORK_SIGNAL);
+	}
+	while (process->thread_count > 1 && !process->exiting)
+		thread_wait_deaf(&process->thread_count);
+	current()->tid = process->pid;
+	return !process->exiting;
 }
 
 void process_out_of_memory(uint64_t address)
 {
-	struct process *process = current();
+	struct process *process = current_process();
 
-	if (process->signals.pending & signal_bit(SIGKILL))
+	if (process->exiting)
 		return;
 	log_line(QUIRE_LEVEL_ERROR,
 		 "%s (process %d) killed by SIGKILL: out of memory at address %016lx, %lu of %lu "
 		 "pages free",
-		 process->name, process->pid, address, page_free_total, page_total);
-	signal_send(process, SIGKILL);
+		 current()->name, process->pid, address, page_free_total, page_total);
+	process_kill(process, SIGKILL);
+}
+
+static void usage_add(struct usage *to, const struct usage *from)
+{
+	to->ran += from->ran;
+	to->minor_faults += from->minor_faults;
+	to->major_faults += from->major_faults;
+	to->resident_max = MAX(to->resident_max, from->resident_max);
 }
 
 void process_reap(struct process *zombie)
 {
-	struct process **link = &process_list;
-
-	while (*link != zombie)
-		link = &(*link)->next;
-	*link = zombie->next;
-	zombie->parent->children_ns += zombie->user_ns + zombie->children_ns;
-	stack_destroy(zombie);
-	memory_free(zombie->vector_state);
-	memory_free(zombie);
+	usage_add(&zombie->parent->children_usage, &zombie->usage);
+	usage_add(&zombie->parent->children_usage, &zombie->children_usage);
+	release(zombie);
 }
 
-uint64_t process_ran_ns(const struct process *process)
+struct usage process_usage(const struct process *process)
 {
-	return clock_now() - process->started - process->waited_ns;
+	struct usage usage = process->usage;
+
+	for (struct thread *thread = process->threads; thread; thread = thread->next)
+		usage.ran += thread_ran(thread);
+	if (process->space)
+		usage.minor_faults = process->space->minor_faults;
+	return usage;
 }
 
 struct process *process_find(int pid)
@@ -332,6 +290,17 @@ struct process *process_find(int pid)
 	while (process && process->pid != pid)
 		process = process->next;
 	return process;
+}
+
+struct thread *thread_find(int tid)
+{
+	for (struct process *process = process_list; process; process = process->next) {
+		for (struct thread *thread = process->threads; thread; thread = thread->next) {
+			if (thread->tid == tid)
+				return thread;
+		}
+	}
+	return NULL;
 }
 
 unsigned process_count(void)

@@ -1,62 +1,63 @@
 /*
- * Processes and their scheduling. Each has a kernel stack with a guard page below; one runs until
- * it waits or ends. A trap or a system call happens on the running process's kernel stack, so
- * everything the kernel does, it does as the current process.
+ * Processes: what threads share - the address space, open files, limits, signal actions - and the
+ * tree of parents and children.
+ *
+ * A process ends in two steps: `exiting` is set (an exit_group, a fatal signal) and its threads end
+ * one by one, each on its way to ring 3; the last one makes it a zombie, which its parent reaps.
  */
 #ifndef GUEST_PROCESS_PROCESS_H
 #define GUEST_PROCESS_PROCESS_H
 
-#include "guest/cpu/cpu.h"
-#include "guest/cpu/trap.h"
 #include "guest/file/file.h"
 #include "guest/memory/space.h"
-#include "guest/process/signal.h"
+#include "guest/process/thread.h"
 
-enum process_state {
-	PROCESS_RUNNABLE,
-	PROCESS_WAITING,
-	PROCESS_ZOMBIE,
+#define RLIMIT_COUNT   16
+#define RLIMIT_STACK   3
+#define RLIMIT_PROCESS 6
+
+/* What rusage counts. */
+struct usage {
+	uint64_t ran; /* TSC ticks */
+	uint64_t minor_faults, major_faults, resident_max;
 };
 
-#define WAIT_FOREVER UINT64_MAX
-#define PROCESS_NAME 16
-#define RLIMIT_COUNT 16
-#define RLIMIT_STACK 3
-
 struct process {
-	uint64_t stack_pointer; /* while another runs */
-	uint64_t stack_top;
-	unsigned stack_slot;
+	int pid;
+	int group, session;
+	struct process *next, *prev; /* all processes */
+	struct process *parent, *children, *sibling;
+	struct thread *threads;
+	unsigned thread_count;
 	struct space *space;
 	struct file_table *files;
-	struct node *directory;
-	struct node *executable;
-	struct process *parent, *next;
-	enum process_state state;
-	const void *channel; /* what it waits for */
-	uint64_t deadline;   /* ns of clock_now(), or WAIT_FOREVER */
-	bool deaf;	     /* its wait is not ended by signals */
-	bool borrows;	     /* a vfork child before exec or exit: the parent waits */
-	int pid;
-	int wait_status; /* of a zombie, as wait4 gives it */
-	uint64_t fs_base, gs_base;
-	uint64_t clear_tid;
+	struct node *directory, *executable;
 	uint32_t umask;
-	uint64_t started, waited_ns;   /* of clock_now(); how long it waited since */
-	uint64_t user_ns, children_ns; /* of a zombie: its own; of those it reaped */
-	uint64_t minor_faults;
-	char name[PROCESS_NAME];
-	struct signal_state signals;
+	bool exiting;	  /* all its threads are to end */
+	bool zombie;	  /* they have */
+	bool borrows;	  /* a vfork child before exec or exit: the parent waits */
+	bool no_random;	  /* personality(ADDR_NO_RANDOMIZE) */
+	int wait_status;  /* as wait4 gives it, when exiting */
+	int end_signal;	  /* to the parent at its end; 0: none */
+	int oom_adjust;	  /* -1000..1000 */
+	uint64_t started; /* ns of clock_now() */
+	struct usage usage, children_usage; /* of ended threads; of reaped children */
+	char *arguments;		    /* argv as one text, ends by zeros; for /proc */
+	uint32_t arguments_size;
 	struct linux_rlimit limit[RLIMIT_COUNT];
-	uint8_t *vector_state; /* FXSAVE's 512 bytes, while another runs */
+	struct linux_sigaction action[SIGNAL_COUNT];
+	struct signal_queue pending; /* for any of its threads */
+	struct timer alarm;	     /* ITIMER_REAL */
+	uint64_t alarm_interval;
 };
 
 extern struct process *process_list;
+extern struct process *process_init; /* pid 1 */
 
-/* The process on whose behalf the kernel runs, and its memory. */
+/* On whose behalf the kernel runs. */
 static inline struct process *current_process(void)
 {
-	return current();
+	return current()->process;
 }
 
 static inline struct space *current_space(void)
@@ -67,49 +68,46 @@ static inline struct space *current_space(void)
 /* The monitor's input is there (QUIRE_VECTOR_INPUT): what a reader waits on. */
 extern const char console_input;
 
-/* A process without space, files or frame. NULL when memory is out. */
+/* A process with one thread (->threads), without space or files. NULL when memory is out. */
 struct process *process_create(struct process *parent);
 
-/* Makes `process` begin in ring 3 with `frame` when first scheduled. */
-void process_prepare(struct process *process, const struct trap_frame *frame);
+/* Frees one that never began; its space, files and nodes too. */
+void process_discard(struct process *process);
 
-/* The frame that the current process's return to ring 3 will use. */
-static inline struct trap_frame *process_frame(const struct process *process)
-{
-	return (struct trap_frame *)process->stack_top - 1;
-}
+/* Gives the process (its threads too) this space, and drops the old one. */
+void process_set_space(struct process *process, struct space *space);
 
-/* Gives the CPU to the first process, for ever. */
-NORETURN void process_start(struct process *first);
+/* Ends the current thread. */
+NORETURN void process_exit_thread(int status);
 
-/* Waits until somebody wakes `channel` or the deadline (ns of clock_now()) passes. False when a
- * signal that will act ended it. */
-bool process_wait(const void *channel, uint64_t deadline);
-void process_wake(const void *channel);
+/* Ends the process: its threads go on their next way to ring 3. wait_status as wait4 gives it. */
+void process_kill(struct process *process, int wait_status);
 
-/* The same, whatever signals come. */
-void process_wait_deaf(const void *channel);
-
-/* Gives way to another that can run. */
-void process_yield(void);
-
-/* Ends the current process. wait_status as wait4 gives it. */
+/* Ends the current process. */
 NORETURN void process_exit(int wait_status);
+
+/* Ends the other threads of the current process, and waits for that. False when the process itself
+ * is ending. */
+bool process_become_single(void);
 
 /* Memory ran out on the current process's account: says so, and kills it on its way to ring 3. */
 void process_out_of_memory(uint64_t address);
 
-/* Frees a zombie's last belongings. */
+/* Frees a zombie, its use counted for the parent. */
 void process_reap(struct process *zombie);
 
 /* Ends a vfork child's use of its parent's memory: the parent goes on. */
 void process_return_space(struct process *process);
 
-/* How long the process ran, in ring 3 and for it in ring 0. The kernel reads no clock on its way in
- * or out, so this is its life less its waits, all of it counted as user time. */
-uint64_t process_ran_ns(const struct process *process);
+/* What it has used so far. */
+struct usage process_usage(const struct process *process);
 
 struct process *process_find(int pid);
+struct thread *thread_find(int tid);
 unsigned process_count(void);
+
+/* Copies the current process for clone(2) (fork.c); flags as there. The child's tid or -errno. */
+int64_t process_clone(uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t child_tid,
+		      uint64_t tls);
 
 #endif

@@ -2,16 +2,26 @@
 #include "guest/process/signal.h"
 #include "guest/lib/format.h"
 #include "guest/lib/string.h"
+#include "guest/memory/slab.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
 
+#define BIT(signal) (1ull << ((signal)-1))
 #define IGNORED_BY_DEFAULT                                                                         \
-	(1ull << (SIGCHLD - 1) | 1ull << (SIGCONT - 1) | 1ull << (SIGURG - 1) |                    \
-	 1ull << (SIGWINCH - 1))
-/* Quire has no job control: a stop is ignored. */
-#define STOPS                                                                                      \
-	(1ull << (SIGSTOP - 1) | 1ull << (SIGTSTP - 1) | 1ull << (SIGTTIN - 1) |                   \
-	 1ull << (SIGTTOU - 1))
+	(BIT(SIGCHLD) | BIT(SIGCONT) | BIT(SIGURG) | BIT(SIGWINCH) | BIT(SIGSTOP) | BIT(SIGTSTP) | \
+	 BIT(SIGTTIN) | BIT(SIGTTOU))
+
+#define SA_NODEFER   0x40000000
+#define SA_RESETHAND 0x80000000
+#define SA_RESTART   0x10000000
+
+#define EINTR_RESULT   (-4ll)
+#define SYSCALL_LENGTH 2
+
+/* Calls that begin again after a handler with SA_RESTART: read, write, ioctl, readv, writev, wait4,
+ * fcntl, flock, futex, openat. */
+static const uint16_t restarts[] = { 0, 1, 16, 19, 20, 61, 72, 73, 202, 257 };
+#define NUMBER_FUTEX 202
 
 static const char *const names[] = {
 	[SIGHUP] = "SIGHUP",   [SIGINT] = "SIGINT",   [SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL",
@@ -29,75 +39,257 @@ const char *signal_name(int signal)
 
 static bool is_ignored(const struct process *process, int signal)
 {
-	uint64_t handler = process->signals.action[signal - 1].handler;
+	uint64_t handler = process->action[signal - 1].handler;
 
 	if (signal == SIGKILL)
 		return false;
 	return handler == SIGNAL_IGNORE ||
-	       (handler == SIGNAL_DEFAULT && (signal_bit(signal) & (IGNORED_BY_DEFAULT | STOPS)));
+	       (handler == SIGNAL_DEFAULT && (signal_bit(signal) & IGNORED_BY_DEFAULT));
+}
+
+/* Without memory for what is known of it, the signal itself still comes. */
+static bool queue_add(struct signal_queue *queue, const struct signal_info *info)
+{
+	struct signal_item *item, **end = &queue->first;
+
+	if ((queue->set & signal_bit(info->signal)) && info->signal < SIGNAL_REAL_TIME)
+		return false;
+	queue->set |= signal_bit(info->signal);
+	item = memory_alloc(sizeof(*item));
+	if (!item)
+		return true;
+	item->next = NULL;
+	item->info = *info;
+	while (*end)
+		end = &(*end)->next;
+	*end = item;
+	return true;
+}
+
+static void queue_take(struct signal_queue *queue, int signal, struct signal_info *info)
+{
+	struct signal_item **link = &queue->first, *item;
+	bool more = false;
+
+	*info = (struct signal_info){ .signal = signal, .code = SI_KERNEL };
+	while (*link && (*link)->info.signal != signal)
+		link = &(*link)->next;
+	item = *link;
+	if (item) {
+		*link = item->next;
+		*info = item->info;
+		memory_free(item);
+		for (item = *link; item; item = item->next)
+			more = more || item->info.signal == signal;
+	}
+	if (!more)
+		queue->set &= ~signal_bit(signal);
+}
+
+void signal_queue_clear(struct signal_queue *queue)
+{
+	while (queue->first) {
+		struct signal_item *item = queue->first;
+
+		queue->first = item->next;
+		memory_free(item);
+	}
+	queue->set = 0;
+}
+
+bool signal_waits(const struct thread *thread)
+{
+	uint64_t pending = thread->pending.set | thread->process->pending.set;
+
+	return (pending & ~thread->blocked) || thread->ending;
+}
+
+static void thread_tell(struct thread *thread)
+{
+	if (thread->state == THREAD_WAITING && thread->wait_kind == WAIT_SIGNALS)
+		thread_rouse(thread);
+	else
+		thread_notify(thread, WORK_SIGNAL);
+}
+
+void signal_send_thread(struct thread *thread, const struct signal_info *info)
+{
+	if (info->signal == SIGKILL)
+		process_kill(thread->process, SIGKILL);
+	if (is_ignored(thread->process, info->signal) &&
+	    !(thread->blocked & signal_bit(info->signal)))
+		return;
+	if (queue_add(&thread->pending, info) && !(thread->blocked & signal_bit(info->signal)))
+		thread_tell(thread);
+	thread_wake(&thread->process->pending);
+}
+
+void signal_send_info(struct process *process, const struct signal_info *info)
+{
+	struct thread *target = NULL;
+
+	if (!process || process->zombie || !process->threads)
+		return;
+	if (info->signal == SIGKILL)
+		process_kill(process, SIGKILL);
+	/* The first thread that lets it in takes it: one that waits rather than one that runs. */
+	for (struct thread *thread = process->threads; thread; thread = thread->next) {
+		if (thread->blocked & signal_bit(info->signal))
+			continue;
+		if (!target || thread == current() ||
+		    (target != current() && thread->state == THREAD_WAITING))
+			target = thread;
+	}
+	if (is_ignored(process, info->signal) && target)
+		return;
+	if (queue_add(&process->pending, info) && target)
+		thread_tell(target);
+	thread_wake(&process->pending); /* rt_sigtimedwait */
 }
 
 void signal_send(struct process *process, int signal)
 {
-	if (!process || process->state == PROCESS_ZOMBIE || is_ignored(process, signal))
-		return;
-	process->signals.pending |= signal_bit(signal);
-	if (process->signals.blocked & signal_bit(signal) & ~signal_bit(SIGKILL))
-		return;
-	if (process == current())
-		this_cpu()->work = 1;
-	else if (process->state == PROCESS_WAITING && !process->deaf)
-		process->state = PROCESS_RUNNABLE;
+	struct signal_info info = { .signal = signal, .code = SI_KERNEL };
+
+	signal_send_info(process, &info);
 }
 
-static NORETURN void die(int signal)
+void signal_fault(const struct signal_info *info, const char *why, ...)
 {
-	process_exit(signal & 0x7f);
-}
-
-void signal_fault(int signal, const char *why, ...)
-{
-	struct process *process = current();
+	struct thread *thread = current();
+	struct process *process = thread->process;
+	struct linux_sigaction *action = &process->action[info->signal - 1];
 	char text[256];
 	va_list list;
 
+	if (action->handler > SIGNAL_IGNORE && !(thread->blocked & signal_bit(info->signal))) {
+		queue_add(&thread->pending, info);
+		this_cpu()->work |= WORK_SIGNAL;
+		return;
+	}
 	va_start(list, why);
 	format_list(text, sizeof(text), why, list);
 	va_end(list);
-	log_line(QUIRE_LEVEL_ERROR, "%s (process %d) killed by %s: %s", process->name, process->pid,
-		 signal_name(signal), text);
-	die(signal);
+	log_line(QUIRE_LEVEL_ERROR, "%s (process %d) killed by %s: %s", thread->name, process->pid,
+		 signal_name(info->signal), text);
+	process_exit(info->signal);
 }
 
-void signal_act(void)
+bool signal_take(struct thread *thread, uint64_t set, struct signal_info *info)
 {
-	struct process *process = current();
-	uint64_t ready;
+	struct signal_queue *queue = &thread->pending;
 
-	this_cpu()->work = 0;
-	while ((ready = process->signals.pending &
-			(~process->signals.blocked | signal_bit(SIGKILL))) != 0) {
-		int signal = __builtin_ctzll(ready) + 1;
+	if (!(queue->set & set))
+		queue = &thread->process->pending;
+	if (!(queue->set & set))
+		return false;
+	/* Faults come first, then the lowest number. */
+	if (queue->set & set & (BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) | BIT(SIGFPE)))
+		set &= BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) | BIT(SIGFPE);
+	queue_take(queue, __builtin_ctzll(queue->set & set) + 1, info);
+	return true;
+}
 
-		process->signals.pending &= ~signal_bit(signal);
-		if (is_ignored(process, signal))
+void signal_block(uint64_t mask)
+{
+	struct thread *thread = current();
+
+	thread->blocked = mask & ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP));
+	if (signal_waits(thread))
+		this_cpu()->work |= WORK_SIGNAL;
+}
+
+static bool may_restart(const struct trap_frame *frame)
+{
+	if ((int64_t)frame->rax != EINTR_RESULT)
+		return false;
+	if (frame->vector == NUMBER_FUTEX && frame->r10)
+		return false;
+	for (unsigned i = 0; i < ARRAY_SIZE(restarts); i++) {
+		if (frame->vector == restarts[i])
+			return true;
+	}
+	return false;
+}
+
+static void restart(struct trap_frame *frame)
+{
+	frame->rax = frame->vector;
+	frame->rip -= SYSCALL_LENGTH;
+}
+
+static void enter_handler(struct trap_frame *frame, const struct signal_info *info, bool from_call)
+{
+	struct thread *thread = current();
+	struct linux_sigaction *slot = &thread->process->action[info->signal - 1], action = *slot;
+	uint64_t back = thread->restores ? thread->restored : thread->blocked;
+
+	if (from_call && (action.flags & SA_RESTART) && may_restart(frame))
+		restart(frame);
+	thread->restores = false;
+	if (!handler_enter(frame, &action, info, back)) {
+		log_line(QUIRE_LEVEL_ERROR,
+			 "%s (process %d) killed by SIGSEGV: no stack for the handler of %s",
+			 thread->name, thread->process->pid, signal_name(info->signal));
+		process_exit(SIGSEGV);
+	}
+	if (action.flags & SA_RESETHAND)
+		slot->handler = SIGNAL_DEFAULT;
+	signal_block(thread->blocked | action.mask |
+		     (action.flags & SA_NODEFER ? 0 : signal_bit(info->signal)));
+}
+
+void signal_act(struct trap_frame *frame, bool from_call)
+{
+	struct thread *thread = current();
+	struct process *process = thread->process;
+	struct signal_info info;
+
+	if (process->exiting || thread->ending)
+		process_exit_thread(0);
+	while (signal_take(thread, ~thread->blocked, &info)) {
+		if (process->action[info.signal - 1].handler > SIGNAL_IGNORE &&
+		    info.signal != SIGKILL) {
+			enter_handler(frame, &info, from_call);
+			from_call = false;
 			continue;
-		if (process->signals.action[signal - 1].handler > SIGNAL_IGNORE &&
-		    signal != SIGKILL)
-			log_line(QUIRE_LEVEL_INFO,
-				 "%s (process %d): no handlers yet, %s acts by default",
-				 process->name, process->pid, signal_name(signal));
-		log_line(QUIRE_LEVEL_INFO, "%s (process %d) killed by %s", process->name,
-			 process->pid, signal_name(signal));
-		die(signal);
+		}
+		if (is_ignored(process, info.signal))
+			continue;
+		log_line(QUIRE_LEVEL_INFO, "%s (process %d) killed by %s", thread->name,
+			 process->pid, signal_name(info.signal));
+		process_exit(info.signal);
+	}
+	/* Nothing came of it: the call goes on, and a mask put aside comes back. */
+	if (from_call && may_restart(frame))
+		restart(frame);
+	if (thread->restores) {
+		thread->restores = false;
+		signal_block(thread->restored);
 	}
 }
 
-void signal_reset(struct signal_state *state)
+void signal_forget_ignored(struct process *process)
+{
+	struct signal_info info;
+
+	for (int signal = 1; signal <= SIGNAL_COUNT; signal++) {
+		if (!is_ignored(process, signal))
+			continue;
+		while (process->pending.set & signal_bit(signal))
+			queue_take(&process->pending, signal, &info);
+		for (struct thread *t = process->threads; t; t = t->next) {
+			while (t->pending.set & signal_bit(signal))
+				queue_take(&t->pending, signal, &info);
+		}
+	}
+}
+
+void signal_reset(struct process *process)
 {
 	for (unsigned i = 0; i < SIGNAL_COUNT; i++) {
-		if (state->action[i].handler != SIGNAL_IGNORE)
-			state->action[i] = (struct linux_sigaction){ 0 };
+		if (process->action[i].handler != SIGNAL_IGNORE)
+			process->action[i] = (struct linux_sigaction){ 0 };
 	}
-	state->alternate = (struct linux_sigaltstack){ .flags = 2 };
+	process->threads->alternate = (struct linux_sigaltstack){ .flags = 2 };
 }

@@ -125,6 +125,8 @@ static bool ends_or_waits(long number)
 	case 230:
 	case 270:
 	case 271:
+	case 128: /* rt_sigtimedwait, rt_sigsuspend */
+	case 130:
 	case 202: /* futex */
 	case 3:	  /* close */
 	case 15:  /* rt_sigreturn */
@@ -139,6 +141,9 @@ static bool ends_or_waits(long number)
 	case 58:
 	case 60:
 	case 61:
+	case 247:
+	case 37: /* alarm and timers */
+	case 38:
 	case 62: /* kill and its kin */
 	case 200:
 	case 231:

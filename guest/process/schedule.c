@@ -1,0 +1,359 @@
+/*
+ * The scheduler: one queue of ready threads for all CPUs, first come first served, a time slice
+ * while others wait. A CPU with nothing to run runs its idle thread, which lets go of the kernel
+ * lock and sleeps.
+ *
+ * Waiting: a thread is on the list of its channel's hash until it is woken, its time comes or a
+ * signal does. Nothing can be missed between a condition's test and the wait: the kernel lock is
+ * held from one to the other.
+ *
+ * The timer of a CPU is set for the end of a slice only when it is not set yet, and it may find
+ * nothing to do: so a switch does not touch the clock.
+ */
+#include "guest/cpu/asm.h"
+#include "guest/cpu/clock.h"
+#include "guest/cpu/tlb.h"
+#include "guest/cpu/vector.h"
+#include "guest/monitor/doorbell.h"
+#include "guest/process/process.h"
+
+#define SLICE_NS     10000000ull
+#define BUCKET_COUNT 64
+
+/* entry.S */
+void switch_stack(uint64_t *old, uint64_t new);
+void idle_first_return(void);
+
+const char console_input;
+static struct thread *ready_first, *ready_last;
+static struct thread *waiting[BUCKET_COUNT];
+static struct timer timers = { .next = &timers, .prev = &timers };
+static uint32_t sleeping;   /* CPUs, as bits, that nobody has woken yet */
+static struct thread *dead; /* off its stack as soon as the switch is done */
+
+static struct thread **bucket_of(const void *channel)
+{
+	return &waiting[((uint64_t)channel >> 4 ^ (uint64_t)channel >> 10) % BUCKET_COUNT];
+}
+
+static void ready_add(struct thread *thread)
+{
+	thread->state = THREAD_READY;
+	thread->queue = NULL;
+	if (ready_first)
+		ready_last->queue = thread;
+	else
+		ready_first = thread;
+	ready_last = thread;
+}
+
+static struct thread *ready_take(void)
+{
+	struct thread *thread = ready_first;
+
+	if (thread)
+		ready_first = thread->queue;
+	return thread;
+}
+
+/* The timer of this CPU rings at `deadline` or before. */
+static void alarm_at(uint64_t deadline)
+{
+	struct cpu *cpu = this_cpu();
+
+	if (deadline == WAIT_FOREVER || (cpu->alarm && cpu->alarm <= deadline))
+		return;
+	cpu->alarm = deadline;
+	clock_set_alarm(deadline);
+}
+
+static void slice_begin(void)
+{
+	if (!this_cpu()->alarm)
+		alarm_at(clock_now() + SLICE_NS);
+}
+
+/* Another is ready: a CPU that sleeps runs it, else this one at its slice's end. */
+static void ready_announce(void)
+{
+	if (sleeping) {
+		unsigned number = __builtin_ctz(sleeping);
+
+		sleeping &= ~(1u << number);
+		smp_interrupt(&cpus[number], VECTOR_RESCHEDULE);
+	} else if (current() != this_cpu()->idle) {
+		slice_begin();
+	}
+}
+
+void timer_set(struct timer *timer, uint64_t deadline)
+{
+	struct timer *at = timers.prev;
+
+	timer_clear(timer);
+	while (at != &timers && at->deadline > deadline)
+		at = at->prev;
+	timer->deadline = deadline;
+	timer->set = true;
+	timer->prev = at;
+	timer->next = at->next;
+	at->next->prev = timer;
+	at->next = timer;
+	alarm_at(deadline);
+}
+
+void timer_clear(struct timer *timer)
+{
+	if (!timer->set)
+		return;
+	timer->set = false;
+	timer->prev->next = timer->next;
+	timer->next->prev = timer->prev;
+}
+
+static void timers_expire(void)
+{
+	uint64_t now = clock_now();
+
+	this_cpu()->alarm = 0;
+	while (timers.next != &timers && timers.next->deadline <= now) {
+		struct timer *timer = timers.next;
+
+		timer_clear(timer);
+		timer->expired(timer);
+	}
+	if (timers.next != &timers)
+		alarm_at(timers.next->deadline);
+}
+
+void events_handle(void)
+{
+	struct cpu *cpu = this_cpu();
+	uint32_t events = __atomic_exchange_n(&cpu->events, 0, __ATOMIC_SEQ_CST);
+
+	if (events & EVENT_INPUT)
+		thread_wake(&console_input);
+	if (events & EVENT_TIMER)
+		timers_expire();
+	if (ready_first && cpu->current != cpu->idle)
+		cpu->work |= WORK_YIELD;
+}
+
+/* Everything of a thread that the CPU holds. */
+static void load(struct thread *next)
+{
+	struct cpu *cpu = this_cpu();
+
+	cpu->current = next;
+	next->state = THREAD_RUNNING;
+	next->cpu = cpu;
+	space_switch(next->space);
+	if (!next->space)
+		return;
+	cpu_set_kernel_stack(next->stack_top);
+	cpu->work = signal_waits(next) || next->process->exiting ? WORK_SIGNAL : 0;
+	msr_write(MSR_FS_BASE, next->fs_base);
+	msr_write(MSR_KERNEL_GS_BASE, next->gs_base);
+	vector_load(next);
+}
+
+static void bury(void)
+{
+	struct thread *thread = dead;
+
+	dead = NULL;
+	if (thread)
+		thread_destroy(thread);
+}
+
+static void switch_to(struct thread *next)
+{
+	struct thread *old = current();
+	uint64_t now = rdtsc();
+
+	old->ran += now - this_cpu()->switched;
+	this_cpu()->switched = now;
+	if (old->space && old->state != THREAD_DEAD)
+		vector_save(old);
+	load(next);
+	switch_stack(&old->stack_pointer, next->stack_pointer);
+	bury();
+}
+
+/* From entry.S: the first switch to a thread arrives here, not behind switch_stack(). */
+void thread_first_switch(void);
+
+void thread_first_switch(void)
+{
+	bury();
+}
+
+static void schedule(void)
+{
+	struct thread *next = ready_take();
+
+	if (!next)
+		next = this_cpu()->idle;
+	else if (ready_first)
+		ready_announce();
+	if (next != current())
+		switch_to(next);
+	else
+		next->state = THREAD_RUNNING;
+}
+
+void thread_yield(void)
+{
+	if (!ready_first)
+		return;
+	ready_add(current());
+	schedule();
+}
+
+void thread_end(void)
+{
+	current()->state = THREAD_DEAD;
+	dead = current();
+	schedule();
+	panic("a dead thread runs");
+}
+
+void idle_create(struct cpu *cpu)
+{
+	struct thread *idle = thread_create(NULL);
+	uint64_t *stack;
+
+	CHECK(idle != NULL);
+	stack = (uint64_t *)idle->stack_top - 2;
+	*--stack = (uint64_t)idle_first_return;
+	for (unsigned i = 0; i < 6; i++)
+		*--stack = 0;
+	idle->stack_pointer = (uint64_t)stack;
+	cpu->idle = idle;
+}
+
+void idle_run(void)
+{
+	for (;;) {
+		bury();
+		events_handle();
+		if (ready_first) {
+			schedule();
+			continue;
+		}
+		if (timers.next != &timers)
+			alarm_at(timers.next->deadline);
+		sleeping |= 1u << this_cpu()->number;
+		kernel_lock_give();
+		doorbell_wait();
+		kernel_lock_take();
+		sleeping &= ~(1u << this_cpu()->number);
+	}
+}
+
+void thread_start(struct thread *first)
+{
+	struct cpu *cpu = this_cpu();
+
+	idle_create(cpu);
+	CHECK(ready_take() == first);
+	cpu->switched = rdtsc();
+	load(first);
+	trap_return(thread_frame(first));
+}
+
+static void waiters_remove(struct thread *thread)
+{
+	if (thread->queue_prev)
+		thread->queue_prev->queue = thread->queue;
+	else
+		*bucket_of(thread->channel) = thread->queue;
+	if (thread->queue)
+		thread->queue->queue_prev = thread->queue_prev;
+	thread->channel = NULL;
+}
+
+static void wait_on(const void *channel, uint64_t deadline, enum wait_kind kind)
+{
+	struct thread *thread = current(), **bucket = bucket_of(channel);
+
+	thread->channel = channel;
+	thread->wait_kind = kind;
+	thread->state = THREAD_WAITING;
+	thread->woken = false;
+	thread->queue = *bucket;
+	thread->queue_prev = NULL;
+	if (*bucket)
+		(*bucket)->queue_prev = thread;
+	*bucket = thread;
+	if (deadline != WAIT_FOREVER)
+		timer_set(&thread->sleep, deadline);
+	schedule();
+}
+
+bool thread_wait(const void *channel, uint64_t deadline)
+{
+	if (signal_waits(current()) || current_process()->exiting)
+		return false;
+	/* A wait for nothing but time has a channel that nobody wakes. */
+	wait_on(channel ? channel : &current()->channel, deadline, WAIT_SIGNALS);
+	return !signal_waits(current()) && !current_process()->exiting;
+}
+
+void thread_wait_deaf(const void *channel)
+{
+	wait_on(channel, WAIT_FOREVER, WAIT_DEAF);
+}
+
+void thread_rouse(struct thread *thread)
+{
+	if (thread->state != THREAD_WAITING)
+		return;
+	if (thread->channel)
+		waiters_remove(thread);
+	timer_clear(&thread->sleep);
+	ready_add(thread);
+	ready_announce();
+}
+
+/* The oldest waiters are at the end of the list: they go first. */
+unsigned thread_wake_some(const void *channel, unsigned count)
+{
+	struct thread *thread = *bucket_of(channel), *previous;
+	unsigned woken = 0;
+
+	while (thread && thread->queue)
+		thread = thread->queue;
+	for (; thread && woken < count; thread = previous) {
+		previous = thread->queue_prev;
+		if (thread->channel != channel)
+			continue;
+		thread->woken = true;
+		thread_rouse(thread);
+		woken++;
+	}
+	return woken;
+}
+
+unsigned thread_wake(const void *channel)
+{
+	return *bucket_of(channel) ? thread_wake_some(channel, UINT32_MAX) : 0;
+}
+
+void thread_notify(struct thread *thread, unsigned work)
+{
+	if (thread->state != THREAD_RUNNING || !thread->cpu)
+		return;
+	thread->cpu->work |= work;
+	if (thread->cpu != this_cpu())
+		smp_interrupt(thread->cpu, VECTOR_RESCHEDULE);
+}
+
+uint64_t thread_ran(const struct thread *thread)
+{
+	uint64_t ran = thread->ran;
+
+	if (thread->state == THREAD_RUNNING)
+		ran += rdtsc() - thread->cpu->switched;
+	return ran;
+}

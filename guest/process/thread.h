@@ -1,0 +1,132 @@
+/*
+ * Threads: what the scheduler switches between. Each has a kernel stack with a guard page below; a
+ * trap or a system call happens on the running thread's kernel stack, so everything the kernel
+ * does, it does as the current thread.
+ *
+ * A thread is RUNNING on one CPU, READY in the queue, WAITING on a channel, or DEAD: its stack is
+ * freed by whoever runs next. All fields belong to the kernel lock.
+ */
+#ifndef GUEST_PROCESS_THREAD_H
+#define GUEST_PROCESS_THREAD_H
+
+#include "guest/cpu/cpu.h"
+#include "guest/cpu/trap.h"
+#include "guest/process/signal.h"
+
+struct process;
+
+enum thread_state {
+	THREAD_READY,
+	THREAD_RUNNING,
+	THREAD_WAITING,
+	THREAD_DEAD,
+};
+
+/* What ends a wait besides its channel and its deadline. */
+enum wait_kind {
+	WAIT_SIGNALS, /* any signal that will act */
+	WAIT_DEAF,    /* only the end of the process */
+};
+
+#define WAIT_FOREVER UINT64_MAX
+#define THREAD_NAME  16
+#define THREAD_MAX   4096
+
+/* Something to be done at a time: an entry of the sorted list of timers. */
+struct timer {
+	struct timer *next, *prev;
+	uint64_t deadline; /* ns of clock_now(); of a set timer */
+	bool set;
+	void (*expired)(struct timer *timer);
+};
+
+struct thread {
+	uint64_t stack_pointer; /* while it does not run */
+	uint64_t stack_top;
+	struct process *process;
+	struct space *space;		   /* the process's; NULL: an idle thread */
+	uint8_t *vector_state;		   /* vector.c; NULL: none of its own yet */
+	struct thread *next;		   /* in the process */
+	struct thread *queue, *queue_prev; /* neighbours in the ready queue or among the waiters */
+	enum thread_state state;
+	enum wait_kind wait_kind;
+	struct cpu *cpu;     /* on which it runs or ran last */
+	const void *channel; /* what it waits for */
+	bool woken;	     /* its last wait ended by a wake, not by time or a signal */
+	bool ending;	     /* it alone is to end, on its way to ring 3 (exec by another) */
+	struct timer sleep;
+	int tid;
+	uint64_t fs_base, gs_base;
+	uint64_t clear_tid;
+	uint64_t ran; /* TSC ticks it has run, up to its last switch */
+	char name[THREAD_NAME];
+
+	/* signal.c */
+	struct signal_queue pending;
+	uint64_t blocked;
+	uint64_t restored; /* with restores: the mask that comes back after the next signal */
+	bool restores;
+	struct linux_sigaltstack alternate;
+};
+
+extern unsigned thread_count;
+
+/* A thread of `process` without frame, in state THREAD_WAITING. NULL when memory is out or there
+ * are THREAD_MAX. process NULL: an idle thread. */
+struct thread *thread_create(struct process *process);
+
+/* Frees one that has never run or that is dead and off its stack. */
+void thread_destroy(struct thread *thread);
+
+/* Makes `thread` begin in ring 3 with `frame` when first scheduled, and ready. */
+void thread_begin(struct thread *thread, const struct trap_frame *frame);
+
+/* The frame that the thread's return to ring 3 will use. */
+static inline struct trap_frame *thread_frame(const struct thread *thread)
+{
+	return (struct trap_frame *)thread->stack_top - 1;
+}
+
+/* schedule.c */
+
+/* Waits until somebody wakes `channel` or the deadline (ns of clock_now()) passes. False when a
+ * signal that will act ended it. Other threads run meanwhile: what is not held may be gone. */
+bool thread_wait(const void *channel, uint64_t deadline);
+
+/* The same, whatever signals come; it ends early when the process ends. */
+void thread_wait_deaf(const void *channel);
+
+/* Ends the waits for the channel: all, or the first so many. Returns how many. */
+unsigned thread_wake(const void *channel);
+unsigned thread_wake_some(const void *channel, unsigned count);
+
+/* Ends one thread's wait. */
+void thread_rouse(struct thread *thread);
+
+/* Gives way to another that is ready. */
+void thread_yield(void);
+
+/* Never again: the thread is dead, and freed after the switch. */
+NORETURN void thread_end(void);
+
+void timer_set(struct timer *timer, uint64_t deadline);
+void timer_clear(struct timer *timer);
+
+/* Handles the interrupts that came (cpu.events). With the lock, from the idle thread or from ring
+ * 3. */
+void events_handle(void);
+
+/* An idle thread for this CPU, where there is none yet. */
+void idle_create(struct cpu *cpu);
+NORETURN void idle_run(void);
+
+/* Gives this CPU to the first thread of all. */
+NORETURN void thread_start(struct thread *first);
+
+/* Asks the CPU that runs the thread to look at its work. */
+void thread_notify(struct thread *thread, unsigned work);
+
+/* TSC ticks it has run up to now. */
+uint64_t thread_ran(const struct thread *thread);
+
+#endif
