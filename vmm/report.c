@@ -51,6 +51,17 @@ static json_t *evictions_json(const struct mm_stats *stats)
 			 integer(stats->evictions_cancelled));
 }
 
+static json_t *kvm_json(const uint64_t values[KVM_STAT_COUNT])
+{
+	json_t *object = json_object();
+
+	for (int i = 0; i < KVM_STAT_COUNT; i++) {
+		if (values[i] != UINT64_MAX)
+			json_object_set_new(object, kvm_stat_names[i], integer(values[i]));
+	}
+	return object;
+}
+
 int report_write_json(const struct report *report, FILE *file)
 {
 	const struct mm_stats *stats = &report->stats;
@@ -83,12 +94,14 @@ int report_write_json(const struct report *report, FILE *file)
 	int error = 0;
 
 	json_object_set_new(root, "guest",
-			    json_pack("{s:o}", "memory_bytes", integer(report->memory_bytes)));
+			    json_pack("{s:o, s:o}", "memory_bytes", integer(report->memory_bytes),
+				      "cpus", integer(report->cpu_count)));
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		json_object_set_new(root, numbers[i].name, integer(numbers[i].value));
 	json_object_set_new(root, "faults", faults_json(stats));
 	json_object_set_new(root, "evictions", evictions_json(stats));
 	json_object_set_new(root, "latency_ns", latency_json(stats));
+	json_object_set_new(root, "kvm", kvm_json(report->kvm));
 	json_object_set_new(root, "second_layer", json_string(report->second_layer));
 	json_object_set_new(root, "managed", json_boolean(report->managed));
 	json_object_set_new(root, "policy", json_string(report->policy));

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "mm/mm.h"
+#include "vmm/kvm_stats.h"
 
 struct report {
 	uint64_t memory_bytes;
@@ -18,6 +19,8 @@ struct report {
 	const char *policy;
 	const char *compressor;
 	const char *second_layer; /* host_second_layer() */
+	unsigned cpu_count;
+	uint64_t kvm[KVM_STAT_COUNT]; /* at the end of the run */
 	int exit_status;
 	uint64_t wall_ns;
 	uint64_t start_to_user_ns;     /* 0: no user instruction ran */

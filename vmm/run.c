@@ -200,6 +200,7 @@ static void fill_report(struct run *run, struct report *report)
 	report->policy = run->options.policy->name;
 	report->compressor = compressor_names[run->options.compressor];
 	report->second_layer = host_second_layer();
+	report->cpu_count = run->options.cpu_count;
 	report->wall_ns = clock_now_ns() - run->start_ns;
 	if (machine->user_start_ns != 0) {
 		report->start_to_user_ns = machine->user_start_ns - run->start_ns;
@@ -299,6 +300,7 @@ static int tell(struct run *run)
 	int error = 0;
 
 	fill_report(run, &report);
+	kvm_stats_read(run->machine, report.kvm);
 	report.exit_status = run->machine->stop_status;
 	if (run->demo)
 		report_print_table(&report, stdout);

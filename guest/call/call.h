@@ -118,6 +118,9 @@ int64_t call_rt_sigsuspend(reg_t set, reg_t size);
 int64_t call_rt_sigtimedwait(reg_t set, reg_t info, reg_t timeout, reg_t size);
 int64_t call_rt_sigqueueinfo(reg_t pid, reg_t signal, reg_t info);
 
+/* segment.c */
+int64_t call_modify_ldt(reg_t function, reg_t address, reg_t size);
+
 /* time.c */
 int64_t call_clock_gettime(reg_t clock, reg_t time);
 int64_t call_clock_getres(reg_t clock, reg_t time);

@@ -131,6 +131,7 @@ const call_function call_table[CALL_COUNT] = {
 	[138] = CALL(call_fstatfs),
 	[149] = CALL(call_mlock),
 	[150] = CALL(call_mlock), /* munlock */
+	[154] = CALL(call_modify_ldt),
 	[157] = CALL(call_prctl),
 	[158] = CALL(call_arch_prctl),
 	[160] = CALL(call_setrlimit),

@@ -68,6 +68,7 @@ struct cpu {
 	uint64_t pcid_space[PCID_COUNT], pcid_generation[PCID_COUNT];
 	unsigned pcid, pcid_next;
 
+	const uint64_t *ldt; /* segment.c: loaded, or NULL */
 	uint64_t gdt[GDT_ENTRIES];
 	struct tss tss;
 	uint8_t ist_stack[3][4096] __attribute__((aligned(16)));

@@ -47,6 +47,7 @@
 #define SELECTOR_USER_DATA   0x2b
 #define SELECTOR_USER_CODE   0x33
 #define SELECTOR_TSS	     0x40
-#define GDT_ENTRIES	     10
+#define SELECTOR_LDT	     0x50
+#define GDT_ENTRIES	     12
 
 #endif

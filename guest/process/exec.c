@@ -4,6 +4,7 @@
  */
 #include "guest/process/exec.h"
 #include "guest/cpu/asm.h"
+#include "guest/cpu/segment.h"
 #include "guest/cpu/tlb.h"
 #include "guest/cpu/vector.h"
 #include "guest/lib/errno.h"
@@ -240,6 +241,7 @@ int exec_program(struct process *process, struct node *node, const char *path,
 	thread->fs_base = thread->gs_base = 0;
 	thread->clear_tid = 0;
 	signal_reset(process);
+	segment_free(process);
 	vector_reset();
 	msr_write(MSR_FS_BASE, 0);
 	msr_write(MSR_KERNEL_GS_BASE, 0);

@@ -2,6 +2,7 @@
  * clone(2): a thread of the current process, or a process of its own - with a copy of the memory
  * (fork), or in the parent's memory (vfork, posix_spawn).
  */
+#include "guest/cpu/segment.h"
 #include "guest/cpu/tlb.h"
 #include "guest/cpu/vector.h"
 #include "guest/lib/errno.h"
@@ -54,7 +55,7 @@ static int copy_process(struct process *child, const struct clone *clone)
 	} else {
 		child->space = space_fork(parent->space);
 	}
-	if (!child->files || !child->space)
+	if (!child->files || !child->space || segment_copy(child))
 		return -ENOMEM;
 	child->arguments = memory_alloc(parent->arguments_size);
 	if (child->arguments) {

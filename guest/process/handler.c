@@ -134,6 +134,8 @@ bool handler_enter(struct trap_frame *frame, const struct linux_sigaction *actio
 	handler_write_info(info, out.info);
 	if (!write_vector_state(state) || user_write(at, &out, sizeof(out)))
 		return false;
+	frame->cs = SELECTOR_USER_CODE;
+	frame->ss = SELECTOR_USER_DATA;
 	frame->rip = action->handler;
 	frame->rsp = at;
 	frame->rdi = info->signal;
@@ -184,7 +186,7 @@ bool handler_return(struct trap_frame *frame)
 		.rsi = in.rsi,
 		.rdi = in.rdi,
 		.rip = in.rip,
-		.cs = SELECTOR_USER_CODE,
+		.cs = in.cs == SELECTOR_USER_CODE32 ? SELECTOR_USER_CODE32 : SELECTOR_USER_CODE,
 		.rflags = (in.rflags & FLAGS_OF_USER) | FLAGS_ALWAYS,
 		.rsp = in.rsp,
 		.ss = SELECTOR_USER_DATA,

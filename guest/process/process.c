@@ -4,6 +4,7 @@
 #include "guest/process/process.h"
 #include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
+#include "guest/cpu/segment.h"
 #include "guest/cpu/tlb.h"
 #include "guest/cpu/vector.h"
 #include "guest/lib/errno.h"
@@ -90,6 +91,7 @@ static void release(struct process *process)
 	list_remove(process);
 	signal_queue_clear(&process->pending);
 	memory_free(process->arguments);
+	segment_free(process);
 	memory_free(process);
 }
 

@@ -30,6 +30,7 @@ struct process {
 	struct thread *threads;
 	unsigned thread_count;
 	struct space *space;
+	uint64_t *ldt; /* segment.c: its own segments, or NULL */
 	struct file_table *files;
 	struct node *directory, *executable;
 	uint32_t umask;

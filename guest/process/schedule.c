@@ -12,6 +12,7 @@
  */
 #include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
+#include "guest/cpu/segment.h"
 #include "guest/cpu/tlb.h"
 #include "guest/cpu/vector.h"
 #include "guest/monitor/doorbell.h"
@@ -155,6 +156,8 @@ static void load(struct thread *next)
 	msr_write(MSR_FS_BASE, next->fs_base);
 	msr_write(MSR_KERNEL_GS_BASE, next->gs_base);
 	vector_load(next);
+	if (unlikely(next->process->ldt != cpu->ldt))
+		segment_load(next->process->ldt);
 }
 
 static void bury(void)
