@@ -16,6 +16,8 @@ int64_t call_readv(reg_t fd, reg_t vectors, reg_t count);
 int64_t call_writev(reg_t fd, reg_t vectors, reg_t count);
 int64_t call_pread64(reg_t fd, reg_t buffer, reg_t length, reg_t offset);
 int64_t call_pwrite64(reg_t fd, reg_t buffer, reg_t length, reg_t offset);
+int64_t call_pipe(reg_t descriptors);
+int64_t call_pipe2(reg_t descriptors, reg_t flags);
 int64_t call_sendfile(reg_t out, reg_t in, reg_t offset, reg_t count);
 int64_t call_lseek(reg_t fd, reg_t offset, reg_t whence);
 int64_t call_close(reg_t fd);

@@ -2,6 +2,7 @@
 #include "guest/call/call.h"
 #include "guest/call/linux.h"
 #include "guest/file/file.h"
+#include "guest/file/pipe.h"
 #include "guest/lib/errno.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
@@ -47,6 +48,7 @@ static int64_t transfer_one(int fd, bool write, reg_t buffer, reg_t length, uint
 {
 	struct io_vector vector = { buffer, MIN(length, IO_MAX) };
 	struct file *file = file_of(fd);
+	int64_t result;
 
 	if (!file || !(write ? may_write(file) : may_read(file)))
 		return -EBADF;
@@ -54,7 +56,11 @@ static int64_t transfer_one(int fd, bool write, reg_t buffer, reg_t length, uint
 		return -ESPIPE;
 	if (!user_range(buffer, vector.length))
 		return -EFAULT;
-	return transfer(file, write, &vector, 1, offset ? offset : &file->offset);
+	/* A transfer may wait, and another thread may close the descriptor. */
+	file_get(file);
+	result = transfer(file, write, &vector, 1, offset ? offset : &file->offset);
+	file_put(file);
+	return result;
 }
 
 int64_t call_read(reg_t fd, reg_t buffer, reg_t length)
@@ -110,8 +116,11 @@ static int64_t transfer_vectors(int fd, bool write, reg_t address, unsigned coun
 	if (!vector)
 		return -ENOMEM;
 	result = read_vectors(address, count, vector);
-	if (!result)
+	if (!result) {
+		file_get(file);
 		result = transfer(file, write, vector, count, &file->offset);
+		file_put(file);
+	}
 	if (vector != few)
 		memory_free(vector);
 	return result;
@@ -125,6 +134,39 @@ int64_t call_readv(reg_t fd, reg_t vectors, reg_t count)
 int64_t call_writev(reg_t fd, reg_t vectors, reg_t count)
 {
 	return count > VECTOR_MAX ? -EINVAL : transfer_vectors(fd, true, vectors, count);
+}
+
+int64_t call_pipe2(reg_t address, reg_t flags)
+{
+	struct file_table *table = current_process()->files;
+	struct file *reader, *writer;
+	int32_t fd[2];
+	int error;
+
+	if (flags & ~(reg_t)(OPEN_CLOEXEC | OPEN_NONBLOCK))
+		return -EINVAL;
+	error = pipe_create(flags, &reader, &writer);
+	if (error)
+		return error;
+	fd[0] = file_install(table, reader, 0, flags & OPEN_CLOEXEC);
+	fd[1] = fd[0] < 0 ? fd[0] : file_install(table, writer, 0, flags & OPEN_CLOEXEC);
+	if (fd[1] >= 0 && !user_write(address, fd, sizeof(fd)))
+		return 0;
+	error = fd[1] < 0 ? fd[1] : -EFAULT;
+	if (fd[1] >= 0)
+		file_close(table, fd[1]);
+	else
+		file_put(writer);
+	if (fd[0] >= 0)
+		file_close(table, fd[0]);
+	else
+		file_put(reader);
+	return error;
+}
+
+int64_t call_pipe(reg_t address)
+{
+	return call_pipe2(address, 0);
 }
 
 /* There is no path from file to file but through the program's memory: callers read and write then.

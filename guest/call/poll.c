@@ -1,5 +1,8 @@
-/* poll and select. Every file here is always ready but the console's input, whose next read is what
- * finds out: it counts as ready too, and the read waits. */
+/*
+ * poll and select. All who wait here wait on one channel, and look again at every change of any
+ * file. A file without a poll hook is always ready; so is the console's input, whose next read is
+ * what finds out.
+ */
 #include "guest/call/call.h"
 #include "guest/call/linux.h"
 #include "guest/cpu/clock.h"
@@ -12,6 +15,8 @@
 #define NS_PER_MS 1000000ull
 #define SET_WORDS (FILE_TABLE_MAX / 64)
 
+const char poll_channel;
+
 static int16_t ready(int fd, int16_t wanted)
 {
 	struct file *file = file_of(fd);
@@ -23,26 +28,15 @@ static int16_t ready(int fd, int16_t wanted)
 		return POLL_NVAL;
 	if (file->ops->poll)
 		events = file->ops->poll(file);
-	return events & wanted;
+	return events & (wanted | POLL_ERROR | POLL_HANGUP);
 }
 
-/* With nothing ready there is nothing that could become so: sleep until the deadline. */
-static int64_t sleep_until(uint64_t deadline)
-{
-	while (clock_now() < deadline) {
-		if (!thread_wait(NULL, deadline))
-			return -EINTR;
-	}
-	return 0;
-}
-
-static int64_t poll_until(reg_t descriptors, uint32_t count, uint64_t deadline)
+/* One look at all. How many are ready, or -errno. */
+static int64_t poll_once(reg_t descriptors, uint32_t count)
 {
 	struct linux_pollfd entry;
 	int64_t total = 0;
 
-	if (count > FILE_TABLE_MAX)
-		return -EINVAL;
 	for (uint32_t i = 0; i < count; i++) {
 		reg_t at = descriptors + i * sizeof(entry);
 
@@ -53,7 +47,20 @@ static int64_t poll_until(reg_t descriptors, uint32_t count, uint64_t deadline)
 		if (user_write(at, &entry, sizeof(entry)))
 			return -EFAULT;
 	}
-	return total > 0 ? total : sleep_until(deadline);
+	return total;
+}
+
+static int64_t poll_until(reg_t descriptors, uint32_t count, uint64_t deadline)
+{
+	int64_t total;
+
+	if (count > FILE_TABLE_MAX)
+		return -EINVAL;
+	while ((total = poll_once(descriptors, count)) == 0 && clock_now() < deadline) {
+		if (!thread_wait(&poll_channel, deadline))
+			return -EINTR;
+	}
+	return total;
 }
 
 int64_t call_poll(reg_t descriptors, reg_t count, reg_t timeout_ms)
@@ -86,50 +93,71 @@ int64_t call_ppoll(reg_t descriptors, reg_t count, reg_t timeout)
 	return error ? error : poll_until(descriptors, count, deadline);
 }
 
-/* One of select's sets: leaves the ready ones in it. Returns how many, or -errno. */
-static int64_t select_set(reg_t address, unsigned count, int16_t event)
+struct select_set {
+	uint64_t wanted[SET_WORDS], found[SET_WORDS];
+};
+
+static int64_t select_look(struct select_set *set, unsigned count, int16_t event)
 {
-	uint64_t set[SET_WORDS];
-	size_t size = (count + 63) / 64 * 8;
 	int64_t total = 0;
 
-	if (!address)
-		return 0;
-	if (user_read(set, address, size))
-		return -EFAULT;
+	memset(set->found, 0, sizeof(set->found));
 	for (unsigned fd = 0; fd < count; fd++) {
 		uint64_t bit = 1ull << fd % 64;
 		int16_t result;
 
-		if (!(set[fd / 64] & bit))
+		if (!(set->wanted[fd / 64] & bit))
 			continue;
 		result = ready(fd, event);
 		if (result & POLL_NVAL)
 			return -EBADF;
-		if (result)
-			total++;
-		else
-			set[fd / 64] &= ~bit;
+		if (!(result & event) && !(result & POLL_HANGUP && event == POLL_IN) &&
+		    !(result & POLL_ERROR && event == POLL_OUT))
+			continue;
+		set->found[fd / 64] |= bit;
+		total++;
 	}
-	return user_write(address, set, size) ? -EFAULT : total;
+	return total;
 }
 
-static int64_t select_until(reg_t count, const reg_t *set, uint64_t deadline)
+static int64_t select_once(struct select_set *set, unsigned count)
 {
 	static const int16_t event[3] = { POLL_IN, POLL_OUT, 0 };
 	int64_t total = 0;
 
-	if ((int)count < 0)
-		return -EINVAL;
-	count = MIN((int)count, FILE_TABLE_MAX);
 	for (unsigned i = 0; i < 3; i++) {
-		int64_t result = select_set(set[i], count, event[i]);
+		int64_t result = select_look(&set[i], count, event[i]);
 
 		if (result < 0)
 			return result;
 		total += result;
 	}
-	return total > 0 ? total : sleep_until(deadline);
+	return total;
+}
+
+static int64_t select_until(reg_t count, const reg_t *address, uint64_t deadline)
+{
+	struct select_set set[3] = { 0 };
+	size_t size;
+	int64_t total;
+
+	if ((int)count < 0)
+		return -EINVAL;
+	count = MIN((int)count, FILE_TABLE_MAX);
+	size = (count + 63) / 64 * 8;
+	for (unsigned i = 0; i < 3; i++) {
+		if (address[i] && user_read(set[i].wanted, address[i], size))
+			return -EFAULT;
+	}
+	while ((total = select_once(set, count)) == 0 && clock_now() < deadline) {
+		if (!thread_wait(&poll_channel, deadline))
+			return -EINTR;
+	}
+	for (unsigned i = 0; i < 3 && total >= 0; i++) {
+		if (address[i] && user_write(address[i], set[i].found, size))
+			return -EFAULT;
+	}
+	return total;
 }
 
 int64_t call_select(reg_t count, reg_t in, reg_t out, reg_t except, reg_t timeout)

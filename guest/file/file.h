@@ -22,9 +22,14 @@
 #define OPEN_CLOEXEC   02000000
 #define OPEN_PATH      010000000
 
-#define POLL_IN	  0x001
-#define POLL_OUT  0x004
-#define POLL_NVAL 0x020
+#define POLL_IN	    0x001
+#define POLL_OUT    0x004
+#define POLL_ERROR  0x008
+#define POLL_HANGUP 0x010
+#define POLL_NVAL   0x020
+
+/* Woken at every change of what a file's poll hook would say. */
+extern const char poll_channel;
 
 struct io_vector {
 	uint64_t base, length;
@@ -38,6 +43,7 @@ struct file {
 	uint32_t refs;
 	uint8_t *text; /* a generated file's bytes, made when opened, and how many */
 	uint64_t text_size;
+	void *private; /* the ops' own */
 };
 
 /* All return bytes or 0, or -errno. */
