@@ -66,10 +66,13 @@ int64_t call_mmap(reg_t address, reg_t length, reg_t protection, reg_t flags, re
 int64_t call_munmap(reg_t address, reg_t length);
 int64_t call_mprotect(reg_t address, reg_t length, reg_t protection);
 int64_t call_mremap(reg_t address, reg_t old_length, reg_t length, reg_t flags, reg_t to);
+
+/* advice.c */
 int64_t call_madvise(reg_t address, reg_t length, reg_t advice);
 int64_t call_msync(reg_t address, reg_t length, reg_t flags);
 int64_t call_mincore(reg_t address, reg_t length, reg_t vector);
 int64_t call_mlock(reg_t address, reg_t length);
+int64_t call_munlock(reg_t address, reg_t length);
 
 /* process.c */
 int64_t call_exit(reg_t status);
@@ -140,6 +143,13 @@ int64_t call_setitimer(reg_t which, reg_t value, reg_t old);
 int64_t call_uname(reg_t buffer);
 int64_t call_sysinfo(reg_t buffer);
 int64_t call_getrandom(reg_t buffer, reg_t length, reg_t flags);
+
+/* [address, address + length) in whole pages of the program's half; false when it is not. */
+bool call_page_range(reg_t address, reg_t length, uint64_t *end);
+
+/* Whether [start, end) begins or ends inside a page of a MAP_HUGETLB area. */
+struct space;
+bool call_cuts_huge(const struct space *space, uint64_t start, uint64_t end);
 
 /* Reads a timespec into ns. 0, -EFAULT or -EINVAL. */
 int call_read_time(uint64_t address, uint64_t *ns);

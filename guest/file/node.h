@@ -16,6 +16,7 @@
 #define MODE_SYMLINK   0120000
 
 struct file_ops;
+struct area;
 
 struct node {
 	struct node *parent, *child, *sibling;
@@ -26,6 +27,9 @@ struct node {
 	uint32_t inode;
 	uint32_t device;	    /* of a character device: major << 8 | minor */
 	const struct file_ops *ops; /* how an open file of it behaves */
+	struct area *mappings;	    /* areas that map it (memory/space.h) */
+	uint32_t refs;		    /* STUB */
+	uint32_t *cache;	    /* STUB: frames by page, or NULL */
 };
 
 #define PATH_LIMIT 4096

@@ -8,6 +8,11 @@
 #define VM_COUNTERS(X)                                                                             \
 	X(pgfault)                                                                                 \
 	X(pgmajfault)                                                                              \
+	X(nr_dirtied)                                                                              \
+	X(nr_written)                                                                              \
+	X(thp_fault_alloc)                                                                         \
+	X(thp_fault_fallback)                                                                      \
+	X(thp_split_page)                                                                          \
 	X(nr_tlb_remote_flush)                                                                     \
 	X(nr_tlb_remote_flush_received)                                                            \
 	X(nr_tlb_local_flush_all)                                                                  \

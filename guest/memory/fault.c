@@ -2,27 +2,35 @@
  * The page fault, from address to entry:
  *
  * 1. the area that holds the address (a stack may grow to it first), and whether it allows this;
- * 2. the leaf table, remembered from the last fault or walked to;
- * 3. by what the entry is: a kept frame comes back; a file page is mapped where it lies in the
- *    archive, with its neighbours, or copied for a write; all else is anonymous.
+ * 2. the leaf table, remembered from the last fault or walked to; or a huge page;
+ * 3. by what the entry is: a kept frame comes back, a page of the swap is brought in, a shared one
+ *    is copied for a write; a file's page is mapped from the page cache, with its neighbours, or
+ *    copied for a private write; all else is anonymous.
  *
  * Anonymous pages of a fresh reservation need nothing but their entries, so a program that runs
  * upward through memory gets more at each fault, up to WINDOW_MAX; a page that is mapped and not
- * touched costs the host nothing.
+ * touched costs the host nothing. Where pages are replaced (swap_on) each is mapped alone, for then
+ * it does cost something.
+ *
+ * File pages that are in memory already are mapped around a fault, in a window that a run of faults
+ * widens and faults here and there narrow.
  */
 #include "guest/memory/fault.h"
 #include "guest/cpu/tlb.h"
-#include "guest/file/node.h"
+#include "guest/file/cache.h"
+#include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/count.h"
+#include "guest/memory/huge.h"
+#include "guest/memory/replace.h"
+#include "guest/memory/reserve.h"
 #include "guest/process/process.h"
 
-#define WINDOW_STEP 4
-#define WINDOW_MAX  64
-#define FILE_AROUND 16
+#define WINDOW_STEP   4
+#define WINDOW_MAX    64
+#define RECLAIM_PAGES 32 /* asked for when a fault finds no memory */
 /* With less than this free, faults map one page only. */
 #define SCARCE_SHARE 8
-
-#define PTE_ANON (PTE_P | PTE_U | PTE_A | PTE_D)
 
 static const char *const reasons[] = {
 	[FAULT_DONE] = "nothing wrong",
@@ -61,8 +69,14 @@ static unsigned map_following(struct area *area, uint64_t va, uint64_t *pte, uin
 	return pte - first;
 }
 
+/* Bits of an anonymous entry. Without PTE_D replacement sees whether the page was written. */
+static uint64_t anonymous_bits(const struct area *area, bool dirty)
+{
+	return (dirty ? PTE_ANONYMOUS : PTE_ANONYMOUS & ~PTE_D) | area_bits(area->flags);
+}
+
 static enum fault_result map_anonymous(struct space *space, struct area *area, uint64_t va,
-				       uint64_t *leaf)
+				       uint64_t *leaf, uint32_t access)
 {
 	unsigned index = leaf_index(va);
 	struct page *record = page_of_address(leaf);
@@ -73,113 +87,222 @@ static enum fault_result map_anonymous(struct space *space, struct area *area, u
 	frame = table_frame(leaf, index, &fresh);
 	if (unlikely(!frame))
 		return FAULT_NO_MEMORY;
-	value = frame << PAGE_SHIFT | PTE_ANON | area_bits(area->flags);
+	value = frame << PAGE_SHIFT | PTE_ANONYMOUS | area_bits(area->flags);
 	if (unlikely(!fresh))
 		page_clear(direct(frame << PAGE_SHIFT));
-	else if (record->reserve && page_free_total > page_total / SCARCE_SHARE)
+	if (unlikely(swap_on)) {
+		value = frame << PAGE_SHIFT | anonymous_bits(area, access & AREA_WRITE);
+		replace_add(page_of_frame(frame), leaf, index);
+	}
+	if (unlikely(record->reserve + index != frame))
+		value |= leaf[index] & PTE_LENT;
+	else if (fresh && page_free_total > page_total / SCARCE_SHARE && !swap_on)
 		mapped = map_following(area, va, &leaf[index], value);
 	leaf[index] = value;
 	record->count += mapped;
-	space->minor_faults++;
+	space->resident[RESIDENT_ANONYMOUS] += mapped;
 	return FAULT_DONE;
 }
 
-/* The bytes of the file in the page at `va`; 0 beyond its end. */
-static uint64_t file_bytes(const struct area *area, uint64_t va)
-{
-	uint64_t offset = area->offset + (va - area->start);
-	uint64_t end = MIN(area->node->size, area->limit);
-
-	return offset < end ? MIN(end - offset, PAGE_SIZE) : 0;
-}
-
-static const uint8_t *file_data(const struct area *area, uint64_t va)
-{
-	return area->node->data + area->offset + (va - area->start);
-}
-
-/* An owned copy of a page; `old` holds the frame copied from when the entry was present. */
+/* Replaces what the entry holds, or nothing, by a page of the process's own: `length` bytes of
+ * `from`, which somebody else keeps, and zeros behind. */
 static enum fault_result map_copy(struct space *space, struct area *area, uint64_t va,
 				  uint64_t *leaf, const void *from, uint64_t length)
 {
 	unsigned index = leaf_index(va);
-	struct page *record = page_of_address(leaf);
-	bool held = pte_holds(leaf[index]), fresh;
-	uint64_t frame = table_frame(leaf, index, &fresh);
+	uint64_t old = leaf[index], frame;
+	bool fresh;
 	uint8_t *to;
 
-	if (!frame)
+	/* A frame of the reservation stays with those who share it. */
+	if (pte_anonymous(old) && is_reserved(page_of_address(leaf), index, old))
+		leaf[index] |= PTE_LENT;
+	frame = table_frame(leaf, index, &fresh);
+	if (!frame) {
+		leaf[index] = old;
 		return FAULT_NO_MEMORY;
+	}
 	to = direct(frame << PAGE_SHIFT);
 	memcpy(to, from, length);
 	if (!fresh)
 		memset(to + length, 0, PAGE_SIZE - length);
-	leaf[index] = frame << PAGE_SHIFT | PTE_ANON | area_bits(area->flags);
-	if (held)
+	table_drop(space, leaf, index);
+	table_set(space, leaf, index, frame << PAGE_SHIFT | anonymous_bits(area, true));
+	if (pte_used(old))
 		tlb_flush_page(space, va);
-	else
-		record->count++;
-	space->minor_faults++;
+	if (unlikely(swap_on))
+		replace_add(page_of_frame(frame), leaf, index);
 	return FAULT_DONE;
 }
 
-/* Maps the archive's page and those around it, as far as they are whole. */
-static void map_file_around(struct area *area, uint64_t va, uint64_t *leaf)
+static uint64_t *leaf_of(struct space *space, uint64_t va)
 {
-	uint64_t start = MAX(ROUND_DOWN(va, FILE_AROUND * PAGE_SIZE), area->start);
-	uint64_t end =
-		MIN(ROUND_DOWN(va, FILE_AROUND * PAGE_SIZE) + FILE_AROUND * PAGE_SIZE, area->end);
-	uint64_t whole = area->start + ROUND_DOWN(MIN(area->node->size, area->limit), PAGE_SIZE) -
-			 area->offset;
-	uint64_t value = ((uint64_t)file_data(area, start) - DIRECT_BASE) | PTE_P | PTE_U | PTE_A |
-			 PTE_FILE | (area->flags & AREA_EXEC ? 0 : PTE_NX);
-	struct page *record = page_of_address(leaf);
+	uint64_t *leaf;
 
-	for (end = MIN(end, whole); start < end; start += PAGE_SIZE, value += PAGE_SIZE) {
-		uint64_t *pte = &leaf[leaf_index(start)];
+	if (likely(va >> LEAF_SHIFT == space->leaf_number))
+		return space->leaf;
+	leaf = table_make_leaf(space, va);
+	if (leaf) {
+		space->leaf = leaf;
+		space->leaf_number = va >> LEAF_SHIFT;
+	}
+	return leaf;
+}
 
-		if (pte_holds(*pte))
+/* An entry for a file's frame; the archive's are not counted. */
+static uint64_t file_entry(const struct area *area, uint64_t index, uint64_t frame)
+{
+	uint64_t value = frame << PAGE_SHIFT | PTE_P | PTE_U | PTE_A | PTE_FILE |
+			 (area->flags & AREA_EXEC ? 0 : PTE_NX);
+
+	if (cache_is_archive(area->node, index, frame))
+		return value;
+	page_get(frame);
+	return value | PTE_COUNTED;
+}
+
+/* The window of a run of faults doubles, that of faults here and there becomes half. */
+static void set_window(struct area *area, uint64_t va)
+{
+	if (area->next_fault == va && va != area->start)
+		area->window = MIN(area->window * 2, WINDOW_MAX);
+	else if (area->next_fault != area->start)
+		area->window = MAX(MIN(area->window, FILE_WINDOW_FIRST) / 2, WINDOW_STEP);
+}
+
+/* Maps the pages around va that are in memory already, as far as the leaf reaches. */
+static void map_file_around(struct space *space, struct area *area, uint64_t va, uint64_t *leaf)
+{
+	uint64_t start, end, size, index;
+
+	set_window(area, va);
+	size = (uint64_t)area->window * PAGE_SIZE;
+	start = area->next_fault == va ? va : ROUND_DOWN(va, size);
+	end = MIN(MIN(start + size, area->end), ROUND_DOWN(va, LEAF_SIZE) + LEAF_SIZE);
+	start = MAX(start, area->start);
+	area->next_fault = end;
+	if (area->limit - area->offset < end - area->start)
+		end = area->start + ROUND_DOWN(area->limit - area->offset, PAGE_SIZE);
+	for (index = area_page(area, start); start < end; start += PAGE_SIZE, index++) {
+		uint64_t frame;
+
+		if (pte_used(leaf[leaf_index(start)]) || index * PAGE_SIZE >= area->node->size)
 			continue;
-		*pte |= value;
-		record->count++;
+		frame = cache_peek(area->node, index);
+		if (frame)
+			table_set(space, leaf, leaf_index(start), file_entry(area, index, frame));
 	}
 }
 
-static enum fault_result map_file(struct space *space, struct area *area, uint64_t va,
-				  uint64_t *leaf, uint32_t access)
+static void mark_dirty(struct node *node, uint64_t frame)
 {
-	uint64_t length = file_bytes(area, va);
+	struct page *page = page_of_frame(frame);
 
-	if (length == 0)
+	if (!(page->flags & PAGE_DIRTY))
+		vm_count.nr_dirtied++;
+	page->flags |= PAGE_DIRTY;
+	node_modified(node);
+}
+
+/* The entry is empty, or holds the file's page read-only and there is a write. */
+static enum fault_result map_file(struct space *space, struct area *area, uint64_t va,
+				  uint32_t access)
+{
+	uint64_t index = area_page(area, va), frame, value, *leaf;
+	uint64_t left = area->limit - (index << PAGE_SHIFT);
+	bool write = access & AREA_WRITE, shared = area->flags & AREA_SHARED, major;
+
+	if (index << PAGE_SHIFT >= area->node->size || left > area->limit)
 		return FAULT_PAST_END;
-	/* A page is mapped where it lies unless it must differ: for a write, for the zeros after
-	 * the end of the file, or when the archive did not align the file. */
-	if ((access & AREA_WRITE) || length < PAGE_SIZE ||
-	    ((uint64_t)area->node->data & (PAGE_SIZE - 1)))
-		return map_copy(space, area, va, leaf, file_data(area, va), length);
-	map_file_around(area, va, leaf);
-	space->minor_faults++;
+	frame = cache_frame(area->node, index, write && shared, &major);
+	/* The cache may have unmapped pages for it, and tables with them. */
+	leaf = frame ? leaf_of(space, va) : NULL;
+	if (!leaf)
+		return FAULT_NO_MEMORY;
+	space->major_faults += major;
+	vm_count.pgmajfault += major;
+	space->minor_faults -= major;
+	if (!shared && (write || left < PAGE_SIZE))
+		return map_copy(space, area, va, leaf, direct(frame << PAGE_SHIFT),
+				MIN(left, PAGE_SIZE));
+	value = file_entry(area, index, frame);
+	if (write) {
+		mark_dirty(area->node, frame);
+		value |= PTE_W | PTE_D;
+	}
+	if (pte_used(leaf[leaf_index(va)])) {
+		table_drop(space, leaf, leaf_index(va));
+		tlb_flush_page(space, va);
+	}
+	table_set(space, leaf, leaf_index(va), value);
+	if (!write)
+		map_file_around(space, area, va, leaf);
 	return FAULT_DONE;
 }
 
-/* The entry holds a frame: what else can be wrong with it? */
+/* The entry holds a slot of the swap. */
+static enum fault_result map_swapped(struct space *space, struct area *area, uint64_t va,
+				     uint64_t *leaf, uint32_t access)
+{
+	unsigned index = leaf_index(va);
+	uint32_t slot = pte_frame(leaf[index]);
+	bool fresh, write = access & AREA_WRITE;
+	uint64_t frame = table_frame(leaf, index, &fresh);
+	struct page *page;
+
+	if (!frame)
+		return FAULT_NO_MEMORY;
+	page = page_of_frame(frame);
+	swap_in(slot, page_address(page));
+	page->slot = 0;
+	if (!write) {
+		/* The copy in the swap stands: the entry's hold becomes the page's. */
+		swap_dup(slot);
+		page->slot = slot;
+	}
+	table_drop(space, leaf, index);
+	table_set(space, leaf, index, frame << PAGE_SHIFT | anonymous_bits(area, write));
+	replace_add(page, leaf, index);
+	space->major_faults++;
+	vm_count.pgmajfault++;
+	space->minor_faults--;
+	return FAULT_DONE;
+}
+
+/* The entry is in use: what else can be wrong with it? */
 static enum fault_result map_again(struct space *space, struct area *area, uint64_t va,
 				   uint64_t *leaf, uint32_t access)
 {
 	uint64_t *pte = &leaf[leaf_index(va)];
+	bool alone;
 
+	if (!pte_holds(*pte))
+		return map_swapped(space, area, va, leaf, access);
+	alone = !(*pte & PTE_FILE) && !pte_page(*pte)->refs;
 	if (*pte & PTE_KEPT) {
-		*pte = (*pte & ~PTE_KEPT) | PTE_P | area_bits(area->flags);
-		if (*pte & PTE_FILE)
+		*pte = (*pte & ~(PTE_KEPT | PTE_W)) | PTE_P | area_bits(area->flags);
+		if (!alone)
 			*pte &= ~PTE_W;
 	}
-	if (!(access & AREA_WRITE) || (*pte & PTE_W)) {
-		tlb_flush_page(space, va);
-		return FAULT_DONE;
+	if ((access & AREA_WRITE) && !(*pte & PTE_W)) {
+		if (*pte & PTE_FILE)
+			return map_file(space, area, va, access);
+		if (!alone)
+			return map_copy(space, area, va, leaf, direct(*pte & PTE_FRAME), PAGE_SIZE);
+		*pte |= PTE_W;
 	}
-	if (*pte & PTE_FILE)
-		return map_copy(space, area, va, leaf, direct(*pte & PTE_FRAME), PAGE_SIZE);
-	*pte |= PTE_W;
+	tlb_flush_page(space, va);
+	return FAULT_DONE;
+}
+
+/* There is no leaf table at va and none could be made: a huge page is there, or memory is out. */
+static enum fault_result map_huge_again(struct space *space, struct area *area, uint64_t va)
+{
+	uint64_t size, *entry = table_find(space->root, va, &size);
+
+	if (!entry || size == PAGE_SIZE)
+		return FAULT_NO_MEMORY;
+	*entry = (*entry & ~PTE_KEPT) | PTE_P | area_bits(area->flags);
 	tlb_flush_page(space, va);
 	return FAULT_DONE;
 }
@@ -202,26 +325,15 @@ static enum fault_result grow_stack(struct space *space, uint64_t va, struct are
 									  : FAULT_NO_AREA;
 	if (va < below + STACK_GUARD)
 		return FAULT_STACK_END;
+	if (space_may_map(space, area->flags, (area->start - va) >> PAGE_SHIFT))
+		return FAULT_STACK_END;
+	space_account(space, area->flags, (area->start - va) >> PAGE_SHIFT);
 	area->start = va;
 	*grown = area;
 	return FAULT_DONE;
 }
 
-static uint64_t *leaf_of(struct space *space, uint64_t va)
-{
-	uint64_t *leaf;
-
-	if (likely(va >> LEAF_SHIFT == space->leaf_number))
-		return space->leaf;
-	leaf = table_make_leaf(space->root, va);
-	if (leaf) {
-		space->leaf = leaf;
-		space->leaf_number = va >> LEAF_SHIFT;
-	}
-	return leaf;
-}
-
-enum fault_result fault_resolve(struct space *space, uint64_t va, uint32_t access)
+static enum fault_result resolve(struct space *space, uint64_t va, uint32_t access)
 {
 	struct area *area = space_find(space, va);
 	uint64_t *leaf;
@@ -235,21 +347,69 @@ enum fault_result fault_resolve(struct space *space, uint64_t va, uint32_t acces
 	if (unlikely(!(area->flags & access)))
 		return FAULT_ACCESS;
 	va = ROUND_DOWN(va, PAGE_SIZE);
+	if (unlikely(area->flags & (AREA_HUGE | AREA_HUGETLB)) && huge_map(space, area, va))
+		return FAULT_DONE;
 	leaf = leaf_of(space, va);
 	if (unlikely(!leaf))
-		return FAULT_NO_MEMORY;
-	if (unlikely(pte_holds(leaf[leaf_index(va)])))
+		return map_huge_again(space, area, va);
+	if (unlikely(pte_used(leaf[leaf_index(va)])))
 		return map_again(space, area, va, leaf, access);
 	if (area->node)
-		return map_file(space, area, va, leaf, access);
-	return map_anonymous(space, area, va, leaf);
+		return map_file(space, area, va, access);
+	return map_anonymous(space, area, va, leaf, access);
+}
+
+enum fault_result fault_resolve(struct space *space, uint64_t va, uint32_t access)
+{
+	enum fault_result result = resolve(space, va, access);
+
+	if (unlikely(result == FAULT_NO_MEMORY) && !space->doomed &&
+	    memory_reclaim(RECLAIM_PAGES) && !space->doomed)
+		result = resolve(space, va, access);
+	if (likely(result == FAULT_DONE))
+		space->minor_faults++;
+	vm_count.pgfault++;
+	return result;
+}
+
+int fault_populate_for(struct space *space, uint64_t start, uint64_t end, uint32_t access)
+{
+	uint64_t need = access & AREA_WRITE ? PTE_P | PTE_W : PTE_P, size;
+
+	for (uint64_t va = start; va < end; va += PAGE_SIZE) {
+		uint64_t *pte = table_find(space->root, va, &size);
+		enum fault_result result;
+
+		if (pte && (*pte & need) == need)
+			continue;
+		result = fault_resolve(space, va, access);
+		if (result != FAULT_DONE)
+			return result == FAULT_NO_MEMORY ? -ENOMEM : -EFAULT;
+	}
+	return 0;
+}
+
+int fault_populate(struct space *space, uint64_t start, uint64_t end)
+{
+	int error = 0;
+
+	for (unsigned i = space_index(space, start);
+	     i < space->area_count && space->area[i]->start < end && !error; i++) {
+		const struct area *area = space->area[i];
+		bool write = (area->flags & (AREA_WRITE | AREA_SHARED)) == AREA_WRITE;
+
+		if (area->flags & AREA_ACCESS)
+			error = fault_populate_for(space, MAX(start, area->start),
+						   MIN(end, area->end),
+						   write ? AREA_WRITE : AREA_READ);
+	}
+	return error;
 }
 
 uint64_t fault_translate(struct space *space, uint64_t va, bool write)
 {
 	uint64_t need = write ? PTE_P | PTE_U | PTE_W : PTE_P | PTE_U;
-	uint64_t *leaf = table_leaf(space->root, va);
-	uint64_t *pte = leaf ? &leaf[leaf_index(va)] : NULL;
+	uint64_t size, *pte = table_find(space->root, va, &size);
 
 	if (!pte || (*pte & need) != need) {
 		enum fault_result result = FAULT_NO_AREA;
@@ -260,9 +420,8 @@ uint64_t fault_translate(struct space *space, uint64_t va, bool write)
 			process_out_of_memory(va);
 		if (result != FAULT_DONE)
 			return 0;
-		leaf = table_leaf(space->root, va);
-		pte = &leaf[leaf_index(va)];
+		pte = table_find(space->root, va, &size);
 	}
 	*pte |= write ? PTE_A | PTE_D : PTE_A;
-	return (*pte & PTE_FRAME) | (va & (PAGE_SIZE - 1));
+	return (*pte & PTE_FRAME & ~(size - 1)) | (va & (size - 1));
 }

@@ -16,6 +16,11 @@ enum fault_result {
 /* Makes va accessible for `access` (one of AREA_READ, AREA_WRITE, AREA_EXEC), or says why not. */
 enum fault_result fault_resolve(struct space *space, uint64_t va, uint32_t access);
 
+/* Brings in all pages of [start, end), which is mapped: for the access, or as each area allows.
+ * 0, -ENOMEM, or -EFAULT (beyond a file's end, or no access there). */
+int fault_populate_for(struct space *space, uint64_t start, uint64_t end, uint32_t access);
+int fault_populate(struct space *space, uint64_t start, uint64_t end);
+
 /* In words, for a line of the log. */
 const char *fault_reason(enum fault_result result);
 

@@ -140,7 +140,7 @@ struct page *page_alloc_user(unsigned order, bool *fresh)
 {
 	struct page *page;
 
-	if (page_free_total < KERNEL_RESERVE + (1ull << order))
+	if (order > PAGE_ORDER_MAX || page_free_total < KERNEL_RESERVE + (1ull << order))
 		return NULL;
 	page = take_any(order, true, fresh);
 	if (page)
@@ -165,6 +165,7 @@ void page_free(struct page *page, unsigned order, bool fresh)
 		order++;
 	}
 	page->flags = 0;
+	page->refs = 0; /* whatever it meant: a page of a block has one owner */
 	list_add(frame, order, fresh);
 }
 

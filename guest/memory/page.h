@@ -23,6 +23,7 @@
 #define PAGE_FRESH 0x02 /* of such a head: the block reads as zero */
 #define PAGE_SLAB  0x04 /* slab.c owns it */
 #define PAGE_TABLE 0x08 /* a leaf page table: see struct page */
+#define PAGE_DIRTY 0x40 /* of the page cache: written since the last write-back */
 
 /* What a page is used for decides what the fields mean. Frame number 0 is nobody. */
 struct page {
@@ -103,5 +104,21 @@ static inline struct page *page_of_address(const void *address)
 }
 
 void page_clear(void *page);
+
+/* One owner more or less of a page that may have several. */
+static inline void page_get(uint64_t frame)
+{
+	page_of_frame(frame)->refs++;
+}
+
+static inline void page_put(uint64_t frame)
+{
+	struct page *page = page_of_frame(frame);
+
+	if (page->refs)
+		page->refs--;
+	else
+		page_free(page, 0, false);
+}
 
 #endif

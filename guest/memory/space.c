@@ -1,13 +1,17 @@
 /* Address spaces: the sorted array of areas. space.h has the rules. */
 #include "guest/memory/space.h"
 #include "guest/cpu/asm.h"
+#include "guest/file/cache.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/commit.h"
 #include "guest/memory/slab.h"
+#include "guest/process/process.h"
 
 #define AREA_CAPACITY_FIRST 32
 
 static uint64_t number_last;
+struct space *space_list;
 
 struct space *space_create(void)
 {
@@ -19,6 +23,8 @@ struct space *space_create(void)
 	space->root = table_create_root();
 	if (!space->area || !space->root) {
 		memory_free(space->area);
+		if (space->root)
+			table_destroy_root(space->root);
 		memory_free(space);
 		return NULL;
 	}
@@ -29,7 +35,74 @@ struct space *space_create(void)
 	space->tlb_generation = 1;
 	space->leaf_number = LEAF_NONE;
 	space->stack_limit = 8 << 20;
+	space->next = space_list;
+	if (space_list)
+		space_list->prev = space;
+	space_list = space;
 	return space;
+}
+
+static int64_t area_pages(const struct area *area)
+{
+	return (area->end - area->start) >> PAGE_SHIFT;
+}
+
+static bool is_data(uint32_t flags)
+{
+	return (flags & (AREA_WRITE | AREA_SHARED | AREA_GROWSDOWN)) == AREA_WRITE;
+}
+
+int space_may_map(const struct space *space, uint32_t flags, uint64_t pages)
+{
+	const struct linux_rlimit *limit = current_process()->limit;
+
+	if (space->pages + pages > limit[RLIMIT_AS].current >> PAGE_SHIFT)
+		return -ENOMEM;
+	if (is_data(flags) && space->data_pages + pages > limit[RLIMIT_DATA].current >> PAGE_SHIFT)
+		return -ENOMEM;
+	return (flags & AREA_ACCOUNT) && !commit_allows(pages) ? -ENOMEM : 0;
+}
+
+void space_account(struct space *space, uint32_t flags, int64_t pages)
+{
+	space->pages += pages;
+	if (is_data(flags))
+		space->data_pages += pages;
+	if (flags & AREA_ACCOUNT) {
+		space->committed += pages;
+		committed_pages += pages;
+	}
+}
+
+/* An area and its place among the mappings of its file. */
+static struct area *area_create(struct space *space, const struct area *model)
+{
+	struct area *area = memory_alloc(sizeof(*area));
+
+	if (!area)
+		return NULL;
+	*area = *model;
+	area->space = space;
+	if (area->node) {
+		node_get(area->node);
+		area->next_mapping = area->node->mappings;
+		area->mapping_link = &area->node->mappings;
+		if (area->next_mapping)
+			area->next_mapping->mapping_link = &area->next_mapping;
+		area->node->mappings = area;
+	}
+	return area;
+}
+
+static void area_destroy(struct area *area)
+{
+	if (area->node) {
+		*area->mapping_link = area->next_mapping;
+		if (area->next_mapping)
+			area->next_mapping->mapping_link = area->mapping_link;
+		node_put(area->node);
+	}
+	memory_free(area);
 }
 
 void space_put(struct space *space)
@@ -38,9 +111,13 @@ void space_put(struct space *space)
 		return;
 	for (unsigned i = 0; i < space->area_count; i++) {
 		table_unmap(space, space->area[i]->start, space->area[i]->end);
-		memory_free(space->area[i]);
+		space_account(space, space->area[i]->flags, -area_pages(space->area[i]));
+		area_destroy(space->area[i]);
 	}
 	table_destroy_root(space->root);
+	if (space->next)
+		space->next->prev = space->prev;
+	*(space->prev ? &space->prev->next : &space_list) = space->next;
 	memory_free(space->area);
 	memory_free(space);
 }
@@ -99,10 +176,9 @@ static int insert(struct space *space, unsigned index, const struct area *model)
 
 	if (error)
 		return error;
-	area = memory_alloc(sizeof(*area));
+	area = area_create(space, model);
 	if (!area)
 		return -ENOMEM;
-	*area = *model;
 	memmove(space->area + index + 1, space->area + index,
 		(space->area_count - index) * sizeof(*space->area));
 	space->area[index] = area;
@@ -114,7 +190,7 @@ static int insert(struct space *space, unsigned index, const struct area *model)
 static void delete (struct space *space, unsigned index, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
-		memory_free(space->area[index + i]);
+		area_destroy(space->area[index + i]);
 	space->area_count -= count;
 	memmove(space->area + index, space->area + index + count,
 		(space->area_count - index) * sizeof(*space->area));
@@ -136,8 +212,9 @@ int space_add(struct space *space, const struct area *model)
 	struct area *low = index > 0 ? space->area[index - 1] : NULL;
 	struct area *high = index < space->area_count ? space->area[index] : NULL;
 
-	area.window = 0;
+	area.window = area.node ? FILE_WINDOW_FIRST : 0;
 	area.next_fault = area.start;
+	space_account(space, area.flags, area_pages(&area));
 	if (low && continues(low, &area)) {
 		low->end = area.end;
 		return 0;
@@ -147,7 +224,32 @@ int space_add(struct space *space, const struct area *model)
 		high->offset = area.offset;
 		return 0;
 	}
-	return insert(space, index, &area);
+	if (!insert(space, index, &area))
+		return 0;
+	space_account(space, area.flags, -area_pages(&area));
+	return -ENOMEM;
+}
+
+int space_copy_area(struct space *space, const struct area *area)
+{
+	int error = insert(space, space->area_count, area);
+
+	if (!error)
+		space_account(space, area->flags, area_pages(area));
+	return error;
+}
+
+void space_extend(struct space *space, struct area *area, uint64_t end)
+{
+	space_account(space, area->flags, (end - area->end) >> PAGE_SHIFT);
+	area->end = end;
+}
+
+void space_set_flags(struct space *space, struct area *area, uint32_t flags)
+{
+	space_account(space, area->flags, -area_pages(area));
+	space_account(space, flags, area_pages(area));
+	area->flags = flags;
 }
 
 static int split_at(struct space *space, uint64_t at)
@@ -201,8 +303,12 @@ int space_remove(struct space *space, uint64_t start, uint64_t end)
 	if (error)
 		return error;
 	first = space_index(space, start);
-	for (last = first; last < space->area_count && space->area[last]->start < end; last++)
-		table_unmap(space, space->area[last]->start, space->area[last]->end);
+	for (last = first; last < space->area_count && space->area[last]->start < end; last++) {
+		const struct area *area = space->area[last];
+
+		table_unmap(space, area->start, area->end);
+		space_account(space, area->flags, -area_pages(area));
+	}
 	delete (space, first, last - first);
 	space_forget(space);
 	return 0;

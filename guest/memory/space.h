@@ -2,7 +2,9 @@
  * An address space: its areas (what may be where) and its page tables (what is where now).
  *
  * Areas are an array of pointers sorted by address and never overlap. The area of the last lookup
- * is remembered, for faults come in runs.
+ * is remembered, for faults come in runs. An area that maps a file holds a reference of its node,
+ * and is on the node's list of mappings, so that a page that changes is found wherever it is
+ * mapped.
  */
 #ifndef GUEST_MEMORY_SPACE_H
 #define GUEST_MEMORY_SPACE_H
@@ -17,17 +19,39 @@ struct node;
 #define AREA_ACCESS    0x07
 #define AREA_SHARED    0x10
 #define AREA_GROWSDOWN 0x20
-#define AREA_STACK     0x40 /* the process's own: grows to the stack limit */
-#define AREA_HEAP      0x80 /* brk's */
+#define AREA_STACK     0x40  /* the process's own: grows to the stack limit */
+#define AREA_HEAP      0x80  /* brk's */
+#define AREA_HUGE      0x100 /* MADV_HUGEPAGE: aligned 2 MiB become huge pages */
+#define AREA_HUGETLB   0x200 /* MAP_HUGETLB: the same, and never cut at other places */
+#define AREA_GIGA      0x400 /* of such: pages of 1 GiB */
+#define AREA_NO_HUGE   0x800
+#define AREA_NO_FORK   0x1000  /* MADV_DONTFORK: a child does not get it */
+#define AREA_WIPE_FORK 0x2000  /* MADV_WIPEONFORK: a child gets it empty */
+#define AREA_MAY_WRITE 0x4000  /* a shared file that was opened for writing */
+#define AREA_ACCOUNT   0x8000  /* counted in committed_pages */
+#define AREA_NO_COUNT  0x10000 /* MAP_NORESERVE: not to be counted */
+#define AREA_LOCKED    0x20000 /* mlock: stays in memory */
 
 struct area {
 	uint64_t start, end;
 	uint32_t flags;
-	uint32_t window;     /* pages the last anonymous fault mapped beyond its own */
+	uint32_t window;     /* pages the last fault of a run mapped beyond its own */
 	uint64_t next_fault; /* where the next fault is if the program goes on upward */
-	struct node *node;   /* the file mapped, or NULL */
-	uint64_t offset;     /* in the file, of start */
-	uint64_t limit;	     /* offset where the file's bytes end and zeros begin, for this area */
+	struct space *space;
+	struct node *node;	   /* the file mapped, or NULL */
+	uint64_t offset;	   /* in the file, of start */
+	uint64_t limit;		   /* offset where the file's bytes end and zeros begin, here */
+	struct area *next_mapping; /* of the node */
+	struct area **mapping_link;
+};
+
+/* What an entry of the page tables holds, for the counts of what is in memory. */
+enum resident_kind {
+	RESIDENT_ANONYMOUS,
+	RESIDENT_FILE,
+	RESIDENT_SHARED, /* of the page cache: RAM files, shared anonymous memory */
+	RESIDENT_SWAPPED,
+	RESIDENT_KINDS,
 };
 
 struct space {
@@ -41,11 +65,20 @@ struct space {
 	uint64_t *leaf;	      /* table of the last fault */
 	uint64_t brk_start, brk;
 	uint64_t stack_limit;
-	uint64_t minor_faults;
-	uint32_t cpus;		 /* that have it loaded (tlb.c) */
-	uint64_t number;	 /* never used again */
-	uint64_t tlb_generation; /* of the last flush, with PCID */
+	uint64_t minor_faults, major_faults;
+	uint64_t resident[RESIDENT_KINDS]; /* pages */
+	uint64_t pages, data_pages; /* of all areas; of private writable ones but the stack */
+	uint64_t committed;	    /* pages of areas with AREA_ACCOUNT */
+	bool doomed;		    /* its memory was taken: it gets no more */
+	struct space *next, *prev;  /* all spaces */
+	uint32_t cpus;		    /* that have it loaded (tlb.c) */
+	uint64_t number;	    /* never used again */
+	uint64_t tlb_generation;    /* of the last flush, with PCID */
 };
+
+extern struct space *space_list;
+
+#define FILE_WINDOW_FIRST 16 /* pages that a file's first fault maps around itself */
 
 #define LEAF_NONE      UINT64_MAX
 #define SPACE_AREA_MAX 65530 /* as Linux's vm.max_map_count */
@@ -58,8 +91,23 @@ struct space {
 struct space *space_create(void);
 void space_put(struct space *space);
 
-/* A copy for a child. NULL when memory is out. */
+static inline struct space *space_get(struct space *space)
+{
+	space->refs++;
+	return space;
+}
+
+/* A copy for a child: private memory is shared until one of the two writes, shared memory stays
+ * shared (fork.c). NULL when memory is out. */
 struct space *space_fork(struct space *space);
+
+/* Takes the private memory of a space whose process is being killed, and gives it no more: faults
+ * in it fail from now on. Returns the pages freed. */
+uint64_t space_release_memory(struct space *space);
+
+/* Unmaps page [first, last) of the file from every space that maps it as the file's own (private
+ * copies stay, unless even_private: truncation). */
+void space_unmap_file(struct node *node, uint64_t first, uint64_t last, bool even_private);
 
 /* The area that holds va, or NULL. */
 struct area *space_find(struct space *space, uint64_t va);
@@ -71,13 +119,26 @@ unsigned space_index(const struct space *space, uint64_t va);
  * with a neighbour that it continues. 0, -ENOMEM. */
 int space_add(struct space *space, const struct area *model);
 
+/* Adds, above all others there are, a child's copy of a parent's area. 0, -ENOMEM. */
+int space_copy_area(struct space *space, const struct area *area);
+
+/* Whether `pages` more of areas with these flags are within the process's limits and what may be
+ * promised: 0 or -ENOMEM. space_account() counts them, and uncounts them with a minus. */
+int space_may_map(const struct space *space, uint32_t flags, uint64_t pages);
+void space_account(struct space *space, uint32_t flags, int64_t pages);
+
+/* Moves an area's end up where nothing is; gives an area other flags. Both count. */
+void space_extend(struct space *space, struct area *area, uint64_t end);
+void space_set_flags(struct space *space, struct area *area, uint32_t flags);
+
 /* Removes areas and pages of [start, end). 0 or -ENOMEM (a split needs memory). */
 int space_remove(struct space *space, uint64_t start, uint64_t end);
 
 /* Cuts areas at `start` and at `end`, so that every area is inside or outside. 0 or -ENOMEM. */
 int space_split(struct space *space, uint64_t start, uint64_t end);
 
-/* Makes one area of neighbours that are alike, in and beside [start, end): the undoing of splits. */
+/* Makes one area of neighbours that are alike, in and beside [start, end): the undoing of splits.
+ */
 void space_join(struct space *space, uint64_t start, uint64_t end);
 
 /* The highest hole of `size` bytes below SPACE_MMAP_TOP whose start is congruent to `phase` modulo
@@ -94,6 +155,12 @@ static inline void space_forget(struct space *space)
 {
 	space->last = NULL;
 	space->leaf_number = LEAF_NONE;
+}
+
+/* The page of the file that is at va. */
+static inline uint64_t area_page(const struct area *area, uint64_t va)
+{
+	return (area->offset + (va - area->start)) >> PAGE_SHIFT;
 }
 
 /* Page-table bits for an area's access. */

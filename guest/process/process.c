@@ -280,8 +280,10 @@ struct usage process_usage(const struct process *process)
 
 	for (struct thread *thread = process->threads; thread; thread = thread->next)
 		usage.ran += thread_ran(thread);
-	if (process->space)
+	if (process->space) {
 		usage.minor_faults = process->space->minor_faults;
+		usage.major_faults = process->space->major_faults;
+	}
 	return usage;
 }
 

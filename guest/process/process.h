@@ -13,8 +13,10 @@
 #include "guest/process/thread.h"
 
 #define RLIMIT_COUNT   16
+#define RLIMIT_DATA    2
 #define RLIMIT_STACK   3
 #define RLIMIT_PROCESS 6
+#define RLIMIT_AS      9
 
 /* What rusage counts. */
 struct usage {

@@ -179,7 +179,8 @@ bool parse_size(const char *text, uint64_t *value)
 
 void *map_memory(size_t size, int protection)
 {
-	long result = syscall6(SYS_MMAP, 0, size, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long result = syscall6(SYS_MMAP, 0, size, protection,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return result < 0 && result > -4096 ? NULL : (void *)result;
 }

@@ -53,9 +53,11 @@ enum {
 #define PROT_READ     1
 #define PROT_WRITE    2
 #define PROT_EXEC     4
+#define MAP_SHARED    0x01
 #define MAP_PRIVATE   0x02
 #define MAP_FIXED     0x10
 #define MAP_ANONYMOUS 0x20
+#define MAP_NORESERVE 0x4000
 
 struct timespec {
 	int64_t seconds, nanoseconds;
@@ -93,7 +95,7 @@ __attribute__((format(printf, 1, 2))) void print_error(const char *format, ...);
 /* A number, perhaps with K, M or G behind it. False when it is none. */
 bool parse_size(const char *text, uint64_t *value);
 
-/* Fresh memory, or NULL. */
+/* Fresh memory, or NULL. More than the machine has may be asked for: it is not counted. */
 void *map_memory(size_t size, int protection);
 
 /* ns of the monotonic clock. */

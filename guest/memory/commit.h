@@ -1,0 +1,32 @@
+/*
+ * Overcommit: how much memory programs may be promised, by Linux's three modes
+ * (/proc/sys/vm/overcommit_memory). What is promised and counted are the writable private areas and
+ * shared anonymous memory.
+ */
+#ifndef GUEST_MEMORY_COMMIT_H
+#define GUEST_MEMORY_COMMIT_H
+
+#include "guest/lib/types.h"
+
+#define OVERCOMMIT_GUESS  0 /* refuse only what can never be: one request above RAM and swap */
+#define OVERCOMMIT_ALWAYS 1
+#define OVERCOMMIT_NEVER  2 /* all promises together stay within commit_limit() */
+
+extern unsigned overcommit_mode, overcommit_ratio;
+extern uint64_t committed_pages;
+
+/* Swap, and overcommit_ratio percent of RAM; pages. */
+uint64_t commit_limit(void);
+
+/* Whether `pages` more may be promised. Nothing is counted yet. */
+bool commit_allows(uint64_t pages);
+
+/* What a write to the files under /proc/sys/vm does. 0 or -EINVAL. */
+int overcommit_memory_store(const char *text);
+int overcommit_ratio_store(const char *text);
+
+struct text;
+void overcommit_memory_text(struct text *text);
+void overcommit_ratio_text(struct text *text);
+
+#endif

@@ -1,0 +1,102 @@
+/*
+ * What happens to memory from outside of its process: a file's page that changes is unmapped where
+ * it is mapped, a written page is found clean or dirty, and a process that is being killed for its
+ * memory loses it at once.
+ */
+#include "guest/memory/mapping.h"
+#include "guest/cpu/tlb.h"
+#include "guest/file/cache.h"
+#include "guest/memory/count.h"
+#include "guest/memory/space.h"
+
+/* The part of the area that maps pages [first, last) of its file; false when there is none. */
+static bool overlap(const struct area *area, uint64_t first, uint64_t last, uint64_t *start,
+		    uint64_t *end)
+{
+	uint64_t low = area_page(area, area->start), high = area_page(area, area->end);
+
+	first = MAX(first, low);
+	last = MIN(last, high);
+	if (first >= last)
+		return false;
+	*start = area->start + ((first - low) << PAGE_SHIFT);
+	*end = area->start + ((last - low) << PAGE_SHIFT);
+	return true;
+}
+
+void space_unmap_file(struct node *node, uint64_t first, uint64_t last, bool even_private)
+{
+	for (struct area *area = node->mappings; area; area = area->next_mapping) {
+		uint64_t start, end;
+
+		if (!overlap(area, first, last, &start, &end))
+			continue;
+		if (even_private)
+			table_unmap(area->space, start, end);
+		else
+			table_unmap_files(area->space, start, end);
+	}
+}
+
+/* Read-only: the next write marks the page dirty again. */
+static void protect_page(const struct area *area, uint64_t index)
+{
+	uint64_t va, end, *leaf;
+
+	if (!overlap(area, index, index + 1, &va, &end))
+		return;
+	leaf = table_leaf(area->space->root, va);
+	if (!leaf || !pte_holds(leaf[leaf_index(va)]) || !(leaf[leaf_index(va)] & PTE_FILE))
+		return;
+	leaf[leaf_index(va)] &= ~(PTE_W | PTE_D);
+	tlb_flush_page(area->space, va);
+}
+
+/* The cache's pages that the area maps and that were written are clean from now on, everywhere. */
+static void write_back(struct space *space, const struct area *area, uint64_t start, uint64_t end)
+{
+	FOR_EACH_LEAF(space->root, va, next, start, end, entry)
+	{
+		uint64_t *leaf = pte_table(*entry);
+
+		for (uint64_t at = va; at < next; at += PAGE_SIZE) {
+			uint64_t pte = leaf[leaf_index(at)], index = area_page(area, at);
+			struct page *page = pte_page(pte);
+
+			if (!pte_holds(pte) || !(pte & PTE_COUNTED) || !(page->flags & PAGE_DIRTY))
+				continue;
+			page->flags &= ~PAGE_DIRTY;
+			vm_count.nr_written++;
+			for (struct area *other = area->node->mappings; other;
+			     other = other->next_mapping)
+				protect_page(other, index);
+		}
+	}
+}
+
+void mapping_write_back(struct space *space, uint64_t start, uint64_t end)
+{
+	for (unsigned i = space_index(space, start);
+	     i < space->area_count && space->area[i]->start < end; i++) {
+		const struct area *area = space->area[i];
+
+		if (area->node && (area->flags & AREA_SHARED))
+			write_back(space, area, MAX(area->start, start), MIN(area->end, end));
+	}
+}
+
+uint64_t space_release_memory(struct space *space)
+{
+	uint64_t before = page_free_total;
+
+	space->doomed = true;
+	for (unsigned i = 0; i < space->area_count; i++) {
+		const struct area *area = space->area[i];
+
+		if (!(area->flags & AREA_SHARED))
+			table_unmap(space, area->start, area->end);
+	}
+	space_forget(space);
+	table_trim();
+	return page_free_total - before;
+}

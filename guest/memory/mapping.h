@@ -1,0 +1,12 @@
+/* Files that are mapped: what must happen in every mapping of a page (space_unmap_file() too, in
+ * space.h). */
+#ifndef GUEST_MEMORY_MAPPING_H
+#define GUEST_MEMORY_MAPPING_H
+
+#include "guest/memory/space.h"
+
+/* msync: the written pages of shared mappings in [start, end) are clean from now on. A RAM file
+ * system has nothing to write to: the page is the file. */
+void mapping_write_back(struct space *space, uint64_t start, uint64_t end);
+
+#endif
