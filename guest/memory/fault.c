@@ -53,9 +53,7 @@ static unsigned map_following(struct area *area, uint64_t va, uint64_t *pte, uin
 	uint64_t room = MIN(TABLE_ENTRIES - leaf_index(va), (area->end - va) >> PAGE_SHIFT);
 	uint64_t *first = pte, *end;
 
-	if (area->next_fault != va)
-		area->window = 0;
-	else if (area->window < WINDOW_MAX)
+	if (area->window < WINDOW_MAX)
 		area->window = area->window ? area->window * 2 : WINDOW_STEP;
 	end = pte + MIN(1 + area->window, room);
 	for (pte++; pte + WINDOW_STEP <= end && !(pte[0] | pte[1] | pte[2] | pte[3]);
@@ -94,10 +92,14 @@ static enum fault_result map_anonymous(struct space *space, struct area *area, u
 		value = frame << PAGE_SHIFT | anonymous_bits(area, access & AREA_WRITE);
 		replace_add(page_of_frame(frame), leaf, index);
 	}
-	if (unlikely(record->reserve + index != frame))
+	if (unlikely(record->reserve + index != frame)) {
 		value |= leaf[index] & PTE_LENT;
-	else if (fresh && page_free_total > page_total / SCARCE_SHARE && !swap_on)
+	} else if (area->next_fault != va) {
+		area->window = 0;
+		area->next_fault = va + PAGE_SIZE;
+	} else if (fresh && page_free_total > page_total / SCARCE_SHARE && !swap_on) {
 		mapped = map_following(area, va, &leaf[index], value);
+	}
 	leaf[index] = value;
 	record->count += mapped;
 	space->resident[RESIDENT_ANONYMOUS] += mapped;
