@@ -15,7 +15,7 @@
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
 
-#define SPINS	   64
+#define SPINS	   8
 #define START_WAIT 1000000000ull /* ns */
 
 extern const uint8_t trampoline_start[], trampoline_end[];

@@ -4,6 +4,7 @@
 #include "guest/cpu/trap.h"
 #include "guest/memory/count.h"
 #include "guest/memory/space.h"
+#include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
 
 extern uint64_t boot_pml4[];
@@ -48,7 +49,7 @@ static void shoot_down(uint32_t targets, uint64_t start, uint64_t end)
 	}
 	for (uint32_t left = targets; left; left &= left - 1) {
 		while (cpus[__builtin_ctz(left)].flush_wanted)
-			pause();
+			doorbell_yield();
 	}
 	vm_count.nr_tlb_remote_flush++;
 }
