@@ -88,7 +88,7 @@ static struct process *make_init(void)
 
 	CHECK(init != NULL);
 	process_init = init;
-	init->directory = node_root;
+	init->directory = node_get(node_root);
 	open_console(init);
 	error = init_strings(&strings);
 	if (!error)

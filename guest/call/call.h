@@ -29,9 +29,9 @@ int64_t call_ioctl(reg_t fd, reg_t request, reg_t argument);
 int64_t call_getdents64(reg_t fd, reg_t buffer, reg_t size);
 int64_t call_fadvise64(reg_t fd);
 int64_t call_fsync(reg_t fd);
-int64_t call_ftruncate(reg_t fd);
-int64_t call_open(reg_t path, reg_t flags);
-int64_t call_openat(reg_t directory, reg_t path, reg_t flags);
+int64_t call_open(reg_t path, reg_t flags, reg_t mode);
+int64_t call_creat(reg_t path, reg_t mode);
+int64_t call_openat(reg_t directory, reg_t path, reg_t flags, reg_t mode);
 int64_t call_stat(reg_t path, reg_t buffer);
 int64_t call_lstat(reg_t path, reg_t buffer);
 int64_t call_fstat(reg_t fd, reg_t buffer);
@@ -46,12 +46,41 @@ int64_t call_getcwd(reg_t buffer, reg_t size);
 int64_t call_chdir(reg_t path);
 int64_t call_fchdir(reg_t fd);
 int64_t call_umask(reg_t mask);
-int64_t call_change_path(reg_t path);
-int64_t call_change_path_at(reg_t directory, reg_t path);
-int64_t call_link_path(reg_t old, reg_t path);
-int64_t call_link_path_at(reg_t old, reg_t directory, reg_t path);
 int64_t call_statfs(reg_t path, reg_t buffer);
 int64_t call_fstatfs(reg_t fd, reg_t buffer);
+
+/* path.c: the program's path in the kernel, to be freed by memory_free(); where a relative one
+ * begins; and both with the lookup. 0 or -errno. */
+struct node;
+int64_t call_get_path(reg_t address, char **path);
+int call_path_start(int directory, const char *path, struct node **start);
+int64_t call_find(reg_t directory, reg_t address, bool follow, struct node **node);
+
+/* change.c */
+int64_t call_mkdir(reg_t path, reg_t mode);
+int64_t call_mkdirat(reg_t directory, reg_t path, reg_t mode);
+int64_t call_rmdir(reg_t path);
+int64_t call_unlink(reg_t path);
+int64_t call_unlinkat(reg_t directory, reg_t path, reg_t flags);
+int64_t call_rename(reg_t old, reg_t path);
+int64_t call_renameat(reg_t old_directory, reg_t old, reg_t directory, reg_t path);
+int64_t call_renameat2(reg_t old_directory, reg_t old, reg_t directory, reg_t path, reg_t flags);
+int64_t call_link(reg_t old, reg_t path);
+int64_t call_linkat(reg_t old_directory, reg_t old, reg_t directory, reg_t path, reg_t flags);
+int64_t call_symlink(reg_t target, reg_t path);
+int64_t call_symlinkat(reg_t target, reg_t directory, reg_t path);
+int64_t call_truncate(reg_t path, reg_t size);
+int64_t call_ftruncate(reg_t fd, reg_t size);
+int64_t call_fallocate(reg_t fd, reg_t mode, reg_t offset, reg_t length);
+int64_t call_chmod(reg_t path, reg_t mode);
+int64_t call_fchmod(reg_t fd, reg_t mode);
+int64_t call_fchmodat(reg_t directory, reg_t path, reg_t mode);
+int64_t call_chown(reg_t path, reg_t uid, reg_t gid);
+int64_t call_lchown(reg_t path, reg_t uid, reg_t gid);
+int64_t call_fchown(reg_t fd, reg_t uid, reg_t gid);
+int64_t call_fchownat(reg_t directory, reg_t path, reg_t uid, reg_t gid, reg_t flags);
+int64_t call_utimensat(reg_t directory, reg_t path, reg_t times, reg_t flags);
+int64_t call_memfd_create(reg_t name, reg_t flags);
 
 /* poll.c */
 int64_t call_poll(reg_t descriptors, reg_t count, reg_t timeout_ms);

@@ -1,6 +1,7 @@
 /* System calls on open files. */
 #include "guest/call/call.h"
 #include "guest/call/linux.h"
+#include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/file/pipe.h"
 #include "guest/lib/errno.h"
@@ -315,11 +316,11 @@ int64_t call_fsync(reg_t fd)
 {
 	struct file *file = file_of(fd);
 
-	return !file ? -EBADF : file->ops->seekable ? 0 : -EINVAL;
-}
-
-/* No file that can be opened for writing has a length. */
-int64_t call_ftruncate(reg_t fd)
-{
-	return file_of(fd) ? -EINVAL : -EBADF;
+	if (!file)
+		return -EBADF;
+	if (!file->ops->seekable)
+		return -EINVAL;
+	if (file->ops == &regular_ops)
+		cache_write_back(file->node);
+	return 0;
 }

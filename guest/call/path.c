@@ -1,19 +1,20 @@
-/* System calls that take a path, and those that describe a file. The root is read-only. */
+/* System calls that find, open and describe files. */
 #include "guest/call/call.h"
 #include "guest/call/linux.h"
 #include "guest/file/file.h"
+#include "guest/memory/page.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/process/process.h"
 
-#define STATFS_MAGIC	 0x858458f6 /* ramfs */
-#define STATX_BASIC	 0x7ff
-#define ACCESS_WRITE	 2
-#define FIFO_INODE	 1000
-#define IO_BLOCK	 65536 /* stdio sizes its buffers by it: fewer, larger calls */
-#define STATFS_READ_ONLY 1
+#define STATFS_MAGIC 0x858458f6 /* ramfs */
+#define STATX_BASIC  0x7ff
+#define ACCESS_WRITE 2
+#define FIFO_INODE   1000
+#define IO_BLOCK     65536 /* stdio sizes its buffers by it: fewer, larger calls */
+#define NS_PER_S     1000000000ull
 
 struct linux_statfs {
 	int64_t type, block_size;
@@ -23,7 +24,7 @@ struct linux_statfs {
 };
 
 /* A path of the program, in the kernel; to be freed by memory_free(). */
-static int64_t get_path(reg_t address, char **path)
+int64_t call_get_path(reg_t address, char **path)
 {
 	int64_t length;
 
@@ -38,7 +39,7 @@ static int64_t get_path(reg_t address, char **path)
 }
 
 /* Where a relative path begins. */
-static int start_of(int directory, const char *path, struct node **start)
+int call_path_start(int directory, const char *path, struct node **start)
 {
 	struct file *file;
 
@@ -54,15 +55,15 @@ static int start_of(int directory, const char *path, struct node **start)
 	return 0;
 }
 
-static int64_t find(reg_t directory, reg_t address, bool follow, struct node **node)
+int64_t call_find(reg_t directory, reg_t address, bool follow, struct node **node)
 {
 	struct node *start;
 	char *path;
-	int64_t error = get_path(address, &path);
+	int64_t error = call_get_path(address, &path);
 
 	if (error)
 		return error;
-	error = start_of(directory, path, &start);
+	error = call_path_start(directory, path, &start);
 	if (!error)
 		error = node_lookup(start, path, follow, node);
 	memory_free(path);
@@ -80,20 +81,21 @@ static struct file *open_again(const struct node *node)
 	return file ? file_get(file) : NULL;
 }
 
-int64_t call_openat(reg_t directory, reg_t address, reg_t flags)
+int64_t call_openat(reg_t directory, reg_t address, reg_t flags, reg_t mode)
 {
 	struct file *file = NULL;
 	struct node *start, *node;
 	char *path;
-	int64_t result = get_path(address, &path);
+	int64_t result = call_get_path(address, &path);
 
 	if (result)
 		return result;
-	result = start_of(directory, path, &start);
+	result = call_path_start(directory, path, &start);
 	if (!result && !node_lookup(start, path, true, &node))
 		file = open_again(node);
 	if (!result && !file)
-		result = file_open(start, path, flags, &file);
+		result = file_open(start, path, flags, mode & ~(reg_t)current_process()->umask,
+				   &file);
 	memory_free(path);
 	if (result)
 		return result;
@@ -103,13 +105,20 @@ int64_t call_openat(reg_t directory, reg_t address, reg_t flags)
 	return result;
 }
 
-int64_t call_open(reg_t path, reg_t flags)
+int64_t call_open(reg_t path, reg_t flags, reg_t mode)
 {
-	return call_openat(AT_FDCWD, path, flags);
+	return call_openat(AT_FDCWD, path, flags, mode);
+}
+
+int64_t call_creat(reg_t path, reg_t mode)
+{
+	return call_openat(AT_FDCWD, path, OPEN_CREATE | OPEN_TRUNCATE | OPEN_WRITE, mode);
 }
 
 static void fill_stat(const struct node *node, struct linux_stat *stat)
 {
+	struct linux_timespec time = { node->mtime / NS_PER_S, node->mtime % NS_PER_S };
+
 	*stat = (struct linux_stat){
 		.device = 1,
 		.inode = node->inode,
@@ -121,9 +130,9 @@ static void fill_stat(const struct node *node, struct linux_stat *stat)
 		.size = node->size,
 		.block_size = IO_BLOCK,
 		.blocks = (node->size + 511) / 512,
-		.accessed = { node->mtime, 0 },
-		.modified = { node->mtime, 0 },
-		.changed = { node->mtime, 0 },
+		.accessed = time,
+		.modified = time,
+		.changed = time,
 	};
 }
 
@@ -158,7 +167,7 @@ static int64_t stat_at(reg_t directory, reg_t address, unsigned flags, struct li
 		fill_stat(current_process()->directory, stat);
 		return 0;
 	}
-	error = find(directory, address, !(flags & AT_SYMLINK_NOFOLLOW), &node);
+	error = call_find(directory, address, !(flags & AT_SYMLINK_NOFOLLOW), &node);
 	if (error)
 		return error;
 	if (node->ops == &open_fd_ops && file_of((int)node->device) &&
@@ -237,11 +246,11 @@ int64_t call_faccessat2(reg_t directory, reg_t path, reg_t mode, reg_t flags)
 
 	if ((uint32_t)mode > 7)
 		return -EINVAL;
-	error = find(directory, path, !(flags & AT_SYMLINK_NOFOLLOW), &node);
+	error = call_find(directory, path, !(flags & AT_SYMLINK_NOFOLLOW), &node);
 	if (error)
 		return error;
-	if ((mode & ACCESS_WRITE) && (node->mode & MODE_TYPE) != MODE_CHARACTER)
-		return -EROFS;
+	if ((mode & ACCESS_WRITE) && node->fixed)
+		return -EACCES;
 	return (mode & 1) && !(node->mode & 0111) ? -EACCES : 0;
 }
 
@@ -262,7 +271,7 @@ int64_t call_readlinkat(reg_t directory, reg_t path, reg_t buffer, reg_t size)
 
 	if ((int)size <= 0)
 		return -EINVAL;
-	error = find(directory, path, false, &node);
+	error = call_find(directory, path, false, &node);
 	if (error)
 		return error;
 	if ((node->mode & MODE_TYPE) != MODE_SYMLINK)
@@ -292,14 +301,15 @@ static int64_t change_directory(struct node *node)
 {
 	if ((node->mode & MODE_TYPE) != MODE_DIRECTORY)
 		return -ENOTDIR;
-	current_process()->directory = node;
+	node_put(current_process()->directory);
+	current_process()->directory = node_get(node);
 	return 0;
 }
 
 int64_t call_chdir(reg_t path)
 {
 	struct node *node;
-	int64_t error = find(AT_FDCWD, path, true, &node);
+	int64_t error = call_find(AT_FDCWD, path, true, &node);
 
 	return error ? error : change_directory(node);
 }
@@ -321,38 +331,16 @@ int64_t call_umask(reg_t mask)
 	return old;
 }
 
-/* Whatever would change the root: the path is looked at, so that its own error comes first. */
-int64_t call_change_path_at(reg_t directory, reg_t path)
-{
-	struct node *node;
-	int64_t error = find(directory, path, false, &node);
-
-	return error && error != -ENOENT ? error : -EROFS;
-}
-
-int64_t call_change_path(reg_t path)
-{
-	return call_change_path_at(AT_FDCWD, path);
-}
-
-int64_t call_link_path(reg_t old, reg_t path)
-{
-	return call_change_path_at(AT_FDCWD, path);
-}
-
-int64_t call_link_path_at(reg_t old, reg_t directory, reg_t path)
-{
-	return call_change_path_at(directory, path);
-}
-
 static int64_t write_statfs(reg_t buffer)
 {
 	struct linux_statfs statfs = {
 		.type = STATFS_MAGIC,
-		.block_size = IO_BLOCK,
+		.block_size = PAGE_SIZE,
 		.name_length = NAME_LIMIT,
 		.fragment_size = PAGE_SIZE,
-		.flags = STATFS_READ_ONLY,
+		.blocks = page_total,
+		.blocks_free = page_free_total,
+		.blocks_available = page_free_total,
 	};
 
 	return user_write(buffer, &statfs, sizeof(statfs));
@@ -361,7 +349,7 @@ static int64_t write_statfs(reg_t buffer)
 int64_t call_statfs(reg_t path, reg_t buffer)
 {
 	struct node *node;
-	int64_t error = find(AT_FDCWD, path, true, &node);
+	int64_t error = call_find(AT_FDCWD, path, true, &node);
 
 	return error ? error : write_statfs(buffer);
 }

@@ -1,89 +1,271 @@
-/* STUB of this branch: enough of a page cache for faults to be tested. */
+/* The page cache. cache.h says what is where. */
 #include "guest/file/cache.h"
 #include "guest/file/file.h"
+#include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/count.h"
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/space.h"
+#include "guest/memory/user.h"
 
-struct node *node_get(struct node *node)
+#define FRAMES_FIRST 16
+#define TO_THE_END   (UINT64_MAX >> PAGE_SHIFT)
+
+uint64_t cache_pages;
+
+static uint64_t frame_in_cache(const struct node *node, uint64_t index)
 {
-	node->refs++;
-	return node;
-}
-
-void node_put(struct node *node)
-{
-	uint64_t pages = ROUND_UP(node->size, PAGE_SIZE) >> PAGE_SHIFT;
-
-	if (--node->refs > 0 || node->name)
-		return;
-	for (uint64_t i = 0; node->cache && i < pages; i++) {
-		if (node->cache[i])
-			page_put(node->cache[i]);
-	}
-	memory_free(node->cache);
-	memory_free(node);
-}
-
-void node_modified(struct node *node)
-{
+	return index < node->frame_count ? node->frames[index] : 0;
 }
 
 static uint64_t archive_frame(const struct node *node, uint64_t index)
 {
 	uint64_t data = (uint64_t)node->data - DIRECT_BASE;
 
-	if (!node->data || (data & (PAGE_SIZE - 1)) || (index + 1) * PAGE_SIZE > node->size)
+	if ((data & (PAGE_SIZE - 1)) || (index + 1) << PAGE_SHIFT > node->archived)
 		return 0;
 	return (data >> PAGE_SHIFT) + index;
 }
 
 bool cache_is_archive(const struct node *node, uint64_t index, uint64_t frame)
 {
-	return frame == archive_frame(node, index);
+	return frame == archive_frame(node, index) && !frame_in_cache(node, index);
 }
 
 uint64_t cache_peek(const struct node *node, uint64_t index)
 {
-	if (node->cache && node->cache[index])
-		return node->cache[index];
-	return archive_frame(node, index);
+	uint64_t frame = frame_in_cache(node, index);
+
+	return frame ? frame : archive_frame(node, index);
+}
+
+static bool make_room(struct node *node, uint64_t index)
+{
+	uint64_t count = MAX(node->frame_count, FRAMES_FIRST);
+	uint32_t *grown;
+
+	if (index < node->frame_count)
+		return true;
+	while (count <= index)
+		count *= 2;
+	grown = memory_alloc_zero(count * sizeof(*grown));
+	if (!grown)
+		return false;
+	memcpy(grown, node->frames, node->frame_count * sizeof(*grown));
+	memory_free(node->frames);
+	node->frames = grown;
+	node->frame_count = count;
+	return true;
+}
+
+/* The archive's bytes in the page; 0 when there are none. */
+static uint64_t archived_bytes(const struct node *node, uint64_t index)
+{
+	uint64_t start = index << PAGE_SHIFT;
+
+	return start < node->archived ? MIN(node->archived - start, PAGE_SIZE) : 0;
 }
 
 uint64_t cache_frame(struct node *node, uint64_t index, bool write, bool *major)
 {
-	uint64_t pages = ROUND_UP(node->size, PAGE_SIZE) >> PAGE_SHIFT;
-	uint64_t frame = write ? 0 : cache_peek(node, index);
+	uint64_t frame = write ? frame_in_cache(node, index) : cache_peek(node, index);
+	uint64_t bytes = archived_bytes(node, index);
 	struct page *page;
+	bool fresh;
+	uint8_t *to;
 
 	*major = false;
-	if (frame || (node->cache && node->cache[index]))
-		return frame ? frame : node->cache[index];
-	if (!node->cache)
-		node->cache = memory_alloc_zero(pages * sizeof(*node->cache));
-	page = node->cache ? page_alloc(0, PAGE_ZERO) : NULL;
+	if (frame)
+		return frame;
+	page = make_room(node, index) ? page_alloc_user(0, &fresh) : NULL;
 	if (!page)
 		return 0;
-	if (node->data) {
-		memcpy(page_address(page), node->data + index * PAGE_SIZE,
-		       MIN(PAGE_SIZE, node->size - index * PAGE_SIZE));
+	to = page_address(page);
+	memcpy(to, node->data + (index << PAGE_SHIFT), bytes);
+	if (!fresh)
+		memset(to + bytes, 0, PAGE_SIZE - bytes);
+	if (bytes) {
 		*major = true;
 		space_unmap_file(node, index, index + 1, false);
 	}
-	node->cache[index] = page_frame(page);
+	page->flags = 0;
+	page->slot = 0;
+	cache_pages++;
+	node->frames[index] = page_frame(page);
 	return page_frame(page);
 }
 
 struct node *cache_unnamed(uint64_t size)
 {
-	struct node *node = memory_alloc_zero(sizeof(*node));
+	struct node *node = node_create("", MODE_REGULAR | 0600);
 
-	if (!node)
-		return NULL;
-	node->mode = MODE_REGULAR | 0600;
-	node->ops = &regular_ops;
-	node->size = size;
-	node->refs = 1;
+	if (node) {
+		node->links = 0;
+		node->size = size;
+	}
 	return node;
+}
+
+/* Part of a page to the program: a hole is not made real for it. */
+static int read_part(struct node *node, uint64_t at, uint64_t to, uint64_t length)
+{
+	uint64_t index = at >> PAGE_SHIFT, within = at & (PAGE_SIZE - 1);
+	uint64_t frame = cache_peek(node, index), bytes = archived_bytes(node, index);
+	int error;
+
+	if (frame)
+		return user_write(to, (uint8_t *)direct(frame << PAGE_SHIFT) + within, length);
+	bytes = bytes > within ? MIN(bytes - within, length) : 0;
+	error = user_write(to, node->data + at, bytes);
+	return error ? error : user_clear(to + bytes, length - bytes);
+}
+
+int64_t cache_read(struct node *node, const struct io_vector *vector, unsigned count,
+		   uint64_t *offset)
+{
+	int64_t total = 0;
+
+	for (; count > 0; vector++, count--) {
+		for (uint64_t done = 0, part; done < vector->length && *offset < node->size;
+		     done += part) {
+			part = MIN(vector->length - done, PAGE_SIZE - (*offset & (PAGE_SIZE - 1)));
+			part = MIN(part, node->size - *offset);
+			if (read_part(node, *offset, vector->base + done, part))
+				return total ? total : -EFAULT;
+			*offset += part;
+			total += part;
+		}
+	}
+	return total;
+}
+
+static int write_part(struct node *node, uint64_t at, uint64_t from, uint64_t length)
+{
+	bool major;
+	uint64_t frame = cache_frame(node, at >> PAGE_SHIFT, true, &major);
+	struct page *page = page_of_frame(frame);
+
+	if (!frame)
+		return -ENOSPC;
+	if (user_read((uint8_t *)page_address(page) + (at & (PAGE_SIZE - 1)), from, length))
+		return -EFAULT;
+	if (!(page->flags & PAGE_DIRTY))
+		vm_count.nr_dirtied++;
+	page->flags |= PAGE_DIRTY;
+	return 0;
+}
+
+int64_t cache_write(struct node *node, const struct io_vector *vector, unsigned count,
+		    uint64_t *offset)
+{
+	int64_t total = 0;
+	int error;
+
+	for (; count > 0; vector++, count--) {
+		for (uint64_t done = 0, part; done < vector->length; done += part) {
+			part = MIN(vector->length - done, PAGE_SIZE - (*offset & (PAGE_SIZE - 1)));
+			error = *offset < FILE_SIZE_MAX
+					? write_part(node, *offset, vector->base + done, part)
+					: -EFBIG;
+			if (error)
+				return total ? total : error;
+			*offset += part;
+			total += part;
+			node->size = MAX(node->size, *offset);
+		}
+	}
+	if (total)
+		node_modified(node);
+	return total;
+}
+
+static void free_frames(struct node *node, uint64_t first, uint64_t last)
+{
+	for (uint64_t i = first; i < MIN(last, node->frame_count); i++) {
+		if (!node->frames[i])
+			continue;
+		page_of_frame(node->frames[i])->flags = 0;
+		page_put(node->frames[i]);
+		node->frames[i] = 0;
+		cache_pages--;
+	}
+}
+
+/* Zeros from `at` to its page's end, where a frame of the cache is there. */
+static void clear_tail(struct node *node, uint64_t at)
+{
+	uint64_t within = at & (PAGE_SIZE - 1), frame = frame_in_cache(node, at >> PAGE_SHIFT);
+
+	if (within && frame)
+		memset((uint8_t *)direct(frame << PAGE_SHIFT) + within, 0, PAGE_SIZE - within);
+}
+
+int cache_truncate(struct node *node, uint64_t size)
+{
+	uint64_t keep = ROUND_UP(size, PAGE_SIZE) >> PAGE_SHIFT;
+
+	if (size > FILE_SIZE_MAX)
+		return -EFBIG;
+	if (size < node->size) {
+		node->size = size;
+		space_unmap_file(node, keep, TO_THE_END, true);
+		/* The archive's own page has bytes behind the new end: it is not mapped any more.
+		 */
+		if (size & (PAGE_SIZE - 1))
+			space_unmap_file(node, keep - 1, keep, false);
+		node->archived = MIN(node->archived, size);
+		free_frames(node, keep, node->frame_count);
+		clear_tail(node, size);
+	}
+	node->size = size;
+	node_modified(node);
+	return 0;
+}
+
+int cache_punch(struct node *node, uint64_t start, uint64_t end)
+{
+	bool major;
+
+	/* A page whose part goes, or that the archive has, must be the cache's own. */
+	for (uint64_t at = ROUND_DOWN(start, PAGE_SIZE); at < MIN(end, node->size);
+	     at += PAGE_SIZE) {
+		uint64_t from = MAX(start, at), to = MIN(end, at + PAGE_SIZE), frame;
+
+		if (to - from == PAGE_SIZE && !archived_bytes(node, at >> PAGE_SHIFT)) {
+			space_unmap_file(node, at >> PAGE_SHIFT, (at >> PAGE_SHIFT) + 1, false);
+			free_frames(node, at >> PAGE_SHIFT, (at >> PAGE_SHIFT) + 1);
+			continue;
+		}
+		frame = cache_frame(node, at >> PAGE_SHIFT, true, &major);
+		if (!frame)
+			return -ENOSPC;
+		memset((uint8_t *)direct(frame << PAGE_SHIFT) + (from - at), 0, to - from);
+	}
+	node_modified(node);
+	return 0;
+}
+
+void cache_finish(struct node *node)
+{
+	free_frames(node, 0, node->frame_count);
+	memory_free(node->frames);
+	node->frames = NULL;
+	node->frame_count = 0;
+}
+
+uint64_t cache_write_back(struct node *node)
+{
+	uint64_t written = 0;
+
+	for (uint64_t i = 0; i < node->frame_count; i++) {
+		struct page *page = page_of_frame(node->frames[i]);
+
+		if (!node->frames[i] || !(page->flags & PAGE_DIRTY))
+			continue;
+		page->flags &= ~PAGE_DIRTY;
+		written++;
+	}
+	vm_count.nr_written += written;
+	return written;
 }

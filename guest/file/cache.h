@@ -1,12 +1,17 @@
-/* STUB of this branch: the page cache as faults see it. */
+/*
+ * The page cache, which is where the files of this RAM file system are: `node->frames` has the
+ * frame of each page. A page that is not there is a hole, or still as the archive had it: then its
+ * frame is the archive's own memory, where the archive is aligned, and read-only. A write copies it
+ * up.
+ *
+ * A cache frame's page record counts the holders beyond the cache itself: page-table entries.
+ */
 #ifndef GUEST_FILE_CACHE_H
 #define GUEST_FILE_CACHE_H
 
 #include "guest/file/node.h"
 
-struct node *node_get(struct node *node);
-void node_put(struct node *node);
-void node_modified(struct node *node);
+struct io_vector;
 
 /* Frame number of page `index` of the file. write=false: may be the archive's own frame (never
  * freed, PTE_FILE) or a cache frame; write=true: always a cache frame that belongs to the file
@@ -21,8 +26,31 @@ uint64_t cache_peek(const struct node *node, uint64_t index);
 /* Whether the frame is the archive's: nobody counts those. */
 bool cache_is_archive(const struct node *node, uint64_t index, uint64_t frame);
 
-/* A RAM file of no name, `size` bytes, all hole; the caller has its one reference. NULL: memory is
- * out. */
+/* A file of no name, `size` bytes, all hole; the caller has its one reference. NULL: memory is out.
+ */
 struct node *cache_unnamed(uint64_t size);
+
+/* As the ops of an open file: bytes or -errno; *offset moves. A write makes the file longer. */
+int64_t cache_read(struct node *node, const struct io_vector *vector, unsigned count,
+		   uint64_t *offset);
+int64_t cache_write(struct node *node, const struct io_vector *vector, unsigned count,
+		    uint64_t *offset);
+
+/* Sets the size. What lies beyond goes, from mappings too. 0 or -EFBIG. */
+int cache_truncate(struct node *node, uint64_t size);
+
+/* Empties [start, end) of the file without changing its size. */
+int cache_punch(struct node *node, uint64_t start, uint64_t end);
+
+/* Frees all pages of a file that nobody has open or mapped. */
+void cache_finish(struct node *node);
+
+/* Marks what was written as clean: in RAM it is where it belongs already. Returns the pages. */
+uint64_t cache_write_back(struct node *node);
+
+/* Frames that hold files. */
+extern uint64_t cache_pages;
+
+#define FILE_SIZE_MAX (1ull << 40)
 
 #endif

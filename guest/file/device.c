@@ -163,7 +163,12 @@ static struct node *directory_at(const char *name)
 
 void device_init(void)
 {
-	struct node *directory = directory_at("dev");
+	struct node *directory = directory_at("dev"), *temporary = directory_at("tmp");
+
+	if (temporary)
+		temporary->mode = MODE_DIRECTORY | 01777;
+	if (directory)
+		node_add(directory, "shm", MODE_DIRECTORY | 01777);
 
 	for (unsigned i = 0; directory && i < ARRAY_SIZE(devices); i++) {
 		struct node *node = node_add(directory, devices[i].name, MODE_CHARACTER | 0666);

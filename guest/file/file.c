@@ -1,4 +1,5 @@
 /* Open files and descriptor tables. */
+#include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
@@ -15,7 +16,7 @@ struct file *file_create(const struct file_ops *ops, struct node *node, uint32_t
 	if (!file)
 		return NULL;
 	file->ops = ops;
-	file->node = node;
+	file->node = node ? node_get(node) : NULL;
 	file->flags = flags;
 	file->refs = 1;
 	return file;
@@ -33,11 +34,12 @@ void file_put(struct file *file)
 		return;
 	if (file->ops->close)
 		file->ops->close(file);
+	node_put(file->node);
 	memory_free(file->text);
 	memory_free(file);
 }
 
-/* What opening a node that exists for these flags means on a read-only root. */
+/* What opening a node that exists for these flags means. */
 static int check_open(const struct node *node, uint32_t flags)
 {
 	uint32_t type = node->mode & MODE_TYPE;
@@ -52,29 +54,35 @@ static int check_open(const struct node *node, uint32_t flags)
 		return 0;
 	if (type == MODE_DIRECTORY && ((flags & OPEN_ACCESS) != OPEN_READ || (flags & OPEN_CREATE)))
 		return -EISDIR;
-	if (type == MODE_REGULAR && ((flags & OPEN_ACCESS) != OPEN_READ || (flags & OPEN_TRUNCATE)))
-		return -EROFS;
+	if (node->ops != &regular_ops && type == MODE_REGULAR &&
+	    (flags & OPEN_ACCESS) != OPEN_READ && !node->ops->write)
+		return -EACCES;
 	return 0;
 }
 
-int file_open(struct node *from, const char *path, uint32_t flags, struct file **opened)
+int file_open(struct node *from, const char *path, uint32_t flags, uint32_t mode,
+	      struct file **opened)
 {
 	bool exclusive = (flags & OPEN_CREATE) && (flags & OPEN_EXCLUSIVE);
 	struct node *node;
 	struct file *file;
 	int64_t error = node_lookup(from, path, !(flags & OPEN_NOFOLLOW) && !exclusive, &node);
 
-	if (error == -ENOENT && (flags & OPEN_CREATE) && *path)
-		return -EROFS;
-	if (!error)
+	if (error == -ENOENT && (flags & OPEN_CREATE) && *path && !(flags & OPEN_DIRECTORY))
+		error = node_make(from, path, MODE_REGULAR | (mode & 07777), &node);
+	else if (!error)
 		error = check_open(node, flags);
 	if (error)
 		return error;
-	file = file_create(node->ops, node, flags & ~(uint32_t)OPEN_CLOEXEC);
+	file = file_create(
+		node->ops, node,
+		flags & ~(uint32_t)(OPEN_CLOEXEC | OPEN_CREATE | OPEN_EXCLUSIVE | OPEN_TRUNCATE));
 	if (!file)
 		return -ENOMEM;
 	if (file->ops->open && !(flags & OPEN_PATH))
 		error = file->ops->open(file);
+	if (!error && (flags & OPEN_TRUNCATE) && !(flags & OPEN_PATH) && node->ops == &regular_ops)
+		error = cache_truncate(node, 0);
 	if (error) {
 		file_put(file);
 		return error;

@@ -88,8 +88,9 @@ struct file *file_create(const struct file_ops *ops, struct node *node, uint32_t
 struct file *file_get(struct file *file);
 void file_put(struct file *file);
 
-/* Opens `path` of the current process. 0 or -errno. */
-int file_open(struct node *from, const char *path, uint32_t flags, struct file **opened);
+/* Opens `path` of the current process; mode is a new file's. 0 or -errno. */
+int file_open(struct node *from, const char *path, uint32_t flags, uint32_t mode,
+	      struct file **opened);
 
 struct file_table *file_table_create(void);
 struct file_table *file_table_copy(const struct file_table *from);

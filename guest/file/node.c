@@ -1,5 +1,7 @@
 /* The tree of nodes, and the archive it is read from. */
 #include "guest/file/node.h"
+#include "guest/cpu/clock.h"
+#include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
@@ -48,7 +50,7 @@ struct node *node_child(const struct node *directory, const char *name, size_t l
 	return NULL;
 }
 
-struct node *node_add(struct node *parent, const char *name, uint32_t mode)
+struct node *node_create(const char *name, uint32_t mode)
 {
 	struct node *node = memory_alloc_zero(sizeof(*node));
 
@@ -58,16 +60,77 @@ struct node *node_add(struct node *parent, const char *name, uint32_t mode)
 	node->mode = mode;
 	node->links = (mode & MODE_TYPE) == MODE_DIRECTORY ? 2 : 1;
 	node->inode = ++inode_last;
-	node->parent = parent ? parent : node;
+	node->refs = 1;
 	node->ops = (mode & MODE_TYPE) == MODE_DIRECTORY ? &directory_ops : &regular_ops;
-	if (parent) {
-		node->sibling = parent->child;
-		parent->child = node;
-	}
 	return node;
 }
 
-static struct node *add_directory(struct node *parent, const char *name, size_t length)
+struct node *node_get(struct node *node)
+{
+	node->refs++;
+	return node;
+}
+
+void node_put(struct node *node)
+{
+	if (!node || --node->refs > 0)
+		return;
+	cache_finish(node);
+	if (node->own_name)
+		memory_free((void *)node->name);
+	if (node->own_data)
+		memory_free((void *)node->data);
+	memory_free(node);
+}
+
+void node_modified(struct node *node)
+{
+	node->mtime = clock_now() + clock_wall_offset();
+}
+
+/* At the end of the list, so that a listing that goes on finds it once. */
+static void link_child(struct node *parent, struct node *node)
+{
+	static uint64_t cookie_last = 2;
+
+	node->parent = parent;
+	node->cookie = ++cookie_last;
+	node->sibling = NULL;
+	node->previous = parent->last_child;
+	if (parent->last_child)
+		parent->last_child->sibling = node;
+	else
+		parent->child = node;
+	parent->last_child = node;
+}
+
+static void unlink_child(struct node *node)
+{
+	struct node *parent = node->parent;
+
+	if (node->sibling)
+		node->sibling->previous = node->previous;
+	else
+		parent->last_child = node->previous;
+	if (node->previous)
+		node->previous->sibling = node->sibling;
+	else
+		parent->child = node->sibling;
+}
+
+struct node *node_add(struct node *parent, const char *name, uint32_t mode)
+{
+	struct node *node = node_create(name, mode);
+
+	if (!node)
+		return NULL;
+	node->parent = node;
+	if (parent)
+		link_child(parent, node);
+	return node;
+}
+
+static char *copy_name(const char *name, size_t length)
 {
 	char *copy = memory_alloc(length + 1);
 
@@ -75,7 +138,14 @@ static struct node *add_directory(struct node *parent, const char *name, size_t 
 		return NULL;
 	memcpy(copy, name, length);
 	copy[length] = 0;
-	return node_add(parent, copy, MODE_DIRECTORY | 0755);
+	return copy;
+}
+
+static struct node *add_directory(struct node *parent, const char *name, size_t length)
+{
+	char *copy = copy_name(name, length);
+
+	return copy ? node_add(parent, copy, MODE_DIRECTORY | 0755) : NULL;
 }
 
 /* The node for an archive's path; directories that the archive does not name are made. */
@@ -145,13 +215,13 @@ static void add_entry(const struct entry *entry)
 	node->mode = entry->mode;
 	node->uid = entry->uid;
 	node->gid = entry->gid;
-	node->mtime = entry->mtime;
+	node->mtime = entry->mtime * 1000000000ull;
 	if ((entry->mode & MODE_TYPE) == MODE_DIRECTORY) {
 		node->ops = &directory_ops;
 		return;
 	}
 	node->data = entry->data;
-	node->size = entry->size;
+	node->size = node->archived = entry->size;
 }
 
 /* Zeros may stand between entries, up to a page's end above all. */
@@ -258,6 +328,150 @@ int node_lookup(struct node *from, const char *path, bool follow, struct node **
 	error = walk(from, path, follow, buffer, found);
 	memory_free(buffer);
 	return error;
+}
+
+int node_place(struct node *from, const char *path, struct node **directory, const char **name,
+	       size_t *length)
+{
+	const char *end = path + strlen(path), *start;
+	char *upper;
+	int error;
+
+	if (!*path)
+		return -ENOENT;
+	while (end > path && end[-1] == '/')
+		end--;
+	for (start = end; start > path && start[-1] != '/'; start--)
+		;
+	if (end - start > NAME_LIMIT)
+		return -ENAMETOOLONG;
+	*name = start;
+	*length = end - start;
+	/* "/", ".", "..": nothing can be made there. */
+	if (start == end || (*length <= 2 && start[0] == '.' && (*length == 1 || start[1] == '.')))
+		return -EEXIST;
+	if (start == path) {
+		*directory = from;
+		return 0;
+	}
+	upper = copy_name(path, start - path);
+	if (!upper)
+		return -ENOMEM;
+	error = node_lookup(from, upper, true, directory);
+	memory_free(upper);
+	if (!error && ((*directory)->mode & MODE_TYPE) != MODE_DIRECTORY)
+		error = -ENOTDIR;
+	return error;
+}
+
+int node_make(struct node *from, const char *path, uint32_t mode, struct node **made)
+{
+	struct node *directory;
+	const char *name;
+	char *copy;
+	size_t length;
+	int error = node_place(from, path, &directory, &name, &length);
+
+	if (error)
+		return error;
+	if (node_child(directory, name, length))
+		return -EEXIST;
+	if (directory->fixed)
+		return -EACCES;
+	/* Removed while it is somebody's current directory. */
+	if (directory->links == 0)
+		return -ENOENT;
+	copy = copy_name(name, length);
+	*made = copy ? node_add(directory, copy, mode) : NULL;
+	if (!*made) {
+		memory_free(copy);
+		return -ENOMEM;
+	}
+	(*made)->own_name = true;
+	node_modified(*made);
+	node_modified(directory);
+	directory->links += (mode & MODE_TYPE) == MODE_DIRECTORY;
+	return 0;
+}
+
+static int may_remove(const struct node *node, bool directory)
+{
+	bool is_directory = (node->mode & MODE_TYPE) == MODE_DIRECTORY;
+
+	if (node == node_root)
+		return -EBUSY;
+	if (node->parent->fixed || node->fixed)
+		return -EACCES;
+	if (directory && !is_directory)
+		return -ENOTDIR;
+	if (!directory && is_directory)
+		return -EISDIR;
+	return is_directory && node->child ? -ENOTEMPTY : 0;
+}
+
+int node_remove(struct node *node, bool directory)
+{
+	int error = may_remove(node, directory);
+
+	if (error)
+		return error;
+	unlink_child(node);
+	node_modified(node->parent);
+	node->parent->links -= directory;
+	node->links = 0;
+	node_put(node);
+	return 0;
+}
+
+static bool is_inside(const struct node *node, const struct node *directory)
+{
+	for (; node != node_root; node = node->parent) {
+		if (node == directory)
+			return true;
+	}
+	return false;
+}
+
+int node_move(struct node *node, struct node *from, const char *path, bool replace)
+{
+	bool is_directory = (node->mode & MODE_TYPE) == MODE_DIRECTORY;
+	struct node *directory, *there;
+	const char *name;
+	char *copy;
+	size_t length;
+	int error = node_place(from, path, &directory, &name, &length);
+
+	if (error)
+		return error == -EEXIST ? -EBUSY : error;
+	if (node == node_root)
+		return -EBUSY;
+	if (directory->fixed || node->parent->fixed || node->fixed)
+		return -EACCES;
+	if (is_directory && is_inside(directory, node))
+		return -EINVAL;
+	there = node_child(directory, name, length);
+	if (there == node)
+		return 0;
+	if (there && !replace)
+		return -EEXIST;
+	copy = copy_name(name, length);
+	if (!copy)
+		return -ENOMEM;
+	error = there ? node_remove(there, is_directory) : 0;
+	if (error) {
+		memory_free(copy);
+		return error;
+	}
+	unlink_child(node);
+	node->parent->links -= is_directory;
+	directory->links += is_directory;
+	if (node->own_name)
+		memory_free((void *)node->name);
+	node->name = copy;
+	node->own_name = true;
+	link_child(directory, node);
+	node_modified(directory);
+	return 0;
 }
 
 int64_t node_path(const struct node *node, char *buffer, size_t size)

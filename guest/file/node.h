@@ -1,7 +1,10 @@
 /*
- * Nodes: the files and directories of the root, made once from the root archive (cpio "newc") that
- * the monitor put in memory. A regular file's bytes stay where they are in the archive. The root is
- * read-only.
+ * Nodes: the files and directories of the root. They begin as the root archive (cpio "newc") that
+ * the monitor put in memory; a regular file's bytes stay where they are there until they are
+ * written (cache.h). A node has one name: there are no hard links.
+ *
+ * A node lives while it is in the tree (one reference) or somebody holds it: an open file, a
+ * mapping, a process's directory or program.
  */
 #ifndef GUEST_FILE_NODE_H
 #define GUEST_FILE_NODE_H
@@ -19,17 +22,23 @@ struct file_ops;
 struct area;
 
 struct node {
-	struct node *parent, *child, *sibling;
+	struct node *parent, *child, *last_child, *sibling, *previous;
 	const char *name;
-	const uint8_t *data; /* file's bytes or link's target, in the archive */
+	const uint8_t *data; /* file's bytes or link's target, as the archive has them */
+	uint64_t archived; /* so many of a file's first bytes are the archive's where not cached */
 	uint64_t size;
-	uint32_t mode, uid, gid, links, mtime;
+	uint32_t *frames; /* of the page cache, by page */
+	uint64_t frame_count;
+	struct area *mappings; /* areas that map it (memory/space.h) */
+	uint32_t refs;
+	uint32_t mode, uid, gid, links;
+	uint64_t mtime; /* ns since 1970 */
 	uint32_t inode;
 	uint32_t device;	    /* of a character device: major << 8 | minor */
+	uint64_t cookie;	    /* its place in the directory's list, for getdents */
 	const struct file_ops *ops; /* how an open file of it behaves */
-	struct area *mappings;	    /* areas that map it (memory/space.h) */
-	uint32_t refs;		    /* STUB */
-	uint32_t *cache;	    /* STUB: frames by page, or NULL */
+	bool own_name, own_data;    /* by memory_alloc() */
+	bool fixed;		    /* a directory of the kernel's: nothing is added or removed */
 };
 
 #define PATH_LIMIT 4096
@@ -50,6 +59,29 @@ struct node *node_child(const struct node *directory, const char *name, size_t l
 
 /* Adds a child; the name must stay. NULL when memory is out. */
 struct node *node_add(struct node *parent, const char *name, uint32_t mode);
+
+/* A node in no tree, whose one reference is the caller's. NULL when memory is out. */
+struct node *node_create(const char *name, uint32_t mode);
+
+struct node *node_get(struct node *node);
+void node_put(struct node *node);
+
+/* Its content changed now. */
+void node_modified(struct node *node);
+
+/* Where a new name would be: the directory, and the last word of the path, `length` bytes at *name.
+ * 0 or -errno. */
+int node_place(struct node *from, const char *path, struct node **directory, const char **name,
+	       size_t *length);
+
+/* Makes a node of `mode` there, in the tree. 0, -EEXIST, -ENOMEM and the like. */
+int node_make(struct node *from, const char *path, uint32_t mode, struct node **made);
+
+/* Takes a node out of the tree. directory: it must be one, and empty; else it must be none. */
+int node_remove(struct node *node, bool directory);
+
+/* Gives a node another place; what is there goes. replace: it may. */
+int node_move(struct node *node, struct node *from, const char *path, bool replace);
 
 /* The node's path from the root, into buffer. Returns its length with the final 0, or -ERANGE. */
 int64_t node_path(const struct node *node, char *buffer, size_t size);

@@ -86,6 +86,7 @@ void proc_init(void)
 		return;
 	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
 		add_file(proc, i);
+	proc->fixed = true;
 	self = node_add(proc, "self", MODE_DIRECTORY | 0555);
 	if (!self)
 		return;

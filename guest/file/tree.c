@@ -1,5 +1,6 @@
 /* Files of the root archive, its directories, and files whose text is made when they are opened. */
 #include "guest/call/linux.h"
+#include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
@@ -8,10 +9,20 @@
 static int64_t regular_read(struct file *file, const struct io_vector *vector, unsigned count,
 			    uint64_t *offset)
 {
-	return file_read_from(file->node->data, file->node->size, vector, count, offset);
+	return cache_read(file->node, vector, count, offset);
 }
 
-const struct file_ops regular_ops = { .read = regular_read, .seekable = true };
+static int64_t regular_write(struct file *file, const struct io_vector *vector, unsigned count,
+			     uint64_t *offset)
+{
+	if (file->flags & OPEN_APPEND)
+		*offset = file->node->size;
+	return cache_write(file->node, vector, count, offset);
+}
+
+const struct file_ops regular_ops = { .read = regular_read,
+				      .write = regular_write,
+				      .seekable = true };
 
 static int64_t generated_read(struct file *file, const struct io_vector *vector, unsigned count,
 			      uint64_t *offset)
@@ -21,16 +32,17 @@ static int64_t generated_read(struct file *file, const struct io_vector *vector,
 
 const struct file_ops generated_ops = { .read = generated_read, .seekable = true };
 
-/* Entry `number` of a directory: itself, its parent, its children. */
-static const struct node *entry_of(const struct node *directory, uint64_t number, const char **name)
+/* The entry at or behind `position`: 0 is the directory, 1 its parent, others are by cookie. */
+static const struct node *entry_at(const struct node *directory, uint64_t position,
+				   const char **name)
 {
 	const struct node *node = directory->child;
 
-	if (number < 2) {
-		*name = number == 0 ? "." : "..";
-		return number == 0 ? directory : directory->parent;
+	if (position < 2) {
+		*name = position == 0 ? "." : "..";
+		return position == 0 ? directory : directory->parent;
 	}
-	for (number -= 2; node && number > 0; number--)
+	while (node && node->cookie < position)
 		node = node->sibling;
 	if (node)
 		*name = node->name;
@@ -39,21 +51,22 @@ static const struct node *entry_of(const struct node *directory, uint64_t number
 
 static int64_t directory_list(struct file *file, uint64_t buffer, uint64_t size)
 {
-	uint64_t used = 0;
+	uint64_t used = 0, next;
 
-	for (;; file->offset++) {
+	for (;; file->offset = next) {
 		struct linux_dirent64 entry;
 		const char *name;
-		const struct node *node = entry_of(file->node, file->offset, &name);
+		const struct node *node = entry_at(file->node, file->offset, &name);
 		uint64_t length, record;
 
 		if (!node)
 			return used;
+		next = file->offset < 2 ? file->offset + 1 : node->cookie + 1;
 		length = strlen(name) + 1;
 		record = ROUND_UP(offsetof(struct linux_dirent64, name) + length, 8);
 		if (record > size - used)
 			return used > 0 ? (int64_t)used : -EINVAL;
-		entry = (struct linux_dirent64){ node->inode, file->offset + 1, (uint16_t)record,
+		entry = (struct linux_dirent64){ node->inode, next, (uint16_t)record,
 						 (uint8_t)(node->mode >> 12) };
 		if (user_write(buffer + used, &entry, offsetof(struct linux_dirent64, name)) ||
 		    user_write(buffer + used + offsetof(struct linux_dirent64, name), name, length))

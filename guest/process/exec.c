@@ -237,7 +237,8 @@ int exec_program(struct process *process, struct node *node, const char *path,
 	process_set_space(process, space);
 	name_thread(thread, path);
 	keep_arguments(process, strings);
-	process->executable = node;
+	node_put(process->executable);
+	process->executable = node_get(node);
 	thread->fs_base = thread->gs_base = 0;
 	thread->clear_tid = 0;
 	signal_reset(process);

@@ -62,8 +62,8 @@ static int copy_process(struct process *child, const struct clone *clone)
 		memcpy(child->arguments, parent->arguments, parent->arguments_size);
 		child->arguments_size = parent->arguments_size;
 	}
-	child->directory = parent->directory;
-	child->executable = parent->executable;
+	child->directory = node_get(parent->directory);
+	child->executable = node_get(parent->executable);
 	child->umask = parent->umask;
 	child->group = parent->group;
 	child->session = parent->session;

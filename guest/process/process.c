@@ -91,6 +91,8 @@ static void release(struct process *process)
 	list_remove(process);
 	signal_queue_clear(&process->pending);
 	memory_free(process->arguments);
+	node_put(process->directory);
+	node_put(process->executable);
 	segment_free(process);
 	memory_free(process);
 }
