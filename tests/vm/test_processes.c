@@ -1,0 +1,124 @@
+/*
+ * Quire with several processes: shells with pipelines and jobs, all CPUs under stress, segments,
+ * and files that are written, on one CPU and on several, with and without a budget.
+ */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/vm/harness.h"
+
+static void init(void)
+{
+	harness_init();
+	need_kvm();
+}
+
+TestSuite(processes, .init = init, .fini = harness_finish, .timeout = 300);
+
+static void expect(const struct child *child, int status, const char *out)
+{
+	cr_assert_eq(child->status, status, "status %d, not %d; it said: %s%s", child->status,
+		     status, child->out_text, child->err_text);
+	cr_assert(strstr(child->out_text, out) != NULL, "'%s' is not in: %s%s", out,
+		  child->out_text, child->err_text);
+}
+
+/* What a script says must be exactly this. */
+static void shell(const char *cpus, const char *script, const char *out)
+{
+	struct child *child =
+		run_bifold("--cpus", cpus, "--timeout", "100", busybox_path(), "sh", "-c", script);
+
+	cr_assert_eq(child->status, 0, "status %d: %s", child->status, child->err_text);
+	cr_assert_str_eq(child->out_text, out, "%s: '%s', not '%s'", script, child->out_text, out);
+	harness_forget();
+}
+
+static const struct {
+	const char *script, *out;
+} scripts[] = {
+	{ "echo a | cat | cat", "a\n" },
+	{ "echo $(echo in; echo side)", "in side\n" },
+	{ "(exit 7); echo $?; sh -c 'kill -SEGV $$'; echo $?", "7\n139\n" },
+	{ "(sleep 0.2; echo late) & echo soon; wait; echo end", "soon\nlate\nend\n" },
+	{ "for i in 1 2 3 4 5; do (exit $i) & done; wait; echo $?", "0\n" },
+	{ "cat <<E\nhere\nE\n", "here\n" },
+	{ "trap 'echo caught' USR1; kill -USR1 $$; echo on", "caught\non\n" },
+	{ "yes | head -n 3", "y\ny\ny\n" },
+	{ "seq 1 3 >/tmp/s; sort -rn </tmp/s; wc -l </tmp/s", "3\n2\n1\n3\n" },
+	{ "mkdir -p /tmp/a/b; echo x >/tmp/a/b/f; tar cf /tmp/t -C /tmp a; mkdir /tmp/c; tar xf "
+	  "/tmp/t -C /tmp/c; cat /tmp/c/a/b/f; rm -r /tmp/a /tmp/c; ls /tmp",
+	  "x\nt\n" },
+	{ "cd /tmp; echo one >f; mv f g; ln -s g l; cat l; rm g; cat l 2>/dev/null || echo gone",
+	  "one\ngone\n" },
+	{ "exec 3>/tmp/held; rm /tmp/held; echo text >&3; echo $?", "0\n" },
+};
+
+Test(processes, shells)
+{
+	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++)
+		shell("1", scripts[i].script, scripts[i].out);
+}
+
+Test(processes, shells_on_several_cpus)
+{
+	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++)
+		shell("4", scripts[i].script, scripts[i].out);
+}
+
+/* Numbers in another order and back again. */
+Test(processes, pipeline)
+{
+	expect(run_bifold(busybox_path(), "sh", "-c", "seq 1 200000 | shuf | sort -n | tail -1"), 0,
+	       "200000\n");
+}
+
+Test(processes, pipeline_in_a_tight_budget)
+{
+	expect(run_bifold("--memory", "96M", "--budget", "10M", busybox_path(), "sh", "-c",
+			  "seq 1 100000 | shuf | sort -n | tail -1"),
+	       0, "100000\n");
+}
+
+Test(processes, one_cpu_under_stress)
+{
+	expect(run_bifold(guest_program("cpus"), "10"), 0, "cpus: 1 of 1 CPUs ran");
+}
+
+Test(processes, cpus_under_stress)
+{
+	struct child *child = run_bifold("--cpus", "4", guest_program("cpus"), "5");
+
+	expect(child, 0, "cpus: 4 of 4 CPUs ran");
+	expect(child, 0, "cpus: all is right");
+}
+
+Test(processes, eight_cpus)
+{
+	expect(run_bifold("--cpus", "8", guest_program("cpus"), "2"), 0, "cpus: all is right");
+}
+
+Test(processes, cpus_in_a_tight_budget)
+{
+	expect(run_bifold("--cpus", "2", "--memory", "64M", "--budget", "6M", guest_program("cpus"),
+			  "5"),
+	       0, "cpus: all is right");
+}
+
+Test(processes, segments)
+{
+	struct child *child = run_bifold(guest_program("segment"));
+
+	if (strstr(child->out_text, "SKIP") != NULL)
+		cr_skip_test("%s", child->out_text);
+	expect(child, 0, "segment: base and limit are enforced");
+}
+
+Test(processes, stop_with_several_cpus)
+{
+	expect(run_bifold("--cpus", "4", "--timeout", "1", busybox_path(), "sleep", "100"), 124,
+	       "");
+}
