@@ -11,6 +11,7 @@
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"
 #include "guest/memory/page.h"
+#include "guest/memory/replace.h"
 #include "guest/memory/table.h"
 #include "guest/memory/slab.h"
 #include "guest/monitor/doorbell.h"
@@ -128,6 +129,9 @@ void kernel_main(uint64_t start_info)
 	node_init(direct(start.archive), start.archive_size);
 	device_init();
 	proc_init();
+	swap_init(start.swap_bytes);
+	if (start.policy)
+		replace_choose(start.policy);
 	smp_start(host.cpu_count);
 	init = make_init();
 	doorbell_user_start();

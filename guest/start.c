@@ -74,6 +74,19 @@ static char *next_word(const char **text, char **to)
 	return word;
 }
 
+/* Bytes, perhaps with K, M or G behind. */
+static uint64_t read_size(const char *text)
+{
+	uint64_t value = 0;
+
+	for (; *text >= '0' && *text <= '9'; text++)
+		value = value * 10 + (*text - '0');
+	return *text == 'K'   ? value << 10
+	       : *text == 'M' ? value << 20
+	       : *text == 'G' ? value << 30
+			      : value;
+}
+
 static void read_command_line(const char *text, struct start *start)
 {
 	bool options = true;
@@ -90,6 +103,12 @@ static void read_command_line(const char *text, struct start *start)
 			options = false;
 		} else if (!strncmp(word, "init=", 5)) {
 			start->init = word + 5;
+		} else if (!strncmp(word, "swap=", 5)) {
+			start->swap_bytes = read_size(word + 5);
+		} else if (!strncmp(word, "policy=", 7)) {
+			start->policy = word + 7;
+		} else if (!strncmp(word, "contiguous=", 11)) {
+			start->contiguous_bytes = read_size(word + 11);
 		} else if (!strcmp(word, "verbose")) {
 			start->verbose = true;
 		}

@@ -16,6 +16,8 @@ struct start {
 	const char *argument[START_ARGUMENT_MAX];
 	unsigned argument_count;
 	bool verbose;
+	uint64_t swap_bytes, contiguous_bytes;
+	const char *policy; /* of replacement, or NULL */
 };
 
 /* `info` is the physical address of struct hvm_start_info. */

@@ -6,17 +6,14 @@
 #include "guest/lib/types.h"
 
 #define VM_COUNTERS(X)                                                                             \
-	X(pgfault)                                                                                 \
-	X(pgmajfault)                                                                              \
-	X(nr_dirtied)                                                                              \
-	X(nr_written)                                                                              \
-	X(thp_fault_alloc)                                                                         \
-	X(thp_fault_fallback)                                                                      \
-	X(thp_split_page)                                                                          \
-	X(nr_tlb_remote_flush)                                                                     \
-	X(nr_tlb_remote_flush_received)                                                            \
-	X(nr_tlb_local_flush_all)                                                                  \
-	X(nr_tlb_local_flush_one)
+	X(pswpin)                                                                                  \
+	X(pswpout)                                                                                 \
+	X(swap_clean_drops) X(pgscan) X(pgsteal) X(oom_kill) X(workingset_refault_anon)            \
+		X(workingset_thrash) X(refault_distance_last) X(refault_distance_average)          \
+			X(pgfault) X(pgmajfault) X(nr_dirtied) X(nr_written) X(thp_fault_alloc)    \
+				X(thp_fault_fallback) X(thp_split_page) X(nr_tlb_remote_flush)     \
+					X(nr_tlb_remote_flush_received) X(nr_tlb_local_flush_all)  \
+						X(nr_tlb_local_flush_one)
 
 #define VM_COUNTER_FIELD(name) uint64_t name;
 struct vm_count {

@@ -16,12 +16,14 @@
  * widens and faults here and there narrow.
  */
 #include "guest/memory/fault.h"
+#include "guest/cpu/clock.h"
 #include "guest/cpu/tlb.h"
 #include "guest/file/cache.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/count.h"
 #include "guest/memory/huge.h"
+#include "guest/memory/pressure.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/reserve.h"
 #include "guest/process/process.h"
@@ -249,21 +251,23 @@ static enum fault_result map_swapped(struct space *space, struct area *area, uin
 	unsigned index = leaf_index(va);
 	uint32_t slot = pte_frame(leaf[index]);
 	bool fresh, write = access & AREA_WRITE;
-	uint64_t frame = table_frame(leaf, index, &fresh);
+	uint64_t frame = table_frame(leaf, index, &fresh), start = clock_now();
 	struct page *page;
 
 	if (!frame)
 		return FAULT_NO_MEMORY;
 	page = page_of_frame(frame);
 	swap_in(slot, page_address(page));
+	replace_refault(slot);
+	pressure_stalled(clock_now() - start);
 	page->slot = 0;
-	if (!write) {
+	if (!write && !swap_is_short()) {
 		/* The copy in the swap stands: the entry's hold becomes the page's. */
 		swap_dup(slot);
 		page->slot = slot;
 	}
 	table_drop(space, leaf, index);
-	table_set(space, leaf, index, frame << PAGE_SHIFT | anonymous_bits(area, write));
+	table_set(space, leaf, index, frame << PAGE_SHIFT | anonymous_bits(area, !page->slot));
 	replace_add(page, leaf, index);
 	space->major_faults++;
 	vm_count.pgmajfault++;

@@ -19,11 +19,13 @@
 #define PAGE_ORDER_MAX 10
 
 /* Flags of a page record. */
-#define PAGE_FREE  0x01 /* head of a free block of 2^order pages */
-#define PAGE_FRESH 0x02 /* of such a head: the block reads as zero */
-#define PAGE_SLAB  0x04 /* slab.c owns it */
-#define PAGE_TABLE 0x08 /* a leaf page table: see struct page */
-#define PAGE_DIRTY 0x40 /* of the page cache: written since the last write-back */
+#define PAGE_FREE    0x01 /* head of a free block of 2^order pages */
+#define PAGE_FRESH   0x02 /* of such a head: the block reads as zero */
+#define PAGE_SLAB    0x04 /* slab.c owns it */
+#define PAGE_TABLE   0x08 /* a leaf page table: see struct page */
+#define PAGE_REPLACE 0x10 /* of a program's page: replacement may take it; and of which set */
+#define PAGE_WINDOW  0x20
+#define PAGE_DIRTY   0x40 /* of the page cache: written since the last write-back */
 
 /* What a page is used for decides what the fields mean. Frame number 0 is nobody. */
 struct page {

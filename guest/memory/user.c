@@ -6,6 +6,7 @@
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/fault.h"
+#include "guest/memory/swap.h"
 #include "guest/process/process.h"
 
 /* entry.S */
@@ -139,6 +140,9 @@ int user_segments(struct vector_cursor *cursor, bool write, uint64_t limit,
 			break;
 		cursor->done += length;
 		limit -= length;
+		/* The next page's way in may be this one's way to the swap. */
+		if (swap_on)
+			break;
 	}
 	return count;
 }
