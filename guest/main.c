@@ -48,18 +48,26 @@ static void direct_map_init(uint64_t end)
 	}
 }
 
-static int init_strings(struct exec_strings *strings)
+/* The last words are for hosts whose ring 0 has no XSAVE: FXSAVE leaves the upper halves of the AVX
+ * registers behind at a switch, so that glibc is told not to use them. */
+static int init_strings(struct exec_strings *strings, bool emulated)
 {
-	static const char *const environment[] = { "PATH=/bin:/usr/bin:/sbin:/usr/sbin", "HOME=/",
-						   "TERM=dumb" };
+	static const char *const environment[] = {
+		"PATH=/bin:/usr/bin:/sbin:/usr/sbin",
+		"HOME=/",
+		"TERM=dumb",
+		"GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX,-AVX2,-AVX512F,-AVX512VL,-AVX512BW,-AVX512CD,"
+		"-AVX512DQ,-AVX_Fast_Unaligned_Load,-AVX2_Usable,-AVX512F_Usable,-ERMS,-FSRM",
+	};
+	unsigned count = ARRAY_SIZE(environment) - !emulated;
 	int error = exec_strings_init(strings);
 
 	for (unsigned i = 0; i < start.argument_count && !error; i++)
 		error = exec_strings_add(strings, start.argument[i]);
 	strings->argument_count = start.argument_count;
-	for (unsigned i = 0; i < ARRAY_SIZE(environment) && !error; i++)
+	for (unsigned i = 0; i < count && !error; i++)
 		error = exec_strings_add(strings, environment[i]);
-	strings->environment_count = ARRAY_SIZE(environment);
+	strings->environment_count = count;
 	return error;
 }
 
@@ -79,7 +87,7 @@ static void open_console(struct process *init)
 	}
 }
 
-static struct process *make_init(void)
+static struct process *make_init(bool emulated)
 {
 	struct process *init = process_create(NULL);
 	struct exec_strings strings;
@@ -91,7 +99,7 @@ static struct process *make_init(void)
 	process_init = init;
 	init->directory = node_get(node_root);
 	open_console(init);
-	error = init_strings(&strings);
+	error = init_strings(&strings, emulated);
 	if (!error)
 		error = node_lookup(node_root, start.init, true, &node);
 	if (error)
@@ -133,7 +141,7 @@ void kernel_main(uint64_t start_info)
 	if (start.policy)
 		replace_choose(start.policy);
 	smp_start(host.cpu_count);
-	init = make_init();
+	init = make_init(host.emulates);
 	doorbell_user_start();
 	thread_start(init->threads);
 }

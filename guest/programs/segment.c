@@ -22,10 +22,7 @@ __asm__(".text\n"
 	"	pushq %rbx\n"
 	"	movl %edi, %ecx\n"
 	"	movl %esi, %edx\n"
-	"	leaq 1f(%rip), %rax\n"
-	"	pushq $0x23\n"
-	"	pushq %rax\n"
-	"	lretq\n"
+	"	ljmpl *3f(%rip)\n"
 	"	.code32\n"
 	"1:	movl %ecx, %es\n"
 	"	movzbl %es:(%edx), %eax\n"
@@ -34,7 +31,10 @@ __asm__(".text\n"
 	"	ljmp $0x33, $2f\n"
 	"	.code64\n"
 	"2:	popq %rbx\n"
-	"	ret\n");
+	"	ret\n"
+	"	.section .rodata\n"
+	"3:	.long 1b, 0x23\n"
+	"	.text\n");
 
 /* In a child: its exit status, or 128 + the signal it died of. */
 static int try(uint32_t offset)
@@ -70,6 +70,10 @@ int main(int argc, char **argv)
 	      LIMIT + 1, beyond);
 	if (first == 128 + SIGSEGV && last == first) {
 		print("SKIP: this host's processor does not take the guest's segments\n");
+		return 0;
+	}
+	if (first == 1 && last == LIMIT + 1 && beyond == LIMIT + 2) {
+		print("SKIP: this host's processor adds the base but enforces no limit\n");
 		return 0;
 	}
 	if (first != 1 || last != LIMIT + 1 || beyond != 128 + SIGSEGV)
