@@ -1,6 +1,7 @@
 /* Reading PVH's start info and the command line (guest/abi.h has its form). */
 #include "guest/start.h"
 #include "guest/lib/string.h"
+#include "guest/memory/space.h"
 #include "guest/monitor/doorbell.h"
 
 #define START_MAGIC   0x336ec578
@@ -111,6 +112,8 @@ static void read_command_line(const char *text, struct start *start)
 			start->contiguous_bytes = read_size(word + 11);
 		} else if (!strcmp(word, "verbose")) {
 			start->verbose = true;
+		} else if (!strcmp(word, "norandmaps")) {
+			space_randomise = false;
 		}
 	}
 	if (start->argument_count == 0)

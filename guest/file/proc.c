@@ -5,6 +5,7 @@
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/count.h"
+#include "guest/memory/maps.h"
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"
 
@@ -33,9 +34,9 @@ static const struct proc_file {
 	const char *name;
 	void (*write)(struct text *text);
 } files[] = {
-	{ "cpuinfo", cpuinfo_text },
-	{ "meminfo", meminfo_text },
-	{ "vmstat", vmstat_text },
+	{ "cpuinfo", cpuinfo_text },	   { "meminfo", meminfo_text },
+	{ "vmstat", vmstat_text },	   { "self/maps", self_maps_text },
+	{ "self/smaps", self_smaps_text }, { "self/statm", self_statm_text },
 };
 
 static int64_t proc_open(struct file *file)
@@ -67,7 +68,12 @@ const struct file_ops open_fd_ops = { .seekable = false };
 
 static void add_file(struct node *directory, unsigned number)
 {
-	struct node *node = node_add(directory, files[number].name, MODE_REGULAR | 0444);
+	const char *name = files[number].name;
+	struct node *node;
+
+	for (const char *at = name; *at; at++)
+		name = *at == '/' ? at + 1 : name;
+	node = node_add(directory, name, MODE_REGULAR | 0444);
 
 	if (!node)
 		return;
@@ -84,12 +90,12 @@ void proc_init(void)
 		proc = node_add(node_root, "proc", MODE_DIRECTORY | 0555);
 	if (!proc)
 		return;
-	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
-		add_file(proc, i);
 	proc->fixed = true;
 	self = node_add(proc, "self", MODE_DIRECTORY | 0555);
 	if (!self)
 		return;
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
+		add_file(strncmp(files[i].name, "self/", 5) ? proc : self, i);
 	executable_link = node_add(self, "exe", MODE_SYMLINK | 0777);
 	fd = node_add(self, "fd", MODE_DIRECTORY | 0500);
 	for (unsigned i = 0; fd && i < ARRAY_SIZE(numbers); i++) {

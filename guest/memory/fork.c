@@ -105,6 +105,9 @@ static struct space *try_fork(struct space *parent)
 		child->brk_start = parent->brk_start;
 		child->brk = parent->brk;
 		child->stack_limit = parent->stack_limit;
+		child->mmap_top = parent->mmap_top;
+		child->stack_top = parent->stack_top;
+		child->random = parent->random;
 	}
 	for (unsigned i = 0; i < parent->area_count && !error; i++)
 		error = copy_area(parent, child, parent->area[i]);

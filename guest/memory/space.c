@@ -3,15 +3,20 @@
 #include "guest/cpu/asm.h"
 #include "guest/file/cache.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/random.h"
 #include "guest/lib/string.h"
 #include "guest/memory/commit.h"
 #include "guest/memory/slab.h"
 #include "guest/process/process.h"
 
 #define AREA_CAPACITY_FIRST 32
+#define STACK_GAP_MIN	    (128ull << 20) /* between the stack's top and mappings */
+#define STACK_BITS	    22		   /* pages: 16 GiB */
+#define MMAP_BITS	    18		   /* leaf tables: 512 GiB */
 
 static uint64_t number_last;
 struct space *space_list;
+bool space_randomise = true;
 
 struct space *space_create(void)
 {
@@ -35,11 +40,28 @@ struct space *space_create(void)
 	space->tlb_generation = 1;
 	space->leaf_number = LEAF_NONE;
 	space->stack_limit = 8 << 20;
+	space->mmap_top = SPACE_MMAP_TOP;
+	space->stack_top = STACK_TOP;
 	space->next = space_list;
 	if (space_list)
 		space_list->prev = space;
 	space_list = space;
 	return space;
+}
+
+uint64_t space_random(const struct space *space, unsigned bits)
+{
+	return space->random ? random_next() & ((1ull << bits) - 1) : 0;
+}
+
+void space_place(struct space *space, bool random)
+{
+	uint64_t gap = MAX(space->stack_limit, STACK_GAP_MIN) + STACK_GUARD;
+
+	space->random = random && space_randomise;
+	space->stack_top = STACK_TOP - space_random(space, STACK_BITS) * PAGE_SIZE;
+	space->mmap_top = MIN(SPACE_MMAP_TOP, ROUND_DOWN(space->stack_top - gap, LEAF_SIZE)) -
+			  space_random(space, MMAP_BITS) * LEAF_SIZE;
 }
 
 static int64_t area_pages(const struct area *area)
@@ -66,6 +88,7 @@ int space_may_map(const struct space *space, uint32_t flags, uint64_t pages)
 void space_account(struct space *space, uint32_t flags, int64_t pages)
 {
 	space->pages += pages;
+	space->pages_peak = MAX(space->pages_peak, space->pages);
 	if (is_data(flags))
 		space->data_pages += pages;
 	if (flags & AREA_ACCOUNT) {
@@ -324,7 +347,7 @@ static uint64_t hold_start(const struct area *area)
 
 uint64_t space_hole(const struct space *space, uint64_t size, uint64_t align, uint64_t phase)
 {
-	uint64_t top = SPACE_MMAP_TOP;
+	uint64_t top = space->mmap_top;
 	unsigned index = space_index(space, top - 1);
 
 	if (index < space->area_count)

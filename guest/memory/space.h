@@ -65,18 +65,24 @@ struct space {
 	uint64_t *leaf;	      /* table of the last fault */
 	uint64_t brk_start, brk;
 	uint64_t stack_limit;
+	uint64_t mmap_top, stack_top; /* mappings and the stack end there */
+	bool random;		      /* these and the rest are placed at random */
 	uint64_t minor_faults, major_faults;
 	uint64_t resident[RESIDENT_KINDS]; /* pages */
 	uint64_t pages, data_pages; /* of all areas; of private writable ones but the stack */
-	uint64_t committed;	    /* pages of areas with AREA_ACCOUNT */
-	bool doomed;		    /* its memory was taken: it gets no more */
-	struct space *next, *prev;  /* all spaces */
-	uint32_t cpus;		    /* that have it loaded (tlb.c) */
-	uint64_t number;	    /* never used again */
-	uint64_t tlb_generation;    /* of the last flush, with PCID */
+	uint64_t pages_peak, resident_peak; /* resident_peak is brought up to date when pages go */
+	uint64_t committed;		    /* pages of areas with AREA_ACCOUNT */
+	bool doomed;			    /* its memory was taken: it gets no more */
+	struct space *next, *prev;	    /* all spaces */
+	uint32_t cpus;			    /* that have it loaded (tlb.c) */
+	uint64_t number;		    /* never used again */
+	uint64_t tlb_generation;	    /* of the last flush, with PCID */
 };
 
 extern struct space *space_list;
+
+/* Programs are placed at random; norandmaps on the command line says no. */
+extern bool space_randomise;
 
 #define FILE_WINDOW_FIRST 16 /* pages that a file's first fault maps around itself */
 
@@ -90,6 +96,13 @@ extern struct space *space_list;
 /* NULL when memory is out. The creator holds the one reference. */
 struct space *space_create(void);
 void space_put(struct space *space);
+
+/* Says where in the space things go, at random if it may be. Mappings, and programs that can be
+ * anywhere, move by whole leaf tables, so that what was aligned is aligned. */
+void space_place(struct space *space, bool random);
+
+/* A number of so many random bits; 0 in a space that is not placed at random. */
+uint64_t space_random(const struct space *space, unsigned bits);
 
 static inline struct space *space_get(struct space *space)
 {
@@ -141,7 +154,7 @@ int space_split(struct space *space, uint64_t start, uint64_t end);
  */
 void space_join(struct space *space, uint64_t start, uint64_t end);
 
-/* The highest hole of `size` bytes below SPACE_MMAP_TOP whose start is congruent to `phase` modulo
+/* The highest hole of `size` bytes below mmap_top whose start is congruent to `phase` modulo
  * `align`; 0 when there is none. */
 uint64_t space_hole(const struct space *space, uint64_t size, uint64_t align, uint64_t phase);
 
@@ -161,6 +174,13 @@ static inline void space_forget(struct space *space)
 static inline uint64_t area_page(const struct area *area, uint64_t va)
 {
 	return (area->offset + (va - area->start)) >> PAGE_SHIFT;
+}
+
+/* Pages in memory. */
+static inline uint64_t space_resident(const struct space *space)
+{
+	return space->resident[RESIDENT_ANONYMOUS] + space->resident[RESIDENT_FILE] +
+	       space->resident[RESIDENT_SHARED];
 }
 
 /* Page-table bits for an area's access. */

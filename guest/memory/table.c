@@ -330,6 +330,7 @@ static void leaf_unmap(struct space *space, uint64_t va, uint64_t *entry, uint64
 
 static void unmap(struct space *space, uint64_t start, uint64_t end, bool all)
 {
+	space->resident_peak = MAX(space->resident_peak, space_resident(space));
 	FOR_EACH_LEAF(space->root, va, next, start, end, entry)
 	{
 		if (unlikely(*entry & PTE_PS)) {

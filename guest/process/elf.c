@@ -3,10 +3,14 @@
  * interpreter). The file is hostile until checked: every number is compared before it is added.
  *
  * A segment's file part is mapped, not copied; what lies beyond its bytes in their last page reads
- * as zero because the area says where the bytes end.
+ * as zero because the area says where the bytes end. Where segments overlap the later one wins, as
+ * on Linux; so may a segment be writable and executable. The stack is executable only when
+ * PT_GNU_STACK asks for it.
  */
-#include "guest/file/node.h"
+#include "guest/file/cache.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/string.h"
+#include "guest/memory/slab.h"
 #include "guest/process/exec.h"
 
 struct elf_header {
@@ -23,25 +27,44 @@ struct elf_segment {
 	uint64_t offset, address, physical, file_size, memory_size, align;
 };
 
-#define TYPE_EXEC	 2
-#define TYPE_DYN	 3
-#define MACHINE_X86_64	 62
-#define SEGMENT_LOAD	 1
-#define SEGMENT_INTERP	 3
-#define SEGMENT_EXEC	 1
-#define SEGMENT_WRITE	 2
-#define SEGMENT_READ	 4
-#define HEADER_COUNT_MAX 64
-#define BASE_DYN	 0x555555554000
+#define TYPE_EXEC      2
+#define TYPE_DYN       3
+#define MACHINE_X86_64 62
+#define SEGMENT_LOAD   1
+#define SEGMENT_INTERP 3
+#define SEGMENT_STACK  0x6474e551
+#define SEGMENT_EXEC   1
+#define SEGMENT_WRITE  2
+#define SEGMENT_READ   4
+#define HEADERS_MAX    65536 /* bytes of program headers, as on Linux */
+#define BASE_DYN       0x555555554000
+#define BASE_DYN_BITS  15 /* random multiples of LEAF_SIZE above it: 64 GiB */
+
+/* Bytes of the file, which has them, into the kernel. */
+static int read_bytes(struct node *node, uint64_t offset, void *to, uint64_t length)
+{
+	while (length > 0) {
+		uint64_t in_page = offset & (PAGE_SIZE - 1);
+		uint64_t part = MIN(length, PAGE_SIZE - in_page);
+		bool major;
+		uint64_t frame = cache_frame(node, offset >> PAGE_SHIFT, false, &major);
+
+		if (!frame)
+			return -ENOMEM;
+		memcpy(to, (uint8_t *)direct(frame << PAGE_SHIFT) + in_page, part);
+		to = (uint8_t *)to + part;
+		offset += part;
+		length -= part;
+	}
+	return 0;
+}
 
 /* `why` is in the plain words that bifold shows. */
-static int check_header(const struct node *node, const char **why)
+static int check_header(const struct node *node, const struct elf_header *header, const char **why)
 {
-	const struct elf_header *header = (const void *)node->data;
-
 	*why = "is not an ELF program";
-	if (node->size < sizeof(*header) || header->magic[0] != 0x7f || header->magic[1] != 'E' ||
-	    header->magic[2] != 'L' || header->magic[3] != 'F')
+	if (header->magic[0] != 0x7f || header->magic[1] != 'E' || header->magic[2] != 'L' ||
+	    header->magic[3] != 'F')
 		return -ENOEXEC;
 	*why = "is not a program for 64-bit x86";
 	if (header->class != 2 || header->data != 1 || header->machine != MACHINE_X86_64)
@@ -51,7 +74,7 @@ static int check_header(const struct node *node, const char **why)
 		return -ENOEXEC;
 	*why = "has broken program headers";
 	if (header->header_size != sizeof(struct elf_segment) || header->header_count == 0 ||
-	    header->header_count > HEADER_COUNT_MAX || header->headers % 8 ||
+	    header->header_count * sizeof(struct elf_segment) > HEADERS_MAX ||
 	    header->headers > node->size ||
 	    header->header_count * sizeof(struct elf_segment) > node->size - header->headers)
 		return -ENOEXEC;
@@ -69,19 +92,23 @@ static int check_segment(const struct node *node, const struct elf_segment *segm
 	    segment->address > USER_END - segment->memory_size ||
 	    base > USER_END - segment->memory_size - segment->address ||
 	    base + segment->address < MMAP_MIN)
-		return -ENOEXEC;
+		return -EINVAL;
 	if ((segment->offset ^ segment->address) & (PAGE_SIZE - 1))
-		return -ENOEXEC;
+		return -EINVAL;
 	return 0;
 }
 
 static int map_part(struct space *space, struct area *area)
 {
+	int error = 0;
+
 	if (area->start == area->end)
 		return 0;
 	if (!space_is_free(space, area->start, area->end))
-		return -ENOEXEC;
-	return space_add(space, area);
+		error = space_remove(space, area->start, area->end);
+	if (!error)
+		error = space_may_map(space, area->flags, (area->end - area->start) >> PAGE_SHIFT);
+	return error ? error : space_add(space, area);
 }
 
 static int map_segment(struct space *space, struct node *node, const struct elf_segment *segment,
@@ -92,7 +119,8 @@ static int map_segment(struct space *space, struct node *node, const struct elf_
 	struct area area = {
 		.start = ROUND_DOWN(address, PAGE_SIZE),
 		.end = ROUND_UP(file_end, PAGE_SIZE),
-		.flags = AREA_READ | (segment->flags & SEGMENT_WRITE ? AREA_WRITE : 0) |
+		.flags = AREA_READ |
+			 (segment->flags & SEGMENT_WRITE ? AREA_WRITE | AREA_ACCOUNT : 0) |
 			 (segment->flags & SEGMENT_EXEC ? AREA_EXEC : 0),
 		.node = node,
 		.offset = ROUND_DOWN(segment->offset, PAGE_SIZE),
@@ -126,39 +154,58 @@ static uint64_t headers_address(const struct elf_header *header, const struct el
 	return 0;
 }
 
+/* One program header. */
+static int load_segment(struct space *space, struct node *node, const struct elf_segment *segment,
+			uint64_t base, struct elf_image *image, const char **why)
+{
+	int error;
+
+	if (segment->type == SEGMENT_INTERP) {
+		*why = "is dynamically linked: build it with -static";
+		return -ENOEXEC;
+	}
+	if (segment->type == SEGMENT_STACK)
+		image->stack_executable = segment->flags & SEGMENT_EXEC;
+	if (segment->type != SEGMENT_LOAD || segment->memory_size == 0)
+		return 0;
+	error = check_segment(node, segment, base, why);
+	if (!error) {
+		*why = "does not fit into memory";
+		error = map_segment(space, node, segment, base);
+	}
+	image->end = MAX(image->end,
+			 ROUND_UP(base + segment->address + segment->memory_size, PAGE_SIZE));
+	return error;
+}
+
 int elf_load(struct space *space, struct node *node, struct elf_image *image, const char **why)
 {
-	const struct elf_header *header = (const void *)node->data;
-	const struct elf_segment *segment;
-	uint64_t base;
-	int error = check_header(node, why);
+	struct elf_header header = { 0 };
+	struct elf_segment *segment;
+	uint64_t base = 0, size;
+	int error = read_bytes(node, 0, &header, MIN(sizeof(header), node->size));
 
+	*image = (struct elf_image){ 0 };
+	if (!error)
+		error = check_header(node, &header, why);
 	if (error)
 		return error;
-	segment = (const void *)(node->data + header->headers);
-	base = header->type == TYPE_DYN ? BASE_DYN : 0;
-	*image = (struct elf_image){ .entry = base + header->entry,
-				     .headers = base + headers_address(header, segment),
-				     .header_size = header->header_size,
-				     .header_count = header->header_count };
-	for (unsigned i = 0; i < header->header_count; i++, segment++) {
-		if (segment->type == SEGMENT_INTERP) {
-			*why = "is dynamically linked: build it with -static";
-			return -ENOEXEC;
-		}
-		if (segment->type != SEGMENT_LOAD || segment->memory_size == 0)
-			continue;
-		error = check_segment(node, segment, base, why);
-		if (!error) {
-			*why = "has segments that overlap";
-			error = map_segment(space, node, segment, base);
-		}
-		if (error)
-			return error;
-		image->end =
-			MAX(image->end,
-			    ROUND_UP(base + segment->address + segment->memory_size, PAGE_SIZE));
-	}
+	size = header.header_count * sizeof(*segment);
+	segment = memory_alloc(size);
+	if (!segment)
+		return -ENOMEM;
+	error = read_bytes(node, header.headers, segment, size);
+	if (header.type == TYPE_DYN)
+		base = BASE_DYN + space_random(space, BASE_DYN_BITS) * LEAF_SIZE;
+	*image = (struct elf_image){ .entry = base + header.entry,
+				     .headers = base + headers_address(&header, segment),
+				     .header_size = header.header_size,
+				     .header_count = header.header_count };
+	for (unsigned i = 0; i < header.header_count && !error; i++)
+		error = load_segment(space, node, &segment[i], base, image, why);
+	memory_free(segment);
+	if (error)
+		return error;
 	*why = "has its entry outside of itself";
 	return image->entry < USER_END && space_find(space, image->entry) ? 0 : -ENOEXEC;
 }

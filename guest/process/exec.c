@@ -39,7 +39,10 @@
 #define ARGUMENTS_KEPT 4096ul
 #define STACK_FIRST    (33 * PAGE_SIZE) /* mapped from the start, as Linux does */
 #define FLAGS_USER     0x202
-#define FRAME_EXTRA    2048 /* a signal frame's size beyond the vector state */
+/* Random bits of where things begin: the stack pointer by 16 bytes, the heap by pages. */
+#define STACK_POINTER_BITS 9
+#define HEAP_BITS	   13
+#define FRAME_EXTRA	   2048 /* a signal frame's size beyond the vector state */
 
 int exec_strings_init(struct exec_strings *strings)
 {
@@ -118,7 +121,8 @@ static int build_stack(const struct elf_image *image, const char *path,
 	uint64_t count = 1 + strings->argument_count + 1 + strings->environment_count + 1 +
 			 2 * (AUX_PAIRS + 1);
 	uint64_t random[2] = { random_next(), random_next() };
-	uint64_t path_at = STACK_TOP - 8 - (strlen(path) + 1);
+	struct space *space = current_space();
+	uint64_t path_at = space->stack_top - 8 - (strlen(path) + 1);
 	uint64_t strings_at = path_at - strings->used;
 	uint64_t platform_at = strings_at - sizeof("x86_64");
 	uint64_t random_at = ROUND_DOWN(platform_at - sizeof(random), 16);
@@ -127,7 +131,8 @@ static int build_stack(const struct elf_image *image, const char *path,
 	const char *text = strings->text;
 	int error;
 
-	*stack_pointer = ROUND_DOWN(random_at - count * 8, 16);
+	*stack_pointer = ROUND_DOWN(random_at - count * 8, 16) -
+			 16 * space_random(space, STACK_POINTER_BITS);
 	table = memory_alloc(count * 8);
 	if (!table)
 		return -ENOMEM;
@@ -153,16 +158,21 @@ static int make_space(struct process *process, struct node *node, struct elf_ima
 		      const char *path, struct space **made)
 {
 	struct space *space = space_create();
-	struct area stack = { .start = STACK_TOP - STACK_FIRST,
-			      .end = STACK_TOP,
-			      .flags = AREA_READ | AREA_WRITE | AREA_GROWSDOWN | AREA_STACK };
+	struct area stack = { .flags = AREA_READ | AREA_WRITE | AREA_GROWSDOWN | AREA_STACK |
+				       AREA_ACCOUNT };
 	const char *why = "does not fit into memory";
 	int error;
 
 	if (!space)
 		return -ENOMEM;
 	space->stack_limit = MIN(process->limit[RLIMIT_STACK].current, 1ull << 30);
+	space_place(space, !process->no_random);
 	error = elf_load(space, node, image, &why);
+	stack.end = space->stack_top;
+	stack.start = stack.end - STACK_FIRST;
+	stack.flags |= image->stack_executable ? AREA_EXEC : 0;
+	if (!error && !space_is_free(space, stack.start, stack.end))
+		error = -ENOMEM;
 	if (!error)
 		error = space_add(space, &stack);
 	if (error) {
@@ -171,7 +181,7 @@ static int make_space(struct process *process, struct node *node, struct elf_ima
 		space_put(space);
 		return error;
 	}
-	space->brk_start = space->brk = image->end;
+	space->brk_start = space->brk = image->end + space_random(space, HEAP_BITS) * PAGE_SIZE;
 	*made = space;
 	return 0;
 }

@@ -31,11 +31,12 @@ int exec_program(struct process *process, struct node *node, const char *path,
 /* What the loader says of a program: where it begins, and what its auxiliary vector tells. */
 struct elf_image {
 	uint64_t entry, headers, header_size, header_count;
-	uint64_t end; /* of the highest segment: brk begins there */
+	uint64_t end; /* of the highest segment: brk begins there, or above */
+	bool stack_executable;
 };
 
-/* Maps the program's segments into a new space. 0, -ENOEXEC (not a static x86-64 program, or
- * hostile) or -ENOMEM. *why says it in words. */
+/* Maps the program's segments into a new space. 0, -ENOEXEC (not a static x86-64 program), -EINVAL
+ * (hostile numbers) or -ENOMEM. *why says it in words. */
 int elf_load(struct space *space, struct node *node, struct elf_image *image, const char **why);
 
 #endif
