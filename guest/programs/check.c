@@ -1,0 +1,137 @@
+/* What the programs that check the kernel share. */
+#include "guest/programs/check.h"
+
+unsigned failures;
+
+static char text[64 << 10];
+
+void expect(bool condition, const char *what)
+{
+	if (condition)
+		return;
+	print("wrong: %s\n", what);
+	failures++;
+}
+
+void *map(void *at, size_t size, int protection, int flags, int fd)
+{
+	long result = syscall6(SYS_MMAP, (long)at, size, protection, flags, fd, 0);
+
+	return result < 0 && result > -4096 ? NULL : (void *)result;
+}
+
+void mark(void *memory, size_t pages, uint64_t seed)
+{
+	uint64_t *word = memory;
+
+	for (size_t i = 0; i < pages; i++)
+		word[i * 512 + 3] = mix(seed + i);
+}
+
+bool marked(const void *memory, size_t pages, uint64_t seed)
+{
+	const uint64_t *word = memory;
+
+	for (size_t i = 0; i < pages; i++) {
+		if (word[i * 512 + 3] != mix(seed + i))
+			return false;
+	}
+	return true;
+}
+
+bool is_zero(const void *memory, size_t size)
+{
+	const uint64_t *word = memory;
+	uint64_t any = 0;
+
+	for (size_t i = 0; i < size / 8; i++)
+		any |= word[i];
+	return any == 0;
+}
+
+int in_child(int (*body)(void *), void *argument)
+{
+	int status = -1;
+	long pid = syscall3(SYS_FORK, 0, 0, 0);
+
+	if (pid == 0)
+		exit(body(argument));
+	if (pid < 0 || syscall6(SYS_WAIT4, pid, (long)&status, 0, 0, 0, 0) != pid)
+		return -1;
+	return status;
+}
+
+const char *read_text(const char *path)
+{
+	long fd = syscall3(SYS_OPEN, path, 0, 0), got;
+	size_t used = 0;
+
+	while (fd >= 0 && (got = syscall3(SYS_READ, fd, text + used, sizeof(text) - 1 - used)) > 0)
+		used += got;
+	syscall3(SYS_CLOSE, fd, 0, 0);
+	text[used] = 0;
+	return text;
+}
+
+static bool is_hex(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+static uint64_t parse_hex(const char **at)
+{
+	uint64_t value = 0;
+
+	for (; is_hex(**at); (*at)++)
+		value = value << 4 | (**at <= '9' ? **at - '0' : **at - 'a' + 10);
+	return value;
+}
+
+static const char *next_line(const char *at)
+{
+	while (*at && *at != '\n')
+		at++;
+	return *at ? at + 1 : NULL;
+}
+
+const char *area_line(const char *all, const void *address)
+{
+	for (const char *line = all; line && *line; line = next_line(line)) {
+		const char *at = line;
+		uint64_t start = parse_hex(&at), end;
+
+		if (at == line || *at++ != '-')
+			continue;
+		end = parse_hex(&at);
+		if (start <= (uint64_t)address && (uint64_t)address < end)
+			return line;
+	}
+	return NULL;
+}
+
+bool begins(const char *at, const char *words)
+{
+	while (*words && *at == *words) {
+		at++;
+		words++;
+	}
+	return !*words;
+}
+
+long area_number(const void *address, const char *name)
+{
+	const char *line = area_line(read_text("/proc/self/smaps"), address);
+
+	while (line && (line = next_line(line)) && !is_hex(*line)) {
+		long value = 0;
+
+		if (!begins(line, name))
+			continue;
+		for (line += strlen(name); *line == ' '; line++)
+			;
+		for (; *line >= '0' && *line <= '9'; line++)
+			value = value * 10 + *line - '0';
+		return value;
+	}
+	return -1;
+}
