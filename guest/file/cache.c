@@ -4,6 +4,7 @@
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/count.h"
+#include "guest/memory/mapping.h"
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/space.h"
@@ -264,6 +265,7 @@ uint64_t cache_write_back(struct node *node)
 		if (!node->frames[i] || !(page->flags & PAGE_DIRTY))
 			continue;
 		page->flags &= ~PAGE_DIRTY;
+		mapping_clean_page(node, i);
 		written++;
 	}
 	vm_count.nr_written += written;

@@ -4,7 +4,9 @@
 #include "guest/file/text.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/commit.h"
 #include "guest/memory/count.h"
+#include "guest/memory/huge.h"
 #include "guest/memory/maps.h"
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"
@@ -22,6 +24,8 @@ static void meminfo_text(struct text *text)
 		 "Buffers:        %8lu kB\nCached:         %8lu kB\n"
 		 "SwapTotal:      %8lu kB\nSwapFree:       %8lu kB\n",
 		 total, free, free, 0ul, 0ul, 0ul, 0ul);
+	commit_meminfo_text(text);
+	huge_meminfo_text(text);
 }
 
 static void cpuinfo_text(struct text *text)

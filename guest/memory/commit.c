@@ -59,3 +59,9 @@ void overcommit_ratio_text(struct text *text)
 {
 	text_add(text, "%u\n", overcommit_ratio);
 }
+
+void commit_meminfo_text(struct text *text)
+{
+	text_add(text, "CommitLimit:    %8lu kB\nCommitted_AS:   %8lu kB\n",
+		 commit_limit() * (PAGE_SIZE / 1024), committed_pages * (PAGE_SIZE / 1024));
+}

@@ -29,4 +29,7 @@ struct text;
 void overcommit_memory_text(struct text *text);
 void overcommit_ratio_text(struct text *text);
 
+/* CommitLimit and Committed_AS. */
+void commit_meminfo_text(struct text *text);
+
 #endif

@@ -6,6 +6,7 @@
  */
 #include "guest/memory/huge.h"
 #include "guest/cpu/tlb.h"
+#include "guest/file/text.h"
 #include "guest/lib/string.h"
 #include "guest/memory/count.h"
 #include "guest/memory/replace.h"
@@ -202,4 +203,13 @@ bool huge_split_any(void)
 		}
 	}
 	return false;
+}
+
+void huge_meminfo_text(struct text *text)
+{
+	text_add(text,
+		 "AnonHugePages:  %8lu kB\nHugePages_Total:%8lu\nHugePages_Free: %8u\n"
+		 "Hugepagesize:   %8llu kB\nHugetlb:        %8lu kB\n",
+		 huge_on_demand * (PAGE_SIZE / 1024), huge_asked_for / TABLE_ENTRIES, 0,
+		 LEAF_SIZE / 1024, huge_asked_for * (PAGE_SIZE / 1024));
 }

@@ -38,4 +38,8 @@ bool huge_split(struct space *space, uint64_t va, uint64_t *entry);
 /* Cuts one page of the on-demand kind, so that its pages can be replaced. False: there is none. */
 bool huge_split_any(void);
 
+/* The lines of /proc/meminfo. There is no pool: MAP_HUGETLB takes what memory has. */
+struct text;
+void huge_meminfo_text(struct text *text);
+
 #endif

@@ -52,6 +52,12 @@ static void protect_page(const struct area *area, uint64_t index)
 	tlb_flush_page(area->space, va);
 }
 
+void mapping_clean_page(struct node *node, uint64_t index)
+{
+	for (const struct area *area = node->mappings; area; area = area->next_mapping)
+		protect_page(area, index);
+}
+
 /* The cache's pages that the area maps and that were written are clean from now on, everywhere. */
 static void write_back(struct space *space, const struct area *area, uint64_t start, uint64_t end)
 {
@@ -67,9 +73,7 @@ static void write_back(struct space *space, const struct area *area, uint64_t st
 				continue;
 			page->flags &= ~PAGE_DIRTY;
 			vm_count.nr_written++;
-			for (struct area *other = area->node->mappings; other;
-			     other = other->next_mapping)
-				protect_page(other, index);
+			mapping_clean_page(area->node, index);
 		}
 	}
 }

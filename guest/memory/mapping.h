@@ -9,4 +9,8 @@
  * system has nothing to write to: the page is the file. */
 void mapping_write_back(struct space *space, uint64_t start, uint64_t end);
 
+/* Page `index` of the file is clean from now on: read-only wherever it is mapped as the file's, so
+ * that the next write says so. */
+void mapping_clean_page(struct node *node, uint64_t index);
+
 #endif

@@ -27,7 +27,7 @@ static uint64_t bytes_of(const struct area *area)
 static const char *area_name(const struct space *space, const struct area *area, char *path)
 {
 	if (area->node) {
-		if (!area->node->name)
+		if (!*area->node->name)
 			return "/dev/zero (deleted)";
 		return node_path(area->node, path, PATH_MAX) < 0 ? "" : path;
 	}

@@ -215,6 +215,81 @@ static void private_file(const char *path)
 	syscall3(SYS_CLOSE, fd, 0, 0);
 }
 
+/* A file of the process's own: what a shared mapping writes is what read() gives, and the other way
+ * round; beyond its end there is nothing. */
+static bool child_writes_file(uint64_t *memory)
+{
+	bool right = memory[0] == 11 && memory[512] == 12;
+
+	memory[512] = 13;
+	return right;
+}
+
+static bool child_reads_beyond(uint64_t *memory)
+{
+	return *(volatile uint64_t *)memory == 0;
+}
+
+static bool dies_of_bus(uint64_t *memory)
+{
+	int status = -1;
+	long pid = syscall3(SYS_FORK, 0, 0, 0);
+
+	if (pid == 0)
+		exit(child_reads_beyond(memory));
+	syscall3(SYS_WAIT4, pid, &status, 0);
+	return (status & 0x7f) == 7;
+}
+
+static uint64_t read_word(long fd, long offset)
+{
+	uint64_t word = 0;
+
+	syscall6(SYS_PREAD, fd, (long)&word, 8, offset, 0, 0);
+	return word;
+}
+
+static void shared_file(const char *path)
+{
+	long fd = syscall3(SYS_OPEN, path, 0102, 0600);
+	uint64_t *memory, *again, *private, word = 21;
+
+	expect(fd >= 0 && syscall3(SYS_FTRUNCATE, fd, 4 * PAGE + 100, 0) == 0,
+	       "a file cannot be made");
+	memory = map(6 * PAGE, RW, MAP_SHARED, fd);
+	again = map(6 * PAGE, PROT_READ, MAP_SHARED, fd);
+	private = map(6 * PAGE, RW, MAP_PRIVATE, fd);
+	expect(memory[0] == 0 && again[0] == 0 && private[0] == 0, "a hole is not zero");
+	memory[0] = 11;
+	memory[512] = 12;
+	expect(again[0] == 11 && private[0] == 11 && read_word(fd, 0) == 11,
+	       "a write to a shared mapping is not seen");
+	private[0] = 5;
+	expect(memory[0] == 11 && read_word(fd, 0) == 11, "a private write is seen");
+	expect(in_child(child_writes_file, memory) && again[512] == 13 && private[512] == 13,
+	       "a child's write to a shared mapping is not seen");
+	syscall6(SYS_PWRITE, fd, (long)&word, 8, 0, 0, 0);
+	expect(memory[0] == 21 && again[0] == 21 && private[0] == 5,
+	       "a write to the file is not seen in its mappings");
+	expect(syscall3(SYS_MSYNC, memory, 6 * PAGE, 4) == 0, "msync fails");
+	memory[0] = 22;
+	expect(read_word(fd, 0) == 22, "a write after msync is not seen");
+	memory[4 * 512 + 500] = 9;
+	expect(read_word(fd, 4 * PAGE + 4000) == 0, "bytes beyond the end are the file's");
+	expect(dies_of_bus(memory + 5 * 512), "no SIGBUS beyond the end");
+	syscall3(SYS_FTRUNCATE, fd, PAGE, 0);
+	expect(memory[0] == 22 && dies_of_bus(memory + 512) && dies_of_bus(private + 512),
+	       "no SIGBUS after truncation");
+	syscall3(SYS_FTRUNCATE, fd, 2 * PAGE, 0);
+	expect(memory[512] == 0, "what was cut off is back");
+	unmap(private, 6 * PAGE);
+	unmap(again, 6 * PAGE);
+	syscall3(SYS_CLOSE, fd, 0, 0);
+	syscall3(SYS_UNLINK, path, 0, 0);
+	expect(memory[0] == 22, "a mapping ends with its file's name");
+	unmap(memory, 6 * PAGE);
+}
+
 static long minor_faults(void)
 {
 	long usage[18];
@@ -245,6 +320,7 @@ static void everything(void)
 	deep_fork();
 	shared_anonymous();
 	private_file("/proc/self/exe");
+	shared_file("/tmp/paging.tmp");
 	counts();
 }
 
