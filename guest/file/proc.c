@@ -8,6 +8,7 @@
 #include "guest/memory/count.h"
 #include "guest/memory/huge.h"
 #include "guest/memory/maps.h"
+#include "guest/memory/fragment.h"
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"
 
@@ -41,6 +42,9 @@ static const struct proc_file {
 	{ "cpuinfo", cpuinfo_text },	   { "meminfo", meminfo_text },
 	{ "vmstat", vmstat_text },	   { "self/maps", self_maps_text },
 	{ "self/smaps", self_smaps_text }, { "self/statm", self_statm_text },
+	{ "buddyinfo", buddyinfo_text },
+	{ "extfrag_index", extfrag_index_text },
+	{ "unusable_index", unusable_index_text },
 };
 
 static int64_t proc_open(struct file *file)

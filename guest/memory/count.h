@@ -5,15 +5,33 @@
 
 #include "guest/lib/types.h"
 
-#define VM_COUNTERS(X)                                                                             \
-	X(pswpin)                                                                                  \
-	X(pswpout)                                                                                 \
-	X(swap_clean_drops) X(pgscan) X(pgsteal) X(oom_kill) X(workingset_refault_anon)            \
-		X(workingset_thrash) X(refault_distance_last) X(refault_distance_average)          \
-			X(pgfault) X(pgmajfault) X(nr_dirtied) X(nr_written) X(thp_fault_alloc)    \
-				X(thp_fault_fallback) X(thp_split_page) X(nr_tlb_remote_flush)     \
-					X(nr_tlb_remote_flush_received) X(nr_tlb_local_flush_all)  \
-						X(nr_tlb_local_flush_one)
+/* clang-format off */
+#define VM_COUNTERS(X) \
+	X(pgfault) \
+	X(pgmajfault) \
+	X(pswpin) \
+	X(pswpout) \
+	X(swap_clean_drops) \
+	X(pgscan) \
+	X(pgsteal) \
+	X(oom_kill) \
+	X(workingset_refault_anon) \
+	X(workingset_thrash) \
+	X(refault_distance_last) \
+	X(refault_distance_average) \
+	X(nr_dirtied) \
+	X(nr_written) \
+	X(buddy_split) \
+	X(buddy_merge) \
+	X(buddy_release) \
+	X(thp_fault_alloc) \
+	X(thp_fault_fallback) \
+	X(thp_split_page) \
+	X(nr_tlb_remote_flush) \
+	X(nr_tlb_remote_flush_received) \
+	X(nr_tlb_local_flush_all) \
+	X(nr_tlb_local_flush_one)
+/* clang-format on */
 
 #define VM_COUNTER_FIELD(name) uint64_t name;
 struct vm_count {

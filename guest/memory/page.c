@@ -2,17 +2,25 @@
  * The buddy allocator. page.h says what is kept.
  *
  * Invariants: only the head of a free block has PAGE_FREE; a head with PAGE_FREE is on the list of
- * its freshness and order; page_free_total counts list members and what the regions have left.
+ * its freshness and order; no two buddies on one list; page_free_total counts list members and what
+ * the regions have left; a frame's bit in `used` is set while it is handed out.
  */
 #include "guest/memory/page.h"
 #include "guest/lib/string.h"
+#include "guest/memory/count.h"
+#include "guest/monitor/doorbell.h"
 
 #define REGION_MAX 16
 /* Left for the kernel when processes have taken the rest. */
 #define KERNEL_RESERVE 128
+#define FRONTIER_ORDER                                                                             \
+	10		/* untouched memory becomes blocks of this order, or of what is wanted     \
+			 */
+#define RELEASE_ORDER 9 /* used blocks from here on are worth a request to the monitor */
+#define WORD_ORDER    6 /* a word of `used` has the bits of so large a block */
 
 struct free_lists {
-	uint32_t head[PAGE_ORDER_MAX + 1];
+	uint32_t head[PAGE_ORDERS];
 	uint32_t mask; /* bit o: head[o] is not empty */
 };
 
@@ -24,9 +32,10 @@ struct page *page_records;
 static struct free_lists lists[2]; /* used, fresh */
 static struct region regions[REGION_MAX];
 static unsigned region_count;
-uint64_t page_free_total, page_total;
-static uint64_t frame_end;
+static uint64_t *used; /* a bit a frame */
+uint64_t page_free_total, page_total, page_frame_end;
 static bool untouched_zero; /* the monitor's contract holds */
+static bool can_release;    /* and it takes memory back */
 
 void page_clear(void *page)
 {
@@ -65,24 +74,111 @@ static void list_remove(struct page *page, unsigned order, bool fresh)
 	page->flags = 0;
 }
 
-/* Makes blocks of untouched memory until one has the order asked for. */
+/* Puts a block on its list, merged with its buddies. */
+static void insert(uint64_t frame, unsigned order, bool fresh)
+{
+	uint8_t flags = fresh ? PAGE_FREE | PAGE_FRESH : PAGE_FREE;
+
+	for (; order < PAGE_ORDER_MAX; order++) {
+		uint64_t buddy = frame ^ 1ull << order;
+		struct page *other = page_of_frame(buddy);
+
+		if (buddy >= page_frame_end || other->flags != flags || other->order != order)
+			break;
+		list_remove(other, order, fresh);
+		frame &= ~(1ull << order);
+		vm_count.buddy_merge++;
+	}
+	list_add(frame, order, fresh);
+}
+
+/* The order of the largest block that begins at `frame` and ends at `end` or before. */
+static unsigned order_at(uint64_t frame, uint64_t end, unsigned most)
+{
+	unsigned order = MIN(most, __builtin_ctzll(frame));
+
+	while ((1ull << order) > end - frame)
+		order--;
+	return order;
+}
+
+/* Makes blocks of untouched memory until one has the order asked for, where there can be one. */
 static bool frontier_advance(unsigned wanted)
 {
 	for (unsigned i = 0; i < region_count; i++) {
 		struct region *region = &regions[i];
 
-		while (region->next < region->end) {
-			unsigned order = MIN(PAGE_ORDER_MAX, __builtin_ctzll(region->next));
+		if (ROUND_UP(region->next, 1ull << wanted) + (1ull << wanted) > region->end)
+			continue;
+		for (;;) {
+			uint64_t frame = region->next;
+			unsigned order = order_at(frame, region->end, MAX(wanted, FRONTIER_ORDER));
 
-			while ((1ull << order) > region->end - region->next)
-				order--;
-			list_add(region->next, order, untouched_zero);
 			region->next += 1ull << order;
+			insert(frame, order, untouched_zero);
 			if (order >= wanted)
 				return true;
 		}
 	}
 	return false;
+}
+
+/* A large used block becomes a fresh one: the monitor takes its content and its host memory. */
+static bool refresh(unsigned wanted)
+{
+	unsigned least = MAX(wanted, RELEASE_ORDER), order;
+	uint32_t mask = lists[false].mask >> least;
+	uint64_t frame;
+
+	if (!mask || !can_release)
+		return false;
+	order = least + __builtin_ctz(mask);
+	frame = lists[false].head[order];
+	if (doorbell_release(frame << PAGE_SHIFT, PAGE_SIZE << order)) {
+		can_release = false;
+		return false;
+	}
+	list_remove(page_of_frame(frame), order, false);
+	insert(frame, order, true);
+	vm_count.buddy_release += 1ull << order;
+	return true;
+}
+
+static NORETURN void fail_free(uint64_t frame, unsigned order)
+{
+	panic("frame %lx is given back (order %u), but is not handed out", frame, order);
+}
+
+/* The bits of a block: none set when it is taken, all set when it is given back. */
+static void mark_taken(uint64_t frame, unsigned order)
+{
+	uint64_t *word = &used[frame / 64];
+
+	if (order < WORD_ORDER)
+		*word |= ((1ull << (1u << order)) - 1) << frame % 64;
+	else
+		memset(word, 0xff, (1ull << order) / 8);
+}
+
+static void mark_given(uint64_t frame, unsigned order)
+{
+	uint64_t *word = &used[frame / 64], *end = word + (1ull << order) / 64;
+
+	if (unlikely((frame & ((1ull << order) - 1)) || frame >= page_frame_end))
+		fail_free(frame, order);
+	if (likely(order < WORD_ORDER)) {
+		uint64_t bits = ((1ull << (1u << order)) - 1) << frame % 64;
+
+		if (unlikely((*word & bits) != bits))
+			fail_free(frame, order);
+		*word &= ~bits;
+		return;
+	}
+	for (; word < end; word++) {
+		if (unlikely(~*word))
+			fail_free(frame, order);
+		*word = 0;
+	}
 }
 
 static struct page *take(unsigned order, bool fresh)
@@ -99,12 +195,15 @@ static struct page *take(unsigned order, bool fresh)
 	while (have > order) {
 		have--;
 		list_add(page_frame(page) + (1ull << have), have, fresh);
+		vm_count.buddy_split++;
 	}
 	page_free_total -= 1ull << order;
+	mark_taken(page_frame(page), order);
 	return page;
 }
 
-/* First the kind asked for, then untouched memory, then the other kind. */
+/* First the kind asked for, then untouched memory, then used memory made fresh, then the other
+ * kind. */
 static struct page *take_any(unsigned order, bool want_fresh, bool *fresh)
 {
 	struct page *page = take(order, want_fresh);
@@ -112,11 +211,11 @@ static struct page *take_any(unsigned order, bool want_fresh, bool *fresh)
 	*fresh = want_fresh;
 	if (page)
 		return page;
-	if (want_fresh && frontier_advance(order) && untouched_zero)
+	if (want_fresh && untouched_zero && (frontier_advance(order) || refresh(order)))
 		return take(order, true);
 	*fresh = !want_fresh;
 	page = take(order, !want_fresh);
-	if (page || want_fresh || !frontier_advance(order))
+	if (page || (want_fresh && untouched_zero) || !frontier_advance(order))
 		return page;
 	*fresh = untouched_zero;
 	return take(order, untouched_zero);
@@ -125,7 +224,8 @@ static struct page *take_any(unsigned order, bool want_fresh, bool *fresh)
 struct page *page_alloc(unsigned order, enum page_need need)
 {
 	bool fresh;
-	struct page *page = take_any(order, need == PAGE_ZERO, &fresh);
+	struct page *page =
+		order <= PAGE_ORDER_MAX ? take_any(order, need == PAGE_ZERO, &fresh) : NULL;
 
 	if (!page)
 		return NULL;
@@ -150,35 +250,50 @@ struct page *page_alloc_user(unsigned order, bool *fresh)
 
 void page_free(struct page *page, unsigned order, bool fresh)
 {
-	uint8_t flags = fresh ? PAGE_FREE | PAGE_FRESH : PAGE_FREE;
 	uint64_t frame = page_frame(page);
 
+	mark_given(frame, order);
 	page_free_total += 1ull << order;
-	while (order < PAGE_ORDER_MAX) {
-		uint64_t buddy = frame ^ 1ull << order;
-		struct page *other = page_of_frame(buddy);
-
-		if (buddy >= frame_end || other->flags != flags || other->order != order)
-			break;
-		list_remove(other, order, fresh);
-		frame &= ~(1ull << order);
-		order++;
-	}
 	page->flags = 0;
 	page->refs = 0; /* whatever it meant: a page of a block has one owner */
-	list_add(frame, order, fresh);
+	insert(frame, order, fresh);
 }
 
 void page_free_run(uint64_t frame, uint64_t count, bool fresh)
 {
 	while (count > 0) {
-		unsigned order = MIN(PAGE_ORDER_MAX, __builtin_ctzll(frame));
+		unsigned order = order_at(frame, frame + count, PAGE_ORDER_MAX);
 
-		while ((1ull << order) > count)
-			order--;
 		page_free(page_of_frame(frame), order, fresh);
 		frame += 1ull << order;
 		count -= 1ull << order;
+	}
+}
+
+bool page_is_used(uint64_t frame)
+{
+	return frame < page_frame_end && (used[frame / 64] >> frame % 64 & 1);
+}
+
+void page_count_blocks(struct page_blocks *blocks)
+{
+	memset(blocks, 0, sizeof(*blocks));
+	for (unsigned order = 0; order < PAGE_ORDERS; order++) {
+		for (unsigned fresh = 0; fresh < 2; fresh++) {
+			uint64_t *count = &(fresh ? blocks->fresh : blocks->used)[order];
+
+			for (uint32_t frame = lists[fresh].head[order]; frame;
+			     frame = page_of_frame(frame)->next)
+				++*count;
+		}
+	}
+	for (unsigned i = 0; i < region_count; i++) {
+		for (uint64_t frame = regions[i].next; frame < regions[i].end;) {
+			unsigned order = order_at(frame, regions[i].end, PAGE_ORDER_MAX);
+
+			(untouched_zero ? blocks->fresh : blocks->used)[order]++;
+			frame += 1ull << order;
+		}
 	}
 }
 
@@ -190,7 +305,7 @@ static void region_add(uint64_t start, uint64_t end)
 		return;
 	regions[region_count++] = (struct region){ start, end };
 	page_free_total += end - start;
-	frame_end = MAX(frame_end, end);
+	page_frame_end = MAX(page_frame_end, end);
 }
 
 /* Adds what of [start, end) no range of `keep` covers. */
@@ -206,10 +321,11 @@ static void region_add_around(uint64_t start, uint64_t end, const struct page_ra
 	region_add(start, end);
 }
 
-/* The records take the first run of frames that holds them all. */
+/* The records and the bits take the first run of frames that holds them all. */
 static void records_place(void)
 {
-	uint64_t pages = ROUND_UP(frame_end * sizeof(struct page), PAGE_SIZE) >> PAGE_SHIFT;
+	uint64_t size = page_frame_end * sizeof(struct page);
+	uint64_t pages = ROUND_UP(size + page_frame_end / 8 + 8, PAGE_SIZE) >> PAGE_SHIFT;
 
 	for (unsigned i = 0; i < region_count; i++) {
 		struct region *region = &regions[i];
@@ -217,6 +333,7 @@ static void records_place(void)
 		if (region->end - region->next < pages)
 			continue;
 		page_records = direct(region->next << PAGE_SHIFT);
+		used = (void *)page_records + size;
 		region->next += pages;
 		page_free_total -= pages;
 		if (!untouched_zero)
@@ -229,7 +346,7 @@ static void records_place(void)
 void page_init(const struct page_range *usable, unsigned usable_count,
 	       const struct page_range *keep, unsigned keep_count, bool reads_zero)
 {
-	untouched_zero = reads_zero;
+	untouched_zero = can_release = reads_zero;
 	for (unsigned i = 0; i < usable_count; i++)
 		region_add_around(usable[i].start, usable[i].end, keep, keep_count);
 	records_place();
