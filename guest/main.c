@@ -6,7 +6,6 @@
 #include "guest/cpu/cpu.h"
 #include "guest/cpu/vector.h"
 #include "guest/file/file.h"
-#include "guest/file/proc.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"
@@ -109,7 +108,6 @@ static struct process *make_init(bool emulated)
 	if (error)
 		doorbell_no_init(-error, "%s: cannot be executed (error %d)", start.init, -error);
 	exec_strings_finish(&strings);
-	proc_set_executable(node);
 	thread_begin(init->threads, &frame);
 	return init;
 }

@@ -276,6 +276,8 @@ int64_t call_readlinkat(reg_t directory, reg_t path, reg_t buffer, reg_t size)
 		return error;
 	if ((node->mode & MODE_TYPE) != MODE_SYMLINK)
 		return -EINVAL;
+	if (node->refresh)
+		node->refresh(node);
 	length = MIN(node->size, (uint64_t)(int)size);
 	return user_write(buffer, node->data, length) ? -EFAULT : length;
 }

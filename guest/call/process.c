@@ -3,7 +3,6 @@
 #include "guest/call/linux.h"
 #include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
-#include "guest/file/proc.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/fault.h"
@@ -119,7 +118,6 @@ static int64_t execute(const char *path, const struct exec_strings *strings)
 		return error;
 	file_table_close_on_exec(process->files);
 	process_return_space(process);
-	proc_set_executable(node);
 	return 0;
 }
 

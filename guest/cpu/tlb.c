@@ -2,6 +2,8 @@
 #include "guest/cpu/tlb.h"
 #include "guest/cpu/asm.h"
 #include "guest/cpu/trap.h"
+#include "guest/file/text.h"
+#include "guest/lib/errno.h"
 #include "guest/memory/count.h"
 #include "guest/memory/space.h"
 #include "guest/monitor/doorbell.h"
@@ -118,4 +120,21 @@ void space_switch(struct space *space)
 	}
 	space->cpus |= self;
 	cr3_write(space->root_physical | (cpu_features.pcid ? pcid_of(cpu, space) : 0));
+}
+
+void tlb_ceiling_text(struct text *text)
+{
+	text_add(text, "%lu\n", tlb_flush_ceiling);
+}
+
+int tlb_ceiling_store(const char *words)
+{
+	uint64_t value = 0;
+
+	if (*words < '0' || *words > '9')
+		return -EINVAL;
+	for (; *words >= '0' && *words <= '9'; words++)
+		value = value * 10 + (*words - '0');
+	tlb_flush_ceiling = value;
+	return 0;
 }

@@ -22,6 +22,9 @@ void tlb_flush_space(struct space *space);
 
 /* Beyond so many pages a whole flush is taken for one by one; /proc/sys/vm/tlb_flush_ceiling. */
 extern uint64_t tlb_flush_ceiling;
+struct text;
+void tlb_ceiling_text(struct text *text);
+int tlb_ceiling_store(const char *words);
 
 /* Makes the space's page tables the CPU's; NULL: the kernel's alone. */
 void space_switch(struct space *space);

@@ -258,10 +258,12 @@ void node_init(const uint8_t *archive, uint64_t size)
 }
 
 /* A link's target in front of what is left of the path, which is nothing or begins with a slash. */
-static int splice_link(const struct node *link, const char *rest, char *buffer)
+static int splice_link(struct node *link, const char *rest, char *buffer)
 {
 	size_t rest_length = strlen(rest);
 
+	if (link->refresh)
+		link->refresh(link);
 	if (link->size + rest_length + 1 > PATH_LIMIT)
 		return -ENAMETOOLONG;
 	memmove(buffer + link->size, rest, rest_length + 1);

@@ -34,11 +34,12 @@ struct node {
 	uint32_t mode, uid, gid, links;
 	uint64_t mtime; /* ns since 1970 */
 	uint32_t inode;
-	uint32_t device;	    /* of a character device: major << 8 | minor */
-	uint64_t cookie;	    /* its place in the directory's list, for getdents */
-	const struct file_ops *ops; /* how an open file of it behaves */
-	bool own_name, own_data;    /* by memory_alloc() */
-	bool fixed;		    /* a directory of the kernel's: nothing is added or removed */
+	uint32_t device;		    /* of a character device: major << 8 | minor */
+	uint64_t cookie;		    /* its place in the directory's list, for getdents */
+	const struct file_ops *ops;	    /* how an open file of it behaves */
+	void (*refresh)(struct node *link); /* or NULL: makes a link's target before it is read */
+	bool own_name, own_data;	    /* by memory_alloc() */
+	bool fixed; /* a directory of the kernel's: nothing is added or removed */
 };
 
 #define PATH_LIMIT 4096
