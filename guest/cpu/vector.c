@@ -23,7 +23,8 @@ static uint32_t allocated = FXSAVE_SIZE;
 
 void vector_init(bool emulated)
 {
-	use_xsave = cpu_features.xsave && !emulated;
+	/* x87 and SSE alone are FXSAVE's. */
+	use_xsave = !emulated && (cpu_features.xcr0 & ~3ull);
 	if (use_xsave)
 		vector_size = cpuid(0xd, 0).ebx;
 	allocated = ROUND_UP(vector_size, VECTOR_ALIGN);

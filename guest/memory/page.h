@@ -32,6 +32,7 @@
 #define PAGE_TABLE   0x08 /* a leaf page table: see struct page */
 #define PAGE_REPLACE 0x10 /* of a program's page: replacement may take it; and of which set */
 #define PAGE_WINDOW  0x20
+#define PAGE_NEW     0x80 /* the LRU approximation has not looked at it yet */
 #define PAGE_DIRTY   0x40 /* of the page cache: written since the last write-back */
 
 /* What a page is used for decides what the fields mean. Frame number 0 is nobody. */

@@ -21,6 +21,7 @@ static struct replace_set window;
 static const struct space *window_space;
 static uint64_t window_start, window_end;
 uint64_t replace_evictions;
+static uint32_t lru_now; /* picks so far: the clock of page->stamp */
 
 static struct replace_set *set_of(const struct page *page)
 {
@@ -92,16 +93,18 @@ static struct page *clock_pick(struct replace_set *set)
  * one whose bit was last seen set the longest ago. In a small set all are looked at every time. */
 static struct page *lru_pick(struct replace_set *set)
 {
-	static uint32_t now;
 	struct page *oldest = NULL, *page;
 	uint32_t frame = set->first, last = set->last;
 
-	now++;
+	lru_now += 2;
 	for (unsigned i = 0; i < SAMPLE && frame; i++) {
 		page = page_of_frame(frame);
 		frame = frame == last ? 0 : page->next;
-		if (take_accessed(page))
-			page->stamp = now;
+		/* A page that came in since the last pick was touched then, before all that were
+		 * touched since. */
+		if (take_accessed(page) && !(page->flags & PAGE_NEW))
+			page->stamp = lru_now;
+		page->flags &= ~PAGE_NEW;
 		if (!oldest || (int32_t)(page->stamp - oldest->stamp) < 0)
 			oldest = page;
 		if (set->count > SAMPLE)
@@ -148,7 +151,8 @@ void replace_add(struct page *page, uint64_t *leaf, unsigned index)
 			       index };
 
 	page_set_owner(page, page_of_address(leaf), index);
-	page->flags = PAGE_REPLACE;
+	page->flags = PAGE_REPLACE | PAGE_NEW;
+	page->stamp = lru_now + 1;
 	if (unlikely(window_space) && in_window(&owner))
 		page->flags |= PAGE_WINDOW;
 	append(set_of(page), page);
@@ -278,7 +282,9 @@ int window_store(const char *words)
 	uint64_t start, length, pages;
 
 	words = number(number(number(words, &start), &length), &pages);
-	if ((*words && *words != '\n') || start % PAGE_SIZE || length > USER_END ||
+	while (*words == ' ')
+		words++;
+	if (*words || start % PAGE_SIZE || length > USER_END ||
 	    start > USER_END - length || (length && !swap_on))
 		return -EINVAL;
 	while (window.first) {
