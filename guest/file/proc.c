@@ -56,6 +56,7 @@ static const struct proc_file {
 	{ "self/statm", self_statm_text, NULL },
 	{ "sys/vm/overcommit_memory", overcommit_memory_text, overcommit_memory_store },
 	{ "sys/vm/overcommit_ratio", overcommit_ratio_text, overcommit_ratio_store },
+	{ "slabinfo", slabinfo_text, NULL },
 	{ "sys/vm/replacement", replace_text, replace_choose },
 	{ "sys/vm/tlb_flush_ceiling", tlb_ceiling_text, tlb_ceiling_store },
 	{ "sys/vm/window", window_text, window_store },

@@ -17,10 +17,12 @@
 static uint64_t number_last;
 struct space *space_list;
 bool space_randomise = true;
+static struct slab_cache space_cache = SLAB_CACHE("space", struct space);
+static struct slab_cache area_cache = SLAB_CACHE("area", struct area);
 
 struct space *space_create(void)
 {
-	struct space *space = memory_alloc_zero(sizeof(*space));
+	struct space *space = slab_alloc_zero(&space_cache);
 
 	if (!space)
 		return NULL;
@@ -30,7 +32,7 @@ struct space *space_create(void)
 		memory_free(space->area);
 		if (space->root)
 			table_destroy_root(space->root);
-		memory_free(space);
+		slab_free(&space_cache, space);
 		return NULL;
 	}
 	space->area_capacity = AREA_CAPACITY_FIRST;
@@ -100,7 +102,7 @@ void space_account(struct space *space, uint32_t flags, int64_t pages)
 /* An area and its place among the mappings of its file. */
 static struct area *area_create(struct space *space, const struct area *model)
 {
-	struct area *area = memory_alloc(sizeof(*area));
+	struct area *area = slab_alloc(&area_cache);
 
 	if (!area)
 		return NULL;
@@ -125,7 +127,7 @@ static void area_destroy(struct area *area)
 			area->next_mapping->mapping_link = area->mapping_link;
 		node_put(area->node);
 	}
-	memory_free(area);
+	slab_free(&area_cache, area);
 }
 
 void space_put(struct space *space)
@@ -142,7 +144,7 @@ void space_put(struct space *space)
 		space->next->prev = space->prev;
 	*(space->prev ? &space->prev->next : &space_list) = space->next;
 	memory_free(space->area);
-	memory_free(space);
+	slab_free(&space_cache, space);
 }
 
 unsigned space_index(const struct space *space, uint64_t va)
