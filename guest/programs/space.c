@@ -169,6 +169,20 @@ static void in_memory(void)
 	expect(syscall3(SYS_MINCORE, memory + 1, PAGE, vector) == -22, "mincore of an odd address");
 }
 
+/* More than there can ever be is refused, unless the program says that it does not mean it. */
+static void promises(void)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+
+	if (begins(read_text("/proc/sys/vm/overcommit_memory"), "1"))
+		return;
+	expect(syscall6(SYS_MMAP, 0, 1l << 44, RW, flags, -1, 0) == NO_MEMORY,
+	       "16 TiB are promised");
+	expect(map(NULL, 1ul << 44, PROT_READ, flags, -1) != NULL, "what is read-only is counted");
+	expect(map(NULL, 1ul << 44, RW, flags | MAP_NORESERVE, -1) != NULL,
+	       "MAP_NORESERVE is counted");
+}
+
 int main(int argc, char **argv)
 {
 	int local = 0;
@@ -184,6 +198,7 @@ int main(int argc, char **argv)
 	stack();
 	limits();
 	in_memory();
+	promises();
 	print("%s\n", failures ? "the space is WRONG" : "the space is right");
 	return failures ? 1 : 0;
 }
