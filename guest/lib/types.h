@@ -30,6 +30,8 @@ static inline uint64_t max_u64(uint64_t a, uint64_t b)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define NORETURN     __attribute__((noreturn))
+#define NOINLINE     __attribute__((noinline)) /* keeps a rare path's registers out of a hot one */
+#define INLINE	     inline __attribute__((always_inline))
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /* For quire's own bugs only: a false condition is a panic. */

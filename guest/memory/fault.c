@@ -75,8 +75,8 @@ static uint64_t anonymous_bits(const struct area *area, bool dirty)
 	return (dirty ? PTE_ANONYMOUS : PTE_ANONYMOUS & ~PTE_D) | area_bits(area->flags);
 }
 
-static enum fault_result map_anonymous(struct space *space, struct area *area, uint64_t va,
-				       uint64_t *leaf, uint32_t access)
+static INLINE enum fault_result map_anonymous(struct space *space, struct area *area, uint64_t va,
+					      uint64_t *leaf, uint32_t access)
 {
 	unsigned index = leaf_index(va);
 	struct page *record = page_of_address(leaf);
@@ -110,8 +110,8 @@ static enum fault_result map_anonymous(struct space *space, struct area *area, u
 
 /* Replaces what the entry holds, or nothing, by a page of the process's own: `length` bytes of
  * `from`, which somebody else keeps, and zeros behind. */
-static enum fault_result map_copy(struct space *space, struct area *area, uint64_t va,
-				  uint64_t *leaf, const void *from, uint64_t length)
+static NOINLINE enum fault_result map_copy(struct space *space, struct area *area, uint64_t va,
+					   uint64_t *leaf, const void *from, uint64_t length)
 {
 	unsigned index = leaf_index(va);
 	uint64_t old = leaf[index], frame;
@@ -209,8 +209,8 @@ static void mark_dirty(struct node *node, uint64_t frame)
 }
 
 /* The entry is empty, or holds the file's page read-only and there is a write. */
-static enum fault_result map_file(struct space *space, struct area *area, uint64_t va,
-				  uint32_t access)
+static NOINLINE enum fault_result map_file(struct space *space, struct area *area, uint64_t va,
+					   uint32_t access)
 {
 	uint64_t index = area_page(area, va), frame, value, *leaf;
 	uint64_t left = area->limit - (index << PAGE_SHIFT);
@@ -245,8 +245,8 @@ static enum fault_result map_file(struct space *space, struct area *area, uint64
 }
 
 /* The entry holds a slot of the swap. */
-static enum fault_result map_swapped(struct space *space, struct area *area, uint64_t va,
-				     uint64_t *leaf, uint32_t access)
+static NOINLINE enum fault_result map_swapped(struct space *space, struct area *area, uint64_t va,
+					      uint64_t *leaf, uint32_t access)
 {
 	unsigned index = leaf_index(va);
 	uint32_t slot = pte_frame(leaf[index]);
@@ -276,8 +276,8 @@ static enum fault_result map_swapped(struct space *space, struct area *area, uin
 }
 
 /* The entry is in use: what else can be wrong with it? */
-static enum fault_result map_again(struct space *space, struct area *area, uint64_t va,
-				   uint64_t *leaf, uint32_t access)
+static NOINLINE enum fault_result map_again(struct space *space, struct area *area, uint64_t va,
+					    uint64_t *leaf, uint32_t access)
 {
 	uint64_t *pte = &leaf[leaf_index(va)];
 	bool alone;
@@ -302,7 +302,8 @@ static enum fault_result map_again(struct space *space, struct area *area, uint6
 }
 
 /* There is no leaf table at va and none could be made: a huge page is there, or memory is out. */
-static enum fault_result map_huge_again(struct space *space, struct area *area, uint64_t va)
+static NOINLINE enum fault_result map_huge_again(struct space *space, struct area *area,
+						 uint64_t va)
 {
 	uint64_t size, *entry = table_find(space->root, va, &size);
 
@@ -314,7 +315,7 @@ static enum fault_result map_huge_again(struct space *space, struct area *area, 
 }
 
 /* The area above the hole that holds va, grown down to it, or why it cannot be. */
-static enum fault_result grow_stack(struct space *space, uint64_t va, struct area **grown)
+static NOINLINE enum fault_result grow_stack(struct space *space, uint64_t va, struct area **grown)
 {
 	unsigned index = space_index(space, va);
 	uint64_t below = index > 0 ? space->area[index - 1]->end : 0;
@@ -339,7 +340,7 @@ static enum fault_result grow_stack(struct space *space, uint64_t va, struct are
 	return FAULT_DONE;
 }
 
-static enum fault_result resolve(struct space *space, uint64_t va, uint32_t access)
+static INLINE enum fault_result resolve(struct space *space, uint64_t va, uint32_t access)
 {
 	struct area *area = space_find(space, va);
 	uint64_t *leaf;
@@ -365,17 +366,27 @@ static enum fault_result resolve(struct space *space, uint64_t va, uint32_t acce
 	return map_anonymous(space, area, va, leaf, access);
 }
 
+/* It failed: for want of memory, of which some may be found. */
+static NOINLINE enum fault_result resolve_again(struct space *space, uint64_t va, uint32_t access,
+						enum fault_result result)
+{
+	if (result == FAULT_NO_MEMORY && !space->doomed && memory_reclaim(RECLAIM_PAGES) &&
+	    !space->doomed)
+		result = resolve(space, va, access);
+	if (result == FAULT_DONE)
+		space->minor_faults++;
+	return result;
+}
+
 enum fault_result fault_resolve(struct space *space, uint64_t va, uint32_t access)
 {
 	enum fault_result result = resolve(space, va, access);
 
-	if (unlikely(result == FAULT_NO_MEMORY) && !space->doomed &&
-	    memory_reclaim(RECLAIM_PAGES) && !space->doomed)
-		result = resolve(space, va, access);
-	if (likely(result == FAULT_DONE))
-		space->minor_faults++;
 	vm_count.pgfault++;
-	return result;
+	if (unlikely(result != FAULT_DONE))
+		return resolve_again(space, va, access, result);
+	space->minor_faults++;
+	return FAULT_DONE;
 }
 
 int fault_populate_for(struct space *space, uint64_t start, uint64_t end, uint32_t access)

@@ -111,7 +111,7 @@ static uint64_t single_frame(struct page *record, unsigned index, bool *fresh)
 	return page_frame(page);
 }
 
-static uint64_t frame_reserving(struct page *record, unsigned index, bool *fresh)
+uint64_t table_frame_slow(struct page *record, unsigned index, bool *fresh)
 {
 	struct page *run;
 
@@ -123,15 +123,5 @@ static uint64_t frame_reserving(struct page *record, unsigned index, bool *fresh
 		return single_frame(record, index, fresh);
 	}
 	reservation_add(record, page_frame(run), *fresh);
-	return record->reserve + index;
-}
-
-uint64_t table_frame(uint64_t *leaf, unsigned index, bool *fresh)
-{
-	struct page *record = page_of_address(leaf);
-
-	if (unlikely(!record->reserve || (leaf[index] & PTE_LENT)))
-		return frame_reserving(record, index, fresh);
-	*fresh = (record->flags & LEAF_FRESH) && !(leaf[index] & PTE_STALE);
 	return record->reserve + index;
 }

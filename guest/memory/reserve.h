@@ -40,7 +40,17 @@ static inline bool is_reserved(const struct page *leaf, unsigned index, uint64_t
 
 /* The frame for an anonymous page at leaf[index], reserved or single; *fresh: reads as zero.
  * 0 when memory is out. The entry itself stays as it is. */
-uint64_t table_frame(uint64_t *leaf, unsigned index, bool *fresh);
+uint64_t table_frame_slow(struct page *leaf, unsigned index, bool *fresh);
+
+static INLINE uint64_t table_frame(uint64_t *leaf, unsigned index, bool *fresh)
+{
+	struct page *record = page_of_address(leaf);
+
+	if (unlikely(!record->reserve || (leaf[index] & PTE_LENT)))
+		return table_frame_slow(record, index, fresh);
+	*fresh = (record->flags & LEAF_FRESH) && !(leaf[index] & PTE_STALE);
+	return record->reserve + index;
+}
 
 /* Makes `run` of 2^RESERVE_ORDER frames the reservation of a leaf that has none. */
 void reservation_add(struct page *leaf, uint64_t run, bool fresh);
