@@ -239,3 +239,17 @@ Test(errors, doctor_is_content_where_run_works)
 		cr_assert(json_object_get(root, names[i]) != NULL, "%s", names[i]);
 	json_decref(root);
 }
+
+Test(errors, cpus_and_append)
+{
+	static const char *const bad[] = { "0", "9", "x", "-1", "" };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct child *child = run_bifold("--cpus", bad[i], "/bin/true");
+
+		cr_assert_eq(child->status, 125, "--cpus '%s': %d", bad[i], child->status);
+		cr_assert(strstr(child->err_text, "a number from 1 to 8") != NULL, "%s",
+			  child->err_text);
+	}
+	cr_assert_eq(run_bifold("--append", "a -- b", "/bin/true")->status, 125);
+}

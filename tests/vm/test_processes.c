@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/vm/harness.h"
 
@@ -121,4 +122,58 @@ Test(processes, stop_with_several_cpus)
 {
 	expect(run_bifold("--cpus", "4", "--timeout", "1", busybox_path(), "sleep", "100"), 124,
 	       "");
+}
+
+/* Belady's anomaly under FIFO and none under LRU; contents after heavy swapping. */
+Test(processes, replacement)
+{
+	expect(run_bifold("--memory", "32M", "--append", "swap=8M", guest_program("replacement")),
+	       0, "replacement: all is right");
+}
+
+Test(processes, replacement_in_a_tight_budget)
+{
+	expect(run_bifold("--memory", "32M", "--budget", "4M", "--append", "swap=8M",
+			  guest_program("replacement")),
+	       0, "replacement: all is right");
+}
+
+Test(processes, only_the_fattest_dies)
+{
+	struct child *child = run_bifold("--memory", "32M", guest_program("oomkill"));
+
+	expect(child, 0, "oomkill: only the fattest died");
+	cr_assert(strstr(child->err_text, "out of memory; badness") != NULL, "%s", child->err_text);
+}
+
+Test(processes, flushes)
+{
+	expect(run_bifold(guest_program("tlb")), 0, "tlb: ");
+}
+
+/* The counts that docs/benchmarks.md states, where KVM counts ring 0's instructions. */
+static double instructions_each(const char *way, const char *few, const char *many)
+{
+	const char *report = scratch_path("r.json");
+	int64_t first, second;
+
+	expect(run_bifold("--report", report, guest_program("cost"), way, few), 0, way);
+	first = report_number(report, "kvm.insn_emulation");
+	expect(run_bifold("--report", report, guest_program("cost"), way, many), 0, way);
+	second = report_number(report, "kvm.insn_emulation");
+	return (double)(second - first) / (atoi(many) - atoi(few));
+}
+
+Test(processes, paths_are_short)
+{
+	double null, change;
+
+	if (access("/sys/module/kvm_intel/parameters", F_OK) == 0 ||
+	    access("/sys/module/kvm_amd/parameters", F_OK) == 0)
+		cr_skip_test("SKIP: this KVM runs ring 0 itself and counts nothing of it");
+	null = instructions_each("null", "1000", "3000");
+	change = instructions_each("switch", "1000", "3000") - null;
+	cr_assert(null <= 60, "a null system call takes %.1f instructions", null);
+	cr_assert(change <= 200, "a context switch takes %.1f instructions", change);
+	cr_assert(instructions_each("touch", "1000", "3000") <= 250);
 }
