@@ -19,6 +19,8 @@ _bifold_value()
 	case $1 in
 	--memory) _bifold_words 64M 96M 256M 1G ;;
 	--budget) _bifold_words 14M 64M 25% 50% ;;
+	--cpus) _bifold_words 1 2 4 8 ;;
+	--append) _bifold_words swap=8M policy=fifo policy=lru policy=clock norandmaps ;;
 	--swap-size) _bifold_words 256M 1G ;;
 	--swap)
 		_bifold_files -d
@@ -47,7 +49,7 @@ _bifold_program_index()
 	for ((i = 2; i < cword; i++)); do
 		case ${words[i]} in
 		--) echo $((i + 1)) && return ;;
-		--memory | --budget | --swap | --swap-size | --compressor | --policy | --file | \
+		--memory | --budget | --cpus | --append | --swap | --swap-size | --compressor | --policy | --file | \
 			--report | --timeout | --kernel) ((i++)) ;;
 		-*) ;;
 		*) break ;;
@@ -91,7 +93,7 @@ _bifold()
 	elif ((cword < program)); then
 		_bifold_value "$prev"
 	elif [[ $cur == -* && $prev != -- ]]; then
-		_bifold_words --memory --budget --swap --swap-size --compressor --policy --file \
+		_bifold_words --memory --budget --cpus --append --swap --swap-size --compressor --policy --file \
 			--report --timeout --unmanaged --kernel --verbose --help --
 	else
 		compopt -o filenames
