@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/vm/harness.h"
@@ -176,4 +177,62 @@ Test(processes, paths_are_short)
 	cr_assert(null <= 60, "a null system call takes %.1f instructions", null);
 	cr_assert(change <= 200, "a context switch takes %.1f instructions", change);
 	cr_assert(instructions_each("touch", "1000", "3000") <= 250);
+}
+
+/* Programs of two C libraries, unchanged: threads, a tree of forks, a mapped file, the stack's
+ * guard. */
+static void c_libraries(const char *cpus, const char *memory, const char *budget)
+{
+	static const char *const names[] = { "threads", "forks", "mapfile", "guard" };
+	static const char *const kinds[] = { "", "-musl" };
+	char name[32];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		for (size_t kind = 0; kind < 2; kind++) {
+			snprintf(name, sizeof(name), "%s%s", names[i], kinds[kind]);
+			if (access(test_program(name), X_OK) != 0)
+				continue; /* no musl here */
+			expect(run_bifold("--cpus", cpus, "--memory", memory, "--budget", budget,
+					  test_program(name)),
+			       0, "all is right");
+			harness_forget();
+		}
+	}
+}
+
+Test(processes, c_libraries)
+{
+	c_libraries("1", "256M", "200M");
+}
+
+Test(processes, c_libraries_on_several_cpus)
+{
+	c_libraries("4", "256M", "200M");
+}
+
+Test(processes, c_libraries_in_a_tight_budget)
+{
+	c_libraries("1", "64M", "5M");
+}
+
+Test(processes, guard_without_a_handler)
+{
+	expect(run_bifold(test_program("guard"), "die"), 128 + SIGSEGV, "");
+}
+
+/* BIFOLD_FUZZ_SEED repeats a run. */
+Test(processes, random_system_calls)
+{
+	const char *given = getenv("BIFOLD_FUZZ_SEED");
+	char seed[24];
+	struct child *child;
+
+	snprintf(seed, sizeof(seed), "%s", given != NULL ? given : "");
+	if (given == NULL)
+		snprintf(seed, sizeof(seed), "%lld", (long long)time(NULL));
+	cr_log_warn("fuzz seed %s", seed);
+	child = run_bifold("--cpus", "2", "--timeout", "60", guest_program("fuzz"), seed, "10");
+	cr_assert_eq(child->status, 0, "seed %s: status %d: %s", seed, child->status,
+		     child->err_text);
+	expect(child, 0, "workers died, alive");
 }
