@@ -15,11 +15,14 @@
 
 static uint8_t bytes[128];
 
-/* The byte at `offset` of the segment. */
+/*
+ * The byte at `offset` of the segment. An interrupt in compatibility mode may cost the upper half of
+ * RSP: it is kept in memory.
+ */
 uint32_t segment_read(uint32_t selector, uint32_t offset);
 __asm__(".text\n"
 	"segment_read:\n"
-	"	pushq %rbx\n"
+	"	movq %rsp, 4f(%rip)\n"
 	"	movl %edi, %ecx\n"
 	"	movl %esi, %edx\n"
 	"	ljmpl *3f(%rip)\n"
@@ -30,10 +33,13 @@ __asm__(".text\n"
 	"	movl %ecx, %es\n"
 	"	ljmp $0x33, $2f\n"
 	"	.code64\n"
-	"2:	popq %rbx\n"
+	"2:	movq 4f(%rip), %rsp\n"
 	"	ret\n"
 	"	.section .rodata\n"
 	"3:	.long 1b, 0x23\n"
+	"	.bss\n"
+	"	.balign 8\n"
+	"4:	.skip 8\n"
 	"	.text\n");
 
 /* In a child: its exit status, or 128 + the signal it died of. */
