@@ -179,6 +179,15 @@ static int64_t wait_for(int pid, bool hang, struct process **found)
 	return 0;
 }
 
+/* Of a zombie: its own, and that of its children. */
+static int write_usage_of(const struct process *child, reg_t address)
+{
+	struct usage usage = child->usage;
+
+	usage_add(&usage, &child->children_usage);
+	return call_write_usage(address, &usage);
+}
+
 int64_t call_wait4(reg_t pid, reg_t status, reg_t options, reg_t usage)
 {
 	struct process *child;
@@ -194,7 +203,7 @@ int64_t call_wait4(reg_t pid, reg_t status, reg_t options, reg_t usage)
 	result = child->pid;
 	if (status && user_write(status, &code, sizeof(code)))
 		return -EFAULT;
-	if (usage && call_write_usage(usage, &child->usage))
+	if (usage && write_usage_of(child, usage))
 		return -EFAULT;
 	process_reap(child);
 	return result;
@@ -223,7 +232,7 @@ int64_t call_waitid(reg_t kind, reg_t id, reg_t info, reg_t options, reg_t usage
 	}
 	if (info && user_write(info, words, sizeof(words)))
 		return -EFAULT;
-	if (child && usage && call_write_usage(usage, &child->usage))
+	if (child && usage && write_usage_of(child, usage))
 		return -EFAULT;
 	if (child && !(options & WAIT_NO_REAP))
 		process_reap(child);

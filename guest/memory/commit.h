@@ -13,9 +13,10 @@
 #define OVERCOMMIT_NEVER  2 /* all promises together stay within commit_limit() */
 
 extern unsigned overcommit_mode, overcommit_ratio;
+extern uint64_t overcommit_kbytes; /* in place of a ratio; 0: the ratio counts */
 extern uint64_t committed_pages;
 
-/* Swap, and overcommit_ratio percent of RAM; pages. */
+/* Swap, and overcommit_ratio percent of RAM or overcommit_kbytes; pages. */
 uint64_t commit_limit(void);
 
 /* Whether `pages` more may be promised. Nothing is counted yet. */
@@ -24,10 +25,12 @@ bool commit_allows(uint64_t pages);
 /* What a write to the files under /proc/sys/vm does. 0 or -EINVAL. */
 int overcommit_memory_store(const char *text);
 int overcommit_ratio_store(const char *text);
+int overcommit_kbytes_store(const char *text);
 
 struct text;
 void overcommit_memory_text(struct text *text);
 void overcommit_ratio_text(struct text *text);
+void overcommit_kbytes_text(struct text *text);
 
 /* CommitLimit and Committed_AS. */
 void commit_meminfo_text(struct text *text);

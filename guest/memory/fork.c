@@ -104,6 +104,10 @@ static struct space *try_fork(struct space *parent)
 	if (child) {
 		child->brk_start = parent->brk_start;
 		child->brk = parent->brk;
+		child->first_stack = parent->first_stack;
+		child->arguments = parent->arguments;
+		child->arguments_end = parent->arguments_end;
+		child->environment_end = parent->environment_end;
 		child->stack_limit = parent->stack_limit;
 		child->mmap_top = parent->mmap_top;
 		child->stack_top = parent->stack_top;

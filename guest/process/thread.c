@@ -24,7 +24,8 @@ void thread_first_return(void);
 unsigned thread_count;
 static uint64_t stack_free; /* top of the first free stack; the word below it has the next */
 static unsigned slot_count;
-static int tid_last;
+uint64_t threads_made;
+int thread_last;
 
 static uint64_t stack_map(void)
 {
@@ -59,9 +60,10 @@ static uint64_t stack_take(void)
 static int next_tid(void)
 {
 	do {
-		tid_last = tid_last == (1 << 22) - 1 ? 2 : tid_last + 1;
-	} while (tid_last < (int)THREAD_MAX && thread_count > 1 && thread_find(tid_last));
-	return tid_last;
+		thread_last = thread_last == TID_MAX - 1 ? 2 : thread_last + 1;
+	} while (thread_last < (int)THREAD_MAX && thread_count > 1 && thread_find(thread_last));
+	threads_made++;
+	return thread_last;
 }
 
 static void wake_sleeper(struct timer *timer)
