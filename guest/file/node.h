@@ -48,6 +48,7 @@ struct node {
 	uint64_t size;
 	uint32_t *frames; /* of the page cache, by page */
 	uint64_t frame_count;
+	uint64_t promised; /* pages of it in committed_pages (memory/commit.h) */
 	struct area *mappings; /* areas that map it (memory/space.h) */
 	uint32_t refs;
 	uint32_t mode, uid, gid, links;

@@ -22,11 +22,16 @@ uint64_t commit_limit(void)
 
 bool commit_allows(uint64_t pages)
 {
-	if (overcommit_mode == OVERCOMMIT_ALWAYS)
+	if (overcommit_mode == OVERCOMMIT_ALWAYS || pages == 0)
 		return true;
 	if (overcommit_mode == OVERCOMMIT_GUESS)
 		return pages <= page_total + swap_pages_total;
 	return committed_pages + pages <= commit_limit();
+}
+
+bool commit_holds_without(uint64_t pages)
+{
+	return overcommit_mode != OVERCOMMIT_NEVER || committed_pages - pages <= commit_limit();
 }
 
 /* A number from 0 to `most`, perhaps with a line's end behind it. */

@@ -10,6 +10,7 @@
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"
+#include "guest/memory/commit.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
@@ -225,6 +226,8 @@ int exec_program(struct process *process, struct node *node, const char *path,
 	error = build_stack(&image, path, strings, &stack_pointer);
 	thread->space = old;
 	space_switch(old);
+	if (!error && !commit_holds_without(old && old->refs == 1 ? old->committed : 0))
+		error = -ENOMEM;
 	if (!error && !thread->vector_state)
 		error = vector_create(thread);
 	if (error) {
