@@ -130,7 +130,7 @@ void kernel_main(uint64_t start_info)
 	page_init(start.usable, start.usable_count, start.keep, start.keep_count, !alone);
 	direct_map_init(start.memory_end);
 	clock_init();
-	vector_init(host.emulates);
+	vector_init();
 	random_seed(rdtsc() ^ clock_wall_offset());
 	node_init(direct(start.archive), start.archive_size);
 	device_init();

@@ -21,10 +21,10 @@ uint32_t vector_size = FXSAVE_SIZE;
 static bool use_xsave;
 static uint32_t allocated = FXSAVE_SIZE;
 
-void vector_init(bool emulated)
+void vector_init(void)
 {
 	/* x87 and SSE alone are FXSAVE's. */
-	use_xsave = !emulated && (cpu_features.xcr0 & ~3ull);
+	use_xsave = !cpu_features.emulated && (cpu_features.xcr0 & ~3ull);
 	if (use_xsave)
 		vector_size = cpuid(0xd, 0).ebx;
 	allocated = ROUND_UP(vector_size, VECTOR_ALIGN);

@@ -13,8 +13,8 @@ struct thread;
 #define VECTOR_ALIGN 64
 extern uint32_t vector_size;
 
-/* After cpu_init(). emulated: this host's ring 0 lacks XSAVE. */
-void vector_init(bool emulated);
+/* After cpu_enable(). */
+void vector_init(void);
 
 /* At a switch: what the CPU holds goes to the thread, and the other way. */
 void vector_save(struct thread *thread);

@@ -28,20 +28,6 @@ static void expect(const struct child *child, int status, const char *out)
 		  child->out_text, child->err_text);
 }
 
-/* Under QEMU's emulation of SVM, and there alone, a guest's SSE registers do not outlive a switch
- * between two of its threads (seen with FXSAVE and with XSAVE; not in QEMU without nesting, not on
- * EPT): C libraries use them for everything. */
-static void need_sse_kept(void)
-{
-	size_t size;
-	char *text = read_file("/proc/cpuinfo", &size);
-	bool emulated = text != NULL && strstr(text, "QEMU TCG") != NULL;
-
-	free(text);
-	if (emulated)
-		cr_skip_test("SKIP: this host's SVM is QEMU's, which loses SSE registers");
-}
-
 /* What a script says must be exactly this. */
 static void shell(const char *cpus, const char *script, const char *out)
 {
@@ -75,14 +61,12 @@ static const struct {
 
 Test(processes, shells)
 {
-	need_sse_kept();
 	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++)
 		shell("1", scripts[i].script, scripts[i].out);
 }
 
 Test(processes, shells_on_several_cpus)
 {
-	need_sse_kept();
 	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++)
 		shell("4", scripts[i].script, scripts[i].out);
 }
@@ -90,14 +74,12 @@ Test(processes, shells_on_several_cpus)
 /* Numbers in another order and back again. */
 Test(processes, pipeline)
 {
-	need_sse_kept();
 	expect(run_bifold(busybox_path(), "sh", "-c", "seq 1 200000 | shuf | sort -n | tail -1"), 0,
 	       "200000\n");
 }
 
 Test(processes, pipeline_in_a_tight_budget)
 {
-	need_sse_kept();
 	expect(run_bifold("--memory", "96M", "--budget", "10M", busybox_path(), "sh", "-c",
 			  "seq 1 100000 | shuf | sort -n | tail -1"),
 	       0, "100000\n");
@@ -126,6 +108,12 @@ Test(processes, cpus_in_a_tight_budget)
 	expect(run_bifold("--cpus", "2", "--memory", "64M", "--budget", "6M", guest_program("cpus"),
 			  "5"),
 	       0, "cpus: all is right");
+}
+
+Test(processes, vector_registers)
+{
+	expect(run_bifold(guest_program("vector")), 0, "vector: kept");
+	expect(run_bifold("--cpus", "2", guest_program("vector")), 0, "vector: kept");
 }
 
 Test(processes, segments)
@@ -220,19 +208,16 @@ static void c_libraries(const char *cpus, const char *memory, const char *budget
 
 Test(processes, c_libraries)
 {
-	need_sse_kept();
 	c_libraries("1", "256M", "200M");
 }
 
 Test(processes, c_libraries_on_several_cpus)
 {
-	need_sse_kept();
 	c_libraries("4", "256M", "200M");
 }
 
 Test(processes, c_libraries_in_a_tight_budget)
 {
-	need_sse_kept();
 	c_libraries("1", "64M", "5M");
 }
 
