@@ -123,7 +123,8 @@ void cpu_find_features(bool emulated)
 		cpu_features.umip = leaf.ecx >> 2 & 1;
 	}
 	cpu_features.gigabyte_pages = cpuid(0x80000001, 0).edx >> 26 & 1;
-	/* CPUID may show the host's processor, whose STAC, CLAC and CR4.PCIDE the emulator lacks. */
+	/* CPUID may show the host's processor, whose STAC, CLAC and CR4.PCIDE the emulator lacks.
+	 */
 	if (emulated)
 		cpu_features.smap = cpu_features.pcid = false;
 	cpu_smap = cpu_features.smap;
@@ -160,8 +161,8 @@ void cpu_enable(void)
 	if (!cpu_features.xsave)
 		return;
 	xcr0_write(cpu_features.xcr0);
-	/* KVM on QEMU's SVM never sees XSETBV and takes the value back at the next exit, which CPUID
-	 * is; without XCR0 there is FXSAVE. An emulated ring 0 has no XGETBV. */
+	/* KVM on QEMU's SVM never sees XSETBV and takes the value back at the next exit, which
+	 * CPUID is; without XCR0 there is FXSAVE. An emulated ring 0 has no XGETBV. */
 	cpuid(0, 0);
 	if (!cpu_features.emulated && xcr0_read() != cpu_features.xcr0) {
 		cpu_features.xsave = false;

@@ -30,7 +30,8 @@
 	X(nr_tlb_remote_flush) \
 	X(nr_tlb_remote_flush_received) \
 	X(nr_tlb_local_flush_all) \
-	X(nr_tlb_local_flush_one)
+	X(nr_tlb_local_flush_one) \
+	X(vector_first_use)
 /* clang-format on */
 
 #define VM_COUNTER_FIELD(name) uint64_t name;
