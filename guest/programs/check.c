@@ -118,20 +118,48 @@ bool begins(const char *at, const char *words)
 	return !*words;
 }
 
+/* The number of a line: behind its name and spaces. */
+static long line_number(const char *line)
+{
+	long value = 0;
+
+	while (*line == ' ')
+		line++;
+	for (; *line >= '0' && *line <= '9'; line++)
+		value = value * 10 + *line - '0';
+	return value;
+}
+
 long area_number(const void *address, const char *name)
 {
 	const char *line = area_line(read_text("/proc/self/smaps"), address);
 
 	while (line && (line = next_line(line)) && !is_hex(*line)) {
-		long value = 0;
-
-		if (!begins(line, name))
-			continue;
-		for (line += strlen(name); *line == ' '; line++)
-			;
-		for (; *line >= '0' && *line <= '9'; line++)
-			value = value * 10 + *line - '0';
-		return value;
+		if (begins(line, name))
+			return line_number(line + strlen(name));
 	}
 	return -1;
+}
+
+long file_number(const char *path, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (const char *line = read_text(path); line; line = next_line(line)) {
+		if (begins(line, name) && line[length] == ' ')
+			return line_number(line + length);
+	}
+	return -1;
+}
+
+void write_text(const char *path, const char *words)
+{
+	long fd = syscall3(SYS_OPEN, path, 1, 0);
+	long written = syscall3(SYS_WRITE, fd, words, strlen(words));
+
+	if (written < 0) {
+		print("%s does not take '%s': %ld\n", path, words, written);
+		exit(1);
+	}
+	syscall3(SYS_CLOSE, fd, 0, 0);
 }

@@ -28,6 +28,12 @@ int in_child(int (*body)(void *), void *argument);
 /* The file's text, up to the buffer's size; ended by 0. */
 const char *read_text(const char *path);
 
+/* The number behind a line's first word, such as of /proc/vmstat; -1 when there is none. */
+long file_number(const char *path, const char *name);
+
+/* Writes the words to a file, or ends the program. */
+void write_text(const char *path, const char *words);
+
 /* The line of /proc/self/maps (or smaps) for the area that holds the address: where it begins in
  * `text`, or NULL. */
 const char *area_line(const char *text, const void *address);

@@ -4,47 +4,20 @@
  * stack property promises for LRU itself (10 and 8); clean pages dropped
  * without being stored again; and every page's content after heavy swapping. Needs swap=SIZE.
  */
-#include "guest/programs/runtime.h"
+#include "guest/programs/check.h"
 
 #define PAGES_MANY 300
 #define FRAMES_FEW 40
 
-static char text[4096];
-
-static void write_file(const char *path, const char *words)
-{
-	long fd = syscall3(SYS_OPEN, path, 1, 0);
-
-	if (syscall3(SYS_WRITE, fd, words, strlen(words)) < 0) {
-		print("replacement: %s does not take '%s'\n", path, words);
-		exit(1);
-	}
-	syscall3(SYS_CLOSE, fd, 0, 0);
-}
-
-/* A counter of /proc/vmstat. */
 static uint64_t counter(const char *name)
 {
-	long fd = syscall3(SYS_OPEN, "/proc/vmstat", 0, 0);
-	long length = syscall3(SYS_READ, fd, text, sizeof(text) - 1);
-	size_t name_length = strlen(name);
+	long value = file_number("/proc/vmstat", name);
 
-	syscall3(SYS_CLOSE, fd, 0, 0);
-	text[length > 0 ? length : 0] = 0;
-	for (const char *at = text; *at; at++) {
-		uint64_t value = 0;
-		size_t i = 0;
-
-		while (i < name_length && at[i] == name[i])
-			i++;
-		if (i == name_length && at[i] == ' ' && (at == text || at[-1] == '\n')) {
-			for (at += i + 1; *at >= '0' && *at <= '9'; at++)
-				value = value * 10 + (uint64_t)(*at - '0');
-			return value;
-		}
+	if (value < 0) {
+		print("replacement: /proc/vmstat has no %s\n", name);
+		exit(1);
 	}
-	print("replacement: /proc/vmstat has no %s\n", name);
-	exit(1);
+	return value;
 }
 
 static char *put_number(char *to, uint64_t value)
@@ -70,7 +43,7 @@ static void set_window(const void *start, uint64_t length, uint64_t frames)
 	to = put_number(to, length);
 	to = put_number(to, frames);
 	*to = 0;
-	write_file("/proc/sys/vm/window", words);
+	write_text("/proc/sys/vm/window", words);
 }
 
 /* Faults of the reference string: first touches, and pages that come back. */
@@ -80,7 +53,7 @@ static unsigned faults(const char *policy, unsigned frames)
 	volatile char *memory = map_memory(5 * PAGE, PROT_READ | PROT_WRITE);
 	uint64_t before;
 
-	write_file("/proc/sys/vm/replacement", policy);
+	write_text("/proc/sys/vm/replacement", policy);
 	set_window((const void *)memory, 5 * PAGE, frames);
 	before = counter("pswpin");
 	for (unsigned i = 0; i < sizeof(string); i++)
@@ -123,7 +96,7 @@ static bool heavy(const char *policy)
 	uint64_t *memory = map_memory(PAGES_MANY * PAGE, PROT_READ | PROT_WRITE);
 	uint64_t drops, out;
 
-	write_file("/proc/sys/vm/replacement", policy);
+	write_text("/proc/sys/vm/replacement", policy);
 	set_window(memory, PAGES_MANY * PAGE, FRAMES_FEW);
 	for (unsigned page = 0; page < PAGES_MANY; page++) {
 		for (unsigned i = 0; i < PAGE / 8; i++)

@@ -3,33 +3,15 @@
  * sixteen XMM registers while they are preempted, and look again and again. Status 0 when nobody
  * ever saw anything but his own, and no state was kept of a process that used none of them.
  */
-#include "guest/programs/runtime.h"
+#include "guest/programs/check.h"
 
 #define PROCESSES 3
 #define RUN_NS	  400000000ull
 
-/* Of /proc/vmstat: how many threads began to use vector registers. */
-static uint64_t first_uses(void)
+/* How many threads began to use vector registers. */
+static long first_uses(void)
 {
-	static const char name[] = "vector_first_use ";
-	static char text[8192];
-	long fd = syscall3(SYS_OPEN, "/proc/vmstat", 0, 0);
-	long size = syscall3(SYS_READ, fd, text, sizeof(text) - 1);
-	uint64_t value = 0;
-
-	syscall3(SYS_CLOSE, fd, 0, 0);
-	for (long i = 0; i + (long)sizeof(name) < size; i++) {
-		const char *at = text + i;
-		unsigned same = 0;
-
-		while (same < sizeof(name) - 1 && at[same] == name[same])
-			same++;
-		if (same < sizeof(name) - 1)
-			continue;
-		for (at += same; *at >= '0' && *at <= '9'; at++)
-			value = value * 10 + *at - '0';
-	}
-	return value;
+	return file_number("/proc/vmstat", "vector_first_use");
 }
 
 /* Loads the sixteen registers, spins `count` times, and stores them. */
@@ -74,14 +56,14 @@ static unsigned hold(unsigned who)
 int main(int argc, char **argv)
 {
 	int failed = 0, status;
-	uint64_t users;
+	long users;
 
 	if (syscall3(SYS_FORK, 0, 0, 0) == 0)
 		exit(0);
 	syscall6(SYS_WAIT4, -1, 0, 0, 0, 0, 0);
 	users = first_uses();
 	if (users != 0) {
-		print("vector: %lu threads that use no vector register have a state\n", users);
+		print("vector: %ld threads that use no vector register have a state\n", users);
 		return 1;
 	}
 	for (unsigned who = 0; who < PROCESSES; who++) {
@@ -93,7 +75,7 @@ int main(int argc, char **argv)
 		failed |= status;
 	}
 	users = first_uses();
-	print("vector: %lu first uses were seen\n", users);
+	print("vector: %ld first uses were seen\n", users);
 	failed |= users != 0 && users != PROCESSES;
 	print("vector: %s\n", failed ? "lost" : "kept");
 	return failed != 0;

@@ -31,20 +31,6 @@ Test(paging, copies_on_write_and_shares)
 	expect(run_bifold(guest_program("paging"), "leaks"), 0, "paging is right");
 }
 
-Test(paging, copies_on_write_in_a_tight_budget)
-{
-	expect(run_bifold("--memory", "64M", "--budget", "6M", guest_program("paging")), 0,
-	       "paging is right");
-}
-
-/* What is mapped is what /proc says; stacks and limits. */
-Test(paging, spaces_are_as_said)
-{
-	expect(run_bifold(guest_program("space")), 0, "the space is right");
-	expect(run_bifold("--memory", "64M", "--budget", "6M", guest_program("space")), 0,
-	       "the space is right");
-}
-
 /* Where things are: different from run to run, unless randomness is off. */
 Test(paging, places_are_random)
 {
@@ -58,20 +44,6 @@ Test(paging, places_are_random)
 	cr_assert_str_neq(first->out_text, second->out_text);
 	expect(third, 0, "stack 7fffffff");
 	cr_assert_str_eq(third->out_text, fourth->out_text);
-}
-
-Test(paging, processes_are_apart)
-{
-	expect(run_bifold(guest_program("isolation")), 0, "processes are apart");
-	expect(run_bifold("--memory", "64M", "--budget", "6M", guest_program("isolation")), 0,
-	       "processes are apart");
-}
-
-Test(paging, huge_pages)
-{
-	expect(run_bifold(guest_program("huge"), "sure"), 0, "huge pages are right");
-	expect(run_bifold("--memory", "64M", "--budget", "6M", guest_program("huge"), "sure"), 0,
-	       "huge pages are right");
 }
 
 /*

@@ -85,11 +85,6 @@ Test(processes, pipeline_in_a_tight_budget)
 	       0, "100000\n");
 }
 
-Test(processes, one_cpu_under_stress)
-{
-	expect(run_bifold(guest_program("cpus"), "10"), 0, "cpus: 1 of 1 CPUs ran");
-}
-
 Test(processes, cpus_under_stress)
 {
 	struct child *child = run_bifold("--cpus", "4", guest_program("cpus"), "5");
@@ -98,51 +93,25 @@ Test(processes, cpus_under_stress)
 	expect(child, 0, "cpus: all is right");
 }
 
-Test(processes, eight_cpus)
-{
-	expect(run_bifold("--cpus", "8", guest_program("cpus"), "2"), 0, "cpus: all is right");
-}
-
-Test(processes, cpus_in_a_tight_budget)
-{
-	expect(run_bifold("--cpus", "2", "--memory", "64M", "--budget", "6M", guest_program("cpus"),
-			  "5"),
-	       0, "cpus: all is right");
-}
-
-Test(processes, vector_registers)
-{
-	expect(run_bifold(guest_program("vector")), 0, "vector: kept");
-	expect(run_bifold("--cpus", "2", guest_program("vector")), 0, "vector: kept");
-}
-
-Test(processes, segments)
-{
-	struct child *child = run_bifold(guest_program("segment"));
-
-	if (strstr(child->out_text, "SKIP") != NULL)
-		cr_skip_test("%s", child->out_text);
-	expect(child, 0, "segment: base and limit are enforced");
-}
-
 Test(processes, stop_with_several_cpus)
 {
 	expect(run_bifold("--cpus", "4", "--timeout", "1", busybox_path(), "sleep", "100"), 124,
 	       "");
 }
 
-/* Belady's anomaly under FIFO and none under LRU; contents after heavy swapping. */
-Test(processes, replacement)
+/* The command line chooses; a name that is none is said, and the default stays. */
+Test(processes, policy_of_the_command_line)
 {
-	expect(run_bifold("--memory", "32M", "--append", "swap=8M", guest_program("replacement")),
-	       0, "replacement: all is right");
-}
+	static const char *const names[] = { "fifo", "clock", "lru" };
 
-Test(processes, replacement_in_a_tight_budget)
-{
-	expect(run_bifold("--memory", "32M", "--budget", "4M", "--append", "swap=8M",
-			  guest_program("replacement")),
-	       0, "replacement: all is right");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char words[40];
+
+		snprintf(words, sizeof(words), "policy=%s", names[i]);
+		expect(run_bifold("--append", words, busybox_path(), "cat",
+				  "/proc/sys/vm/replacement"),
+		       0, names[i]);
+	}
 }
 
 Test(processes, only_the_fattest_dies)
@@ -151,11 +120,6 @@ Test(processes, only_the_fattest_dies)
 
 	expect(child, 0, "oomkill: only the fattest died");
 	cr_assert(strstr(child->err_text, "out of memory; badness") != NULL, "%s", child->err_text);
-}
-
-Test(processes, flushes)
-{
-	expect(run_bifold(guest_program("tlb")), 0, "tlb: ");
 }
 
 /* The counts that docs/benchmarks.md states, where KVM counts ring 0's instructions. */
