@@ -31,6 +31,8 @@
 	X(nr_tlb_remote_flush_received) \
 	X(nr_tlb_local_flush_all) \
 	X(nr_tlb_local_flush_one) \
+	X(nr_tlb_switch_kept) \
+	X(nr_tlb_switch_flush) \
 	X(vector_first_use)
 /* clang-format on */
 

@@ -134,6 +134,27 @@ static void check_shoot_down(void)
 	syscall3(SYS_MUNMAP, turns, PAGE, 0);
 }
 
+/* Two processes that hand the CPU to each other keep what the TLB holds of them, with PCID. */
+static void check_switches(void)
+{
+	long kept = count("nr_tlb_switch_kept"), flushed = count("nr_tlb_switch_flush");
+	long child = syscall3(SYS_FORK, 0, 0, 0);
+
+	for (unsigned i = 0; i < 100; i++)
+		syscall3(SYS_SCHED_YIELD, 0, 0, 0);
+	if (child == 0)
+		exit(0);
+	syscall6(SYS_WAIT4, child, 0, 0, 0, 0, 0);
+	kept = count("nr_tlb_switch_kept") - kept;
+	flushed = count("nr_tlb_switch_flush") - flushed;
+	if (kept + flushed == 0) {
+		print("tlb: no PCID here\n");
+		return;
+	}
+	print("tlb: %ld switches kept their entries (PCID), %ld did not\n", kept, flushed);
+	expect(kept > flushed, "PCID is of no use");
+}
+
 int main(int argc, char **argv)
 {
 	volatile char *memory = map_memory(PAGES_MOST * PAGE, PROT_READ | PROT_WRITE);
@@ -159,6 +180,7 @@ int main(int argc, char **argv)
 	else
 		print("tlb: one by one is cheaper up to %u pages\n", PAGES_MOST);
 	check_counts((void *)memory);
+	check_switches();
 	check_remapping("0");
 	check_remapping("1000");
 	for (unsigned i = 0; i < 5; i++)
