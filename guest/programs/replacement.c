@@ -20,6 +20,23 @@ static uint64_t counter(const char *name)
 	return value;
 }
 
+/* µs that somebody waited for memory, of /proc/pressure/memory; it must look as Linux's does. */
+static uint64_t pressure(void)
+{
+	const char *at = read_text("/proc/pressure/memory");
+	uint64_t value = 0;
+
+	if (!begins(at, "some avg10=")) {
+		print("replacement: /proc/pressure/memory is not of Linux's form\n");
+		exit(1);
+	}
+	while (*at && !begins(at, " total="))
+		at++;
+	for (at += 7; *at >= '0' && *at <= '9'; at++)
+		value = value * 10 + (uint64_t)(*at - '0');
+	return value;
+}
+
 static char *put_number(char *to, uint64_t value)
 {
 	char digits[24];
@@ -94,7 +111,7 @@ static uint64_t content(unsigned page, unsigned i)
 static bool heavy(const char *policy)
 {
 	uint64_t *memory = map_memory(PAGES_MANY * PAGE, PROT_READ | PROT_WRITE);
-	uint64_t drops, out;
+	uint64_t drops, out, waited;
 
 	write_text("/proc/sys/vm/replacement", policy);
 	set_window(memory, PAGES_MANY * PAGE, FRAMES_FEW);
@@ -104,6 +121,7 @@ static bool heavy(const char *policy)
 	}
 	drops = counter("swap_clean_drops");
 	out = counter("pswpout");
+	waited = pressure();
 	for (unsigned page = 0; page < PAGES_MANY; page++) {
 		for (unsigned i = 0; i < PAGE / 8; i++) {
 			if (memory[page * (PAGE / 8) + i] == content(page, i))
@@ -114,10 +132,12 @@ static bool heavy(const char *policy)
 	}
 	drops = counter("swap_clean_drops") - drops;
 	out = counter("pswpout") - out;
+	waited = pressure() - waited;
 	set_window(0, 0, 0);
-	print("  %s: %lu pages out while they were read, %lu of them clean\n", policy, out, drops);
+	print("  %s: %lu pages out while they were read, %lu of them clean, %lu us waited\n",
+	      policy, out, drops, waited);
 	syscall3(SYS_MUNMAP, memory, PAGES_MANY * PAGE, 0);
-	return out > 0 && drops > out / 2;
+	return out > 0 && drops > out / 2 && waited > 0;
 }
 
 int main(int argc, char **argv)
