@@ -5,6 +5,7 @@
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/commit.h"
+#include "guest/memory/compact.h"
 #include "guest/memory/count.h"
 #include "guest/memory/huge.h"
 #include "guest/memory/maps.h"
@@ -54,6 +55,8 @@ static const struct proc_file {
 	{ "self/maps", self_maps_text, NULL },
 	{ "self/smaps", self_smaps_text, NULL },
 	{ "self/statm", self_statm_text, NULL },
+	{ "sys/vm/compact_memory", compact_memory_text, compact_memory_store },
+	{ "sys/vm/extfrag_threshold", extfrag_threshold_text, extfrag_threshold_store },
 	{ "sys/vm/overcommit_memory", overcommit_memory_text, overcommit_memory_store },
 	{ "sys/vm/overcommit_ratio", overcommit_ratio_text, overcommit_ratio_store },
 	{ "slabinfo", slabinfo_text, NULL },

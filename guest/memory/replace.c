@@ -169,6 +169,22 @@ void replace_remove(struct page *page)
 	page->flags = 0;
 }
 
+void replace_move(struct page *page, struct page *target)
+{
+	struct replace_set *set = set_of(page);
+
+	target->flags = 0;
+	if (!(page->flags & PAGE_REPLACE))
+		return;
+	target->flags = page->flags;
+	target->stamp = page->stamp;
+	target->next = page->next;
+	target->prev = page->prev;
+	*(page->next ? &page_of_frame(page->next)->prev : &set->last) = page_frame(target);
+	*(page->prev ? &page_of_frame(page->prev)->next : &set->first) = page_frame(target);
+	page->flags = 0;
+}
+
 /* The distance: how many pages went out since this one did. A page that would have stayed had
  * memory been larger by that much. */
 void replace_refault(uint32_t slot)

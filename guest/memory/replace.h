@@ -33,6 +33,9 @@ extern uint64_t replace_evictions; /* pages that went to the swap so far: its cl
 void replace_add(struct page *page, uint64_t *leaf, unsigned index);
 void replace_remove(struct page *page);
 
+/* `target`, which is on no list, takes the place of the page that moves there. */
+void replace_move(struct page *page, struct page *target);
+
 /* A page came back from the slot: counts the refault and how far it was. */
 void replace_refault(uint32_t slot);
 
