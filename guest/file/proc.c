@@ -6,6 +6,7 @@
 #include "guest/lib/string.h"
 #include "guest/memory/commit.h"
 #include "guest/memory/compact.h"
+#include "guest/memory/contiguous.h"
 #include "guest/memory/count.h"
 #include "guest/memory/huge.h"
 #include "guest/memory/maps.h"
@@ -48,6 +49,8 @@ static const struct proc_file {
 	int (*store)(const char *words);
 } files[] = {
 	{ "buddyinfo", buddyinfo_text, NULL },
+	{ "contiguous", contiguous_text, contiguous_store },
+	{ "contiguous_runs", contiguous_runs_text, NULL },
 	{ "cpuinfo", cpuinfo_text, NULL },
 	{ "extfrag_index", extfrag_index_text, NULL },
 	{ "meminfo", meminfo_text, NULL },
