@@ -15,6 +15,7 @@
 #include "guest/memory/pressure.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/slab.h"
+#include "guest/memory/workingset.h"
 #include "guest/process/process.h"
 #include "guest/memory/user.h"
 
@@ -66,6 +67,7 @@ static const struct proc_file {
 	{ "sys/vm/replacement", replace_text, replace_choose },
 	{ "sys/vm/tlb_flush_ceiling", tlb_ceiling_text, tlb_ceiling_store },
 	{ "sys/vm/window", window_text, window_store },
+	{ "sys/vm/workingset_window", workingset_window_text, workingset_window_store },
 	{ "unusable_index", unusable_index_text, NULL },
 	{ "vmstat", vmstat_text, NULL },
 };

@@ -17,6 +17,7 @@
 	X(oom_kill) \
 	X(workingset_refault_anon) \
 	X(workingset_thrash) \
+	X(workingset_scans) \
 	X(refault_distance_last) \
 	X(refault_distance_average) \
 	X(nr_dirtied) \

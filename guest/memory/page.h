@@ -34,6 +34,7 @@
 #define PAGE_WINDOW  0x20
 #define PAGE_NEW     0x80 /* the LRU approximation has not looked at it yet */
 #define PAGE_DIRTY   0x40 /* of the page cache: written since the last write-back */
+#define PAGE_YOUNG   0x40 /* with PAGE_REPLACE: accessed, though its bit was taken (workingset.c) */
 
 /* What a page is used for decides what the fields mean. Frame number 0 is nobody. */
 struct page {
