@@ -8,7 +8,7 @@
  */
 #include "guest/programs/check.h"
 
-#define REQUESTS     240
+#define REQUESTS     160
 #define REQUESTS_MAX 2000
 #define PAGES_MAX    (64 << 10)
 #define LIFE	     110 /* the longest; with the sizes below some nine tenths are wanted */

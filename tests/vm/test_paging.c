@@ -74,6 +74,64 @@ Test(paging, huge_pages)
 	       "huge pages are right");
 }
 
+/* Memory in pieces is compacted, and /proc sums to what is so. */
+Test(paging, physical_memory)
+{
+	expect(run_bifold("--memory", "20M", guest_program("physical")), 0,
+	       "physical memory is right");
+}
+
+Test(paging, physical_memory_in_a_tight_budget)
+{
+	expect(run_bifold("--memory", "20M", "--budget", "4M", guest_program("physical")), 0,
+	       "physical memory is right");
+}
+
+/* Pages with places in the lists of replacement move, too. */
+Test(paging, physical_memory_with_a_swap)
+{
+	expect(run_bifold("--memory", "20M", "--append", "swap=2M", guest_program("physical")), 0,
+	       "physical memory is right");
+}
+
+Test(paging, pages_move_under_another_cpu)
+{
+	expect(run_bifold("--memory", "20M", "--cpus", "2", guest_program("physical"), "storm"), 0,
+	       "physical memory is right");
+}
+
+/* The seed is in the output; the second run has the host's budget and another size. */
+Test(paging, contiguous_runs)
+{
+	expect(run_bifold("--memory", "24M", "--append", "contiguous=4M",
+			  guest_program("contiguous")),
+	       0, "contiguous runs are right");
+	expect(run_bifold("--memory", "24M", "--budget", "3M", "--append", "contiguous=1500K",
+			  guest_program("contiguous"), "1", "120"),
+	       0, "contiguous runs are right");
+}
+
+Test(paging, contiguous_region_too_large)
+{
+	struct child *child = run_bifold("--memory", "24M", "--append", "contiguous=20M",
+					 guest_program("contiguous"));
+
+	expect(child, 1, "contiguous: no region");
+	cr_assert(strstr(child->err_text, "memory has no room for that") != NULL, "it said: %s",
+		  child->err_text);
+}
+
+Test(paging, working_set)
+{
+	expect(run_bifold("--memory", "32M", guest_program("workingset")), 0,
+	       "the working set is right");
+	expect(run_bifold("--memory", "32M", "--budget", "3300K", guest_program("workingset")), 0,
+	       "the working set is right");
+	expect(run_bifold("--memory", "32M", "--append", "swap=8M", guest_program("workingset"),
+			  "swap"),
+	       0, "the working set is right");
+}
+
 /*
  * Programs with one number of theirs changed, run by a shell inside the guest (bifold itself would
  * refuse to start them): the kernel refuses them or they die, and the shell goes on.
