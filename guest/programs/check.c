@@ -87,6 +87,23 @@ static uint64_t parse_hex(const char **at)
 	return value;
 }
 
+bool write_text(const char *path, const char *words)
+{
+	long fd = syscall3(SYS_OPEN, path, 1, 0);
+	long done = syscall3(SYS_WRITE, fd, words, strlen(words));
+
+	syscall3(SYS_CLOSE, fd, 0, 0);
+	return done == (long)strlen(words);
+}
+
+void must_write(const char *path, const char *words)
+{
+	if (write_text(path, words))
+		return;
+	print("%s does not take '%s'\n", path, words);
+	exit(1);
+}
+
 static const char *next_line(const char *at)
 {
 	while (*at && *at != '\n')
@@ -118,16 +135,34 @@ bool begins(const char *at, const char *words)
 	return !*words;
 }
 
-/* The number of a line: behind its name and spaces. */
-static long line_number(const char *line)
+long parse_number(const char **at)
 {
 	long value = 0;
 
-	while (*line == ' ')
-		line++;
-	for (; *line >= '0' && *line <= '9'; line++)
-		value = value * 10 + *line - '0';
+	while (**at && **at != '\n' && (**at < '0' || **at > '9'))
+		(*at)++;
+	if (!**at || **at == '\n')
+		return -1;
+	for (; **at >= '0' && **at <= '9'; (*at)++)
+		value = value * 10 + **at - '0';
 	return value;
+}
+
+const char *line_of(const char *all, const char *words)
+{
+	while (all && *all && !begins(all, words))
+		all = next_line(all);
+	return all && *all ? all : NULL;
+}
+
+long file_number(const char *path, const char *name)
+{
+	const char *line = line_of(read_text(path), name);
+
+	if (!line || (line[strlen(name)] != ' ' && line[strlen(name)] != '\t'))
+		return -1;
+	line += strlen(name);
+	return parse_number(&line);
 }
 
 long area_number(const void *address, const char *name)
@@ -135,31 +170,15 @@ long area_number(const void *address, const char *name)
 	const char *line = area_line(read_text("/proc/self/smaps"), address);
 
 	while (line && (line = next_line(line)) && !is_hex(*line)) {
-		if (begins(line, name))
-			return line_number(line + strlen(name));
+		long value = 0;
+
+		if (!begins(line, name))
+			continue;
+		for (line += strlen(name); *line == ' '; line++)
+			;
+		for (; *line >= '0' && *line <= '9'; line++)
+			value = value * 10 + *line - '0';
+		return value;
 	}
 	return -1;
-}
-
-long file_number(const char *path, const char *name)
-{
-	size_t length = strlen(name);
-
-	for (const char *line = read_text(path); line; line = next_line(line)) {
-		if (begins(line, name) && line[length] == ' ')
-			return line_number(line + length);
-	}
-	return -1;
-}
-
-void write_text(const char *path, const char *words)
-{
-	long fd = syscall3(SYS_OPEN, path, 1, 0);
-	long written = syscall3(SYS_WRITE, fd, words, strlen(words));
-
-	if (written < 0) {
-		print("%s does not take '%s': %ld\n", path, words, written);
-		exit(1);
-	}
-	syscall3(SYS_CLOSE, fd, 0, 0);
 }

@@ -60,7 +60,7 @@ static void set_window(const void *start, uint64_t length, uint64_t frames)
 	to = put_number(to, length);
 	to = put_number(to, frames);
 	*to = 0;
-	write_text("/proc/sys/vm/window", words);
+	must_write("/proc/sys/vm/window", words);
 }
 
 /* Faults of the reference string: first touches, and pages that come back. */
@@ -70,7 +70,7 @@ static unsigned faults(const char *policy, unsigned frames)
 	volatile char *memory = map_memory(5 * PAGE, PROT_READ | PROT_WRITE);
 	uint64_t before;
 
-	write_text("/proc/sys/vm/replacement", policy);
+	must_write("/proc/sys/vm/replacement", policy);
 	set_window((const void *)memory, 5 * PAGE, frames);
 	before = counter("pswpin");
 	for (unsigned i = 0; i < sizeof(string); i++)
@@ -113,7 +113,7 @@ static bool heavy(const char *policy)
 	uint64_t *memory = map_memory(PAGES_MANY * PAGE, PROT_READ | PROT_WRITE);
 	uint64_t drops, out, waited;
 
-	write_text("/proc/sys/vm/replacement", policy);
+	must_write("/proc/sys/vm/replacement", policy);
 	set_window(memory, PAGES_MANY * PAGE, FRAMES_FEW);
 	for (unsigned page = 0; page < PAGES_MANY; page++) {
 		for (unsigned i = 0; i < PAGE / 8; i++)

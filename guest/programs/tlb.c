@@ -42,18 +42,18 @@ static void check_counts(void *memory)
 {
 	long one = count("nr_tlb_local_flush_one"), all = count("nr_tlb_local_flush_all");
 
-	write_text(CEILING, "8");
+	must_write(CEILING, "8");
 	syscall3(SYS_MPROTECT, memory, 8 * PAGE, PROT_READ);
 	expect(count("nr_tlb_local_flush_one") - one == 8, "eight pages are not flushed singly");
 	expect(count("nr_tlb_local_flush_all") == all, "eight pages are flushed as a whole");
 	syscall3(SYS_MPROTECT, memory, 8 * PAGE, RW);
 	one = count("nr_tlb_local_flush_one");
-	write_text(CEILING, "7");
+	must_write(CEILING, "7");
 	syscall3(SYS_MPROTECT, memory, 8 * PAGE, PROT_READ);
 	expect(count("nr_tlb_local_flush_one") == one, "above the ceiling pages go singly");
 	expect(count("nr_tlb_local_flush_all") - all == 1, "not one flush of all");
 	syscall3(SYS_MPROTECT, memory, 8 * PAGE, RW);
-	write_text(CEILING, "32");
+	must_write(CEILING, "32");
 }
 
 /* A page's place taken by another page: the old one must not be seen, whatever the ceiling. */
@@ -61,7 +61,7 @@ static void check_remapping(const char *ceiling)
 {
 	uint64_t *memory = map(NULL, 8 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
-	write_text(CEILING, ceiling);
+	must_write(CEILING, ceiling);
 	for (unsigned round = 1; round <= 20; round++) {
 		for (unsigned i = 0; i < 8; i++)
 			memory[i * PAGE / 8] = round;
@@ -69,7 +69,7 @@ static void check_remapping(const char *ceiling)
 		expect(is_zero(memory, 8 * PAGE), "an old page is seen after it was replaced");
 	}
 	syscall3(SYS_MUNMAP, memory, 8 * PAGE, 0);
-	write_text(CEILING, "32");
+	must_write(CEILING, "32");
 }
 
 /*
@@ -166,15 +166,15 @@ int main(int argc, char **argv)
 	for (uint64_t pages = 1; pages <= PAGES_MOST; pages *= 2) {
 		uint64_t single, whole;
 
-		write_text(CEILING, "1000000");
+		must_write(CEILING, "1000000");
 		single = cost(memory, pages);
-		write_text(CEILING, "0");
+		must_write(CEILING, "0");
 		whole = cost(memory, pages);
 		print("  %5lu   %14lu   %10lu\n", pages, single, whole);
 		if (!crossing && whole < single)
 			crossing = pages;
 	}
-	write_text(CEILING, "32");
+	must_write(CEILING, "32");
 	if (crossing)
 		print("tlb: a whole flush is cheaper from %lu pages on\n", crossing);
 	else

@@ -46,6 +46,16 @@ Test(paging, places_are_random)
 	cr_assert_str_eq(third->out_text, fourth->out_text);
 }
 
+Test(paging, contiguous_region_too_large)
+{
+	struct child *child = run_bifold("--memory", "24M", "--append", "contiguous=20M",
+					 guest_program("contiguous"));
+
+	expect(child, 1, "contiguous: no region");
+	cr_assert(strstr(child->err_text, "memory has no room for that") != NULL, "it said: %s",
+		  child->err_text);
+}
+
 /*
  * Programs with one number of theirs changed, run by a shell inside the guest (bifold itself would
  * refuse to start them): the kernel refuses them or they die, and the shell goes on.
