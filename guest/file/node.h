@@ -48,7 +48,7 @@ struct node {
 	uint64_t size;
 	uint32_t *frames; /* of the page cache, by page */
 	uint64_t frame_count;
-	uint64_t promised; /* pages of it in committed_pages (memory/commit.h) */
+	uint64_t promised;     /* pages of it in committed_pages (memory/commit.h) */
 	struct area *mappings; /* areas that map it (memory/space.h) */
 	uint32_t refs;
 	uint32_t mode, uid, gid, links;
@@ -62,7 +62,7 @@ struct node {
 	struct node *(*jump)(struct node *link);
 	const struct folder_ops *folder; /* or NULL */
 	int pid;			 /* whose it is, below /proc; 0: nobody's (any more) */
-	bool own_name, own_data;	    /* by memory_alloc() */
+	bool own_name, own_data;	 /* by memory_alloc() */
 	bool fixed; /* a directory of the kernel's: nothing is added or removed */
 };
 

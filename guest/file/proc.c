@@ -17,18 +17,21 @@
 #include "guest/lib/format.h"
 #include "guest/lib/string.h"
 #include "guest/memory/commit.h"
+#include "guest/memory/compact.h"
+#include "guest/memory/contiguous.h"
 #include "guest/memory/count.h"
 #include "guest/memory/fragment.h"
 #include "guest/memory/pressure.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
+#include "guest/memory/workingset.h"
 #include "guest/process/load.h"
 #include "guest/process/process.h"
 #include "guest/process/status.h"
 
-#define STORE_MAX  255
-#define NAME_ROOM  12
+#define STORE_MAX 255
+#define NAME_ROOM 12
 
 /* Inode numbers: 2048 a process. */
 #define INODE_FIRST    0x80000000u
@@ -62,6 +65,8 @@ static const struct proc_file {
 	int (*store)(const char *words);
 } files[] = {
 	{ "buddyinfo", buddyinfo_text, NULL },
+	{ "contiguous", contiguous_text, contiguous_store },
+	{ "contiguous_runs", contiguous_runs_text, NULL },
 	{ "cpuinfo", cpuinfo_text, NULL },
 	{ "extfrag_index", extfrag_index_text, NULL },
 	{ "filesystems", filesystems_text, NULL },
@@ -71,12 +76,15 @@ static const struct proc_file {
 	{ "pressure/memory", pressure_text, NULL },
 	{ "slabinfo", slabinfo_text, NULL },
 	{ "stat", stat_text, NULL },
+	{ "sys/vm/compact_memory", compact_memory_text, compact_memory_store },
+	{ "sys/vm/extfrag_threshold", extfrag_threshold_text, extfrag_threshold_store },
 	{ "sys/vm/overcommit_kbytes", overcommit_kbytes_text, overcommit_kbytes_store },
 	{ "sys/vm/overcommit_memory", overcommit_memory_text, overcommit_memory_store },
 	{ "sys/vm/overcommit_ratio", overcommit_ratio_text, overcommit_ratio_store },
 	{ "sys/vm/replacement", replace_text, replace_choose },
 	{ "sys/vm/tlb_flush_ceiling", tlb_ceiling_text, tlb_ceiling_store },
 	{ "sys/vm/window", window_text, window_store },
+	{ "sys/vm/workingset_window", workingset_window_text, workingset_window_store },
 	{ "unusable_index", unusable_index_text, NULL },
 	{ "uptime", uptime_text, NULL },
 	{ "version", version_text, NULL },

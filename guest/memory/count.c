@@ -6,6 +6,7 @@
 #include "guest/memory/huge.h"
 #include "guest/memory/page.h"
 #include "guest/memory/replace.h"
+#include "guest/memory/workingset.h"
 
 struct vm_count vm_count;
 
@@ -13,6 +14,7 @@ void vmstat_text(struct text *text)
 {
 	text_add(text, "nr_free_pages %lu\nnr_file_pages %lu\nnr_swap_used %lu\n", page_free_total,
 		 cache_pages, swap_pages_used);
+	text_add(text, "workingset_estimate_pages %lu\n", workingset_estimate);
 	text_add(text, "nr_replaceable %lu\nswap_bytes_used %lu\n", replace_main.count,
 		 swap_bytes_used);
 #define VM_COUNTER_LINE(name) text_add(text, #name " %lu\n", vm_count.name);

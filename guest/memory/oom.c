@@ -12,9 +12,10 @@ static uint64_t resident(const struct space *space)
 	return space->resident[RESIDENT_ANONYMOUS] + space->resident[RESIDENT_FILE];
 }
 
+/* All there can be. What compresses well makes the swap hold more than it holds for sure. */
 static int64_t total(void)
 {
-	return (int64_t)(page_total + swap_pages_total);
+	return (int64_t)(page_total + MAX(swap_pages_total, swap_pages_used));
 }
 
 int64_t oom_badness(const struct process *process)
@@ -64,9 +65,9 @@ bool oom_kill(void)
 	if (!process)
 		return false;
 	log_line(QUIRE_LEVEL_ERROR,
-		 "%s (process %d) killed by SIGKILL: out of memory; badness %ld of %lu pages: %lu "
+		 "%s (process %d) killed by SIGKILL: out of memory; badness %ld of %ld pages: %lu "
 		 "resident, %lu in the swap, oom_score_adj %d",
-		 process_name(process), process->pid, oom_badness(process), page_total,
+		 process_name(process), process->pid, oom_badness(process), total(),
 		 resident(process->space), process->space->resident[RESIDENT_SWAPPED],
 		 process->oom_adjust);
 	vm_count.oom_kill++;

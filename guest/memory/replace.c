@@ -14,7 +14,7 @@
 #include "guest/process/process.h"
 
 #define OWNER_MAX 16
-#define SAMPLE	  32   /* pages the LRU approximation looks at to pick one */
+#define SAMPLE	  32 /* pages the LRU approximation looks at to pick one */
 
 struct replace_set replace_main = { .limit = UINT64_MAX };
 static struct replace_set window;
@@ -64,8 +64,10 @@ static void to_the_end(struct replace_set *set, struct page *page)
 static bool take_accessed(struct page *page)
 {
 	struct owner owner[OWNER_MAX];
+	bool young = page->flags & PAGE_YOUNG;
 
-	return page_take_accessed(owner, page_owners(page, owner, OWNER_MAX));
+	page->flags &= ~PAGE_YOUNG;
+	return page_take_accessed(owner, page_owners(page, owner, OWNER_MAX)) || young;
 }
 
 /* --- the policies --- */
@@ -169,6 +171,22 @@ void replace_remove(struct page *page)
 	page->flags = 0;
 }
 
+void replace_move(struct page *page, struct page *target)
+{
+	struct replace_set *set = set_of(page);
+
+	target->flags = 0;
+	if (!(page->flags & PAGE_REPLACE))
+		return;
+	target->flags = page->flags;
+	target->stamp = page->stamp;
+	target->next = page->next;
+	target->prev = page->prev;
+	*(page->next ? &page_of_frame(page->next)->prev : &set->last) = page_frame(target);
+	*(page->prev ? &page_of_frame(page->prev)->next : &set->first) = page_frame(target);
+	page->flags = 0;
+}
+
 /* The distance: how many pages went out since this one did. A page that would have stayed had
  * memory been larger by that much. */
 void replace_refault(uint32_t slot)
@@ -203,7 +221,7 @@ static bool evict(struct page *page)
 	struct replace_set *set = set_of(page);
 	uint32_t slot = page->slot;
 
-	if (count != page->refs + 1 || is_locked(owner, count))
+	if (count != page->refs + 1 || is_locked(owner, count) || (!slot && swap_is_full()))
 		return false;
 	page_hide(owner, count);
 	if (slot && page_is_dirty(owner, count)) {
@@ -284,8 +302,8 @@ int window_store(const char *words)
 	words = number(number(number(words, &start), &length), &pages);
 	while (*words == ' ')
 		words++;
-	if (*words || start % PAGE_SIZE || length > USER_END ||
-	    start > USER_END - length || (length && !swap_on))
+	if (*words || start % PAGE_SIZE || length > USER_END || start > USER_END - length ||
+	    (length && !swap_on))
 		return -EINVAL;
 	while (window.first) {
 		struct page *page = first_of(&window);
@@ -299,6 +317,15 @@ int window_store(const char *words)
 	window_end = start + length;
 	window.limit = pages;
 	return 0;
+}
+
+const struct space *replace_window(uint64_t *start, uint64_t *end)
+{
+	if (window_space) {
+		*start = window_start;
+		*end = window_end;
+	}
+	return window_space;
 }
 
 void window_text(struct text *text)

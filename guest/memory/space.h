@@ -67,8 +67,8 @@ struct space {
 	uint64_t first_stack; /* the stack pointer at the program's start */
 	uint64_t arguments, arguments_end, environment_end; /* strings on the stack */
 	uint64_t stack_limit;
-	uint64_t mmap_top, stack_top; /* mappings and the stack end there */
-	bool random;		      /* these and the rest are placed at random */
+	uint64_t mmap_top, stack_top;	   /* mappings and the stack end there */
+	bool random;			   /* these and the rest are placed at random */
 	uint64_t resident[RESIDENT_KINDS]; /* pages */
 	uint64_t pages, data_pages; /* of all areas; of private writable ones but the stack */
 	uint64_t pages_peak, resident_peak; /* resident_peak is brought up to date when pages go */

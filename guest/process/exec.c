@@ -37,8 +37,8 @@
 #define AUX_MINSIGSTKSZ 51
 #define AUX_PAIRS	19
 
-#define STACK_FIRST    (33 * PAGE_SIZE) /* mapped from the start, as Linux does */
-#define FLAGS_USER     0x202
+#define STACK_FIRST (33 * PAGE_SIZE) /* mapped from the start, as Linux does */
+#define FLAGS_USER  0x202
 /* Random bits of where things begin: the stack pointer by 16 bytes, the heap by pages. */
 #define STACK_POINTER_BITS 9
 #define HEAP_BITS	   13
@@ -228,8 +228,8 @@ int exec_program(struct process *process, struct node *node, const char *path,
 	space_switch(old);
 	if (!error && !commit_holds_without(old && old->refs == 1 ? old->committed : 0))
 		error = -ENOMEM;
-	if (!error && !thread->vector_state)
-		error = vector_create(thread);
+	if (!error)
+		error = vector_prepare(thread);
 	if (error) {
 		space_put(space);
 		return error;

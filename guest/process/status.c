@@ -37,6 +37,8 @@ static char state_of(const struct process *process)
 
 	if (!leader)
 		return 'Z';
+	if (process->stopped)
+		return 'T';
 	if (leader->state != THREAD_WAITING)
 		return 'R';
 	return leader->wait_kind == WAIT_DEAF ? 'D' : 'S';
@@ -252,6 +254,8 @@ static const char *state_name(char state)
 		return "sleeping";
 	case 'D':
 		return "disk sleep";
+	case 'T':
+		return "stopped";
 	default:
 		return "zombie";
 	}
@@ -268,7 +272,8 @@ void process_status_text(struct process *process, struct text *text)
 	text_add(text, "State:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n", state,
 		 state_name(state), process->pid, process->pid,
 		 process->parent ? process->parent->pid : 0);
-	text_add(text, "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%u\nGroups:\t\n",
+	text_add(text,
+		 "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%u\nGroups:\t\n",
 		 process->files ? process->files->size : 0);
 	if (process->space)
 		space_status_text(process->space, text);

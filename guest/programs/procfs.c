@@ -20,6 +20,9 @@
 #define NO_PROCESS  (-3)
 #define INVALID	    (-22)
 #define SIGCHLD	    17
+#define SIGCONT	    18
+#define SIGSTOP	    19
+#define WUNTRACED   2
 #define STATE_FIELD 3
 
 /* Fields of stat, by Linux's numbers. */
@@ -48,21 +51,6 @@ static long number_at(const char *at)
 	for (at += negative; *at >= '0' && *at <= '9'; at++)
 		value = value * 10 + *at - '0';
 	return negative ? -value : value;
-}
-
-static unsigned put_number(char *to, long value)
-{
-	char digits[24];
-	unsigned at = sizeof(digits), length;
-
-	do {
-		digits[--at] = (char)('0' + value % 10);
-		value /= 10;
-	} while (value > 0);
-	length = sizeof(digits) - at;
-	memcpy(to, digits + at, length);
-	to[length] = 0;
-	return length;
 }
 
 /* "/proc/PID/NAME"; the last of two results stays. */
@@ -98,30 +86,6 @@ static long self_field(unsigned number)
 static long pid_field(long pid, unsigned number)
 {
 	return number_at(field(read_text(path_of(pid, "stat")), number));
-}
-
-/* The number behind the first such name; -1 when it is not there. */
-static long line_number(const char *path, const char *name)
-{
-	const char *at = read_text(path);
-
-	for (; *at; at++) {
-		if (begins(at, name)) {
-			for (at += strlen(name); *at == ' ' || *at == '\t'; at++)
-				;
-			return number_at(at);
-		}
-	}
-	return -1;
-}
-
-static long write_text(const char *path, const char *text)
-{
-	long fd = syscall3(SYS_OPEN, path, O_RDWR, 0), result;
-
-	result = fd < 0 ? fd : syscall3(SYS_WRITE, fd, text, strlen(text));
-	syscall3(SYS_CLOSE, fd, 0, 0);
-	return result;
 }
 
 static const char *link_at(const char *path)
@@ -176,8 +140,8 @@ static void form(long first_stack)
 		spaces += *at == ' ';
 	expect(spaces == STAT_FIELDS - 2 && at[0] == '\n' && !at[1], "stat has not 52 fields");
 	expect(self_field(STAT_STARTSTACK) == first_stack, "stat's stack is elsewhere");
-	expect(line_number("/proc/self/status", "Pid:") == number_at(link_at("/proc/self")) &&
-		       line_number("/proc/self/status", "Threads:") == 1,
+	expect(file_number("/proc/self/status", "Pid:") == number_at(link_at("/proc/self")) &&
+		       file_number("/proc/self/status", "Threads:") == 1,
 	       "status and self differ");
 }
 
@@ -214,14 +178,14 @@ static void sizes(void)
 	expect(self_field(STAT_RSS) == rss + TOUCHED, "rss does not rise by the pages touched");
 	pages = number_at(read_text("/proc/self/statm"));
 	expect(pages * (long)PAGE == self_field(STAT_VSIZE), "statm and stat differ");
-	expect(line_number("/proc/self/status", "VmSize:") == pages * 4 &&
-		       line_number("/proc/self/status", "VmRSS:") == (rss + TOUCHED) * 4 &&
-		       line_number("/proc/self/smaps_rollup", "Rss:") == (rss + TOUCHED) * 4,
+	expect(file_number("/proc/self/status", "VmSize:") == pages * 4 &&
+		       file_number("/proc/self/status", "VmRSS:") == (rss + TOUCHED) * 4 &&
+		       file_number("/proc/self/smaps_rollup", "Rss:") == (rss + TOUCHED) * 4,
 	       "status and smaps_rollup");
 	syscall3(SYS_MUNMAP, memory, TOUCHED * PAGE, 0);
 	expect(self_field(STAT_RSS) == rss && self_field(STAT_VSIZE) == size,
 	       "what is unmapped is counted");
-	expect(line_number("/proc/self/status", "VmHWM:") >= (rss + TOUCHED) * 4, "VmHWM");
+	expect(file_number("/proc/self/status", "VmHWM:") >= (rss + TOUCHED) * 4, "VmHWM");
 }
 
 static void names(void)
@@ -237,10 +201,11 @@ static void names(void)
 		}
 	}
 	expect(begins(read_text("/proc/self/status"), "Name:\ta (b) c\n"), "status's name");
-	expect(write_text("/proc/self/comm", "procfs and more than fits") > 0 &&
-		       syscall3(SYS_PRCTL, GET_NAME, name, 0) == 0 && equal(name, "procfs and more"),
+	expect(try_write("/proc/self/comm", "procfs and more than fits") > 0 &&
+		       syscall3(SYS_PRCTL, GET_NAME, name, 0) == 0 &&
+		       equal(name, "procfs and more"),
 	       "a name written to comm");
-	write_text("/proc/self/comm", "procfs");
+	try_write("/proc/self/comm", "procfs");
 }
 
 static void arguments(char **argv)
@@ -305,7 +270,7 @@ static void descriptors(void)
 	syscall3(SYS_PIPE2, tube, 0, 0);
 	put_number(path + strlen(path_of(self, "fd/")), tube[1]);
 	expect(begins(link_at(path), "pipe:["), "fd's link to a pipe");
-	expect(write_text(path, "p") == 1 && syscall3(SYS_READ, tube[0], &byte, 1) == 1 &&
+	expect(try_write(path, "p") == 1 && syscall3(SYS_READ, tube[0], &byte, 1) == 1 &&
 		       byte == 'p',
 	       "a pipe is not written through fd");
 	syscall3(SYS_CLOSE, tube[0], 0, 0);
@@ -397,6 +362,24 @@ static void child(void)
 	expect(self_field(STAT_CUTIME) >= time + 2, "children's time");
 }
 
+static void stopped_child(void)
+{
+	long pid = syscall3(SYS_FORK, 0, 0, 0);
+	int status = 0;
+
+	if (pid == 0) {
+		syscall3(SYS_KILL, syscall3(SYS_GETPID, 0, 0, 0), SIGSTOP, 0);
+		exit(0);
+	}
+	syscall6(SYS_WAIT4, pid, (long)&status, WUNTRACED, 0, 0, 0);
+	expect(status == (SIGSTOP << 8 | 0x7f) &&
+		       *field(read_text(path_of(pid, "stat")), STATE_FIELD) == 'T',
+	       "a child that is stopped");
+	syscall3(SYS_KILL, pid, SIGCONT, 0);
+	syscall6(SYS_WAIT4, pid, (long)&status, 0, 0, 0, 0);
+	expect(status == 0, "a child that goes on");
+}
+
 /* Faults belong to the process, not to its memory: an exec forgets none. */
 static int fault_and_execute(void *unused)
 {
@@ -433,15 +416,15 @@ static void adjust(void)
 	expect(equal(read_text("/proc/self/oom_score_adj"), "0\n") && score >= 666 && score < 1000,
 	       "oom_score at first");
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		expect(write_text("/proc/self/oom_score_adj", bad[i]) == INVALID,
+		expect(try_write("/proc/self/oom_score_adj", bad[i]) == INVALID,
 		       "a bad oom_score_adj is taken");
-	expect(write_text("/proc/self/oom_score_adj", "-1000\n") == 6 &&
+	expect(try_write("/proc/self/oom_score_adj", "-1000\n") == 6 &&
 		       equal(read_text("/proc/self/oom_score"), "0\n"),
 	       "oom_score of a process that is never to be killed");
-	write_text("/proc/self/oom_score_adj", "300");
+	try_write("/proc/self/oom_score_adj", "300");
 	expect(number_at(read_text("/proc/self/oom_score")) >= score + 198, "oom_score's rise");
 	expect(in_child(adjusted_in_child, NULL) == 0, "a child has another oom_score_adj");
-	write_text("/proc/self/oom_score_adj", "0");
+	try_write("/proc/self/oom_score_adj", "0");
 }
 
 static int nothing(void *unused)
@@ -452,21 +435,21 @@ static int nothing(void *unused)
 static void globals(void)
 {
 	struct timespec nap = { 0, 20000000 };
-	long forks = line_number("/proc/stat", "processes"), switches, up;
+	long forks = file_number("/proc/stat", "processes"), switches, up;
 	const char *load = read_text("/proc/loadavg");
 
 	expect(load[1] == '.' && load[4] == ' ' && load[6] == '.', "loadavg's form");
 	in_child(nothing, NULL);
-	expect(line_number("/proc/stat", "processes") == forks + 1, "forks are not counted");
-	switches = line_number("/proc/stat", "ctxt");
+	expect(file_number("/proc/stat", "processes") == forks + 1, "forks are not counted");
+	switches = file_number("/proc/stat", "ctxt");
 	up = number_at(read_text("/proc/uptime"));
 	syscall3(SYS_NANOSLEEP, &nap, 0, 0);
-	expect(line_number("/proc/stat", "ctxt") >= switches + 2, "switches are not counted");
+	expect(file_number("/proc/stat", "ctxt") >= switches + 2, "switches are not counted");
 	expect(number_at(read_text("/proc/uptime")) >= up, "uptime goes back");
-	expect(line_number("/proc/stat", "cpu0") > 0, "a CPU that ran nothing");
-	expect(line_number("/proc/stat", "procs_running") >= 1, "nothing runs");
+	expect(file_number("/proc/stat", "cpu0") > 0, "a CPU that ran nothing");
+	expect(file_number("/proc/stat", "procs_running") >= 1, "nothing runs");
 	expect(begins(read_text("/proc/version"), "Linux version 6."), "version");
-	expect(line_number("/proc/meminfo", "MemFree:") < line_number("/proc/meminfo", "MemTotal:"),
+	expect(file_number("/proc/meminfo", "MemFree:") < file_number("/proc/meminfo", "MemTotal:"),
 	       "meminfo");
 }
 
@@ -501,10 +484,11 @@ static void leaks(void)
 
 	for (unsigned i = 0; i < 3; i++)
 		look_and_forget();
-	before = line_number("/proc/meminfo", "MemFree:");
+	before = file_number("/proc/meminfo", "MemFree:");
 	for (unsigned i = 0; i < 12; i++)
 		look_and_forget();
-	expect(line_number("/proc/meminfo", "MemFree:") > before - 24, "reading /proc costs memory");
+	expect(file_number("/proc/meminfo", "MemFree:") > before - 24,
+	       "reading /proc costs memory");
 }
 
 int main(int argc, char **argv)
@@ -519,6 +503,7 @@ int main(int argc, char **argv)
 	links();
 	descriptors();
 	child();
+	stopped_child();
 	expect(in_child(fault_and_execute, NULL) == 0, "an exec forgets faults");
 	adjust();
 	globals();
