@@ -368,26 +368,31 @@ int64_t call_sched_yield(void)
 
 int64_t call_sched_getaffinity(reg_t tid, reg_t size, reg_t mask)
 {
-	uint64_t all = (1ull << cpu_count) - 1;
+	const struct thread *thread = tid ? thread_find(tid) : current();
+	uint64_t set;
 
-	if (tid && !thread_find(tid))
+	if (!thread)
 		return -ESRCH;
-	if (size < sizeof(all) || size % 8)
+	if (size < sizeof(set) || size % 8)
 		return -EINVAL;
-	return user_write(mask, &all, sizeof(all)) ? -EFAULT : (int64_t)sizeof(all);
+	set = thread->affinity & ((1ull << cpu_count) - 1);
+	return user_write(mask, &set, sizeof(set)) ? -EFAULT : (int64_t)sizeof(set);
 }
 
-/* All CPUs take from one queue: a mask is accepted when it names one that runs, and changes
- * nothing. */
 int64_t call_sched_setaffinity(reg_t tid, reg_t size, reg_t mask)
 {
+	struct thread *thread = tid ? thread_find(tid) : current();
 	uint64_t wanted = 0;
 
-	if (tid && !thread_find(tid))
+	if (!thread)
 		return -ESRCH;
 	if (user_read(&wanted, mask, MIN(size, sizeof(wanted))))
 		return -EFAULT;
-	return wanted & ((1ull << cpu_count) - 1) ? 0 : -EINVAL;
+	wanted &= (1ull << cpu_count) - 1;
+	if (!wanted)
+		return -EINVAL;
+	thread_set_affinity(thread, wanted);
+	return 0;
 }
 
 int64_t call_getcpu(reg_t cpu, reg_t node)

@@ -31,6 +31,7 @@ static int copy_thread(struct thread *child, const struct clone *clone)
 	child->fs_base = clone->flags & CLONE_SETTLS ? clone->tls : parent->fs_base;
 	child->gs_base = parent->gs_base;
 	child->blocked = parent->blocked;
+	child->affinity = parent->affinity;
 	if (!(clone->flags & CLONE_VM) || (clone->flags & CLONE_VFORK))
 		child->alternate = parent->alternate;
 	if (clone->flags & CLONE_CHILD_CLEARTID)

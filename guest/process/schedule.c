@@ -50,12 +50,44 @@ static void ready_add(struct thread *thread)
 	ready_last = thread;
 }
 
-static struct thread *ready_take(void)
+static bool may_run_on(const struct thread *thread, const struct cpu *cpu)
 {
+	return thread->affinity >> cpu->number & 1;
+}
+
+/* The first that may run on this CPU, or NULL; and the one before it. */
+static struct thread *ready_find(struct thread **before)
+{
+	const struct cpu *cpu = this_cpu();
 	struct thread *thread = ready_first;
 
-	if (thread)
+	*before = NULL;
+	while (thread && unlikely(!may_run_on(thread, cpu))) {
+		*before = thread;
+		thread = thread->queue;
+	}
+	return thread;
+}
+
+static struct thread *ready_peek(void)
+{
+	struct thread *before;
+
+	return ready_find(&before);
+}
+
+static inline struct thread *ready_take(void)
+{
+	struct thread *before, *thread = ready_find(&before);
+
+	if (!thread)
+		return NULL;
+	if (before)
+		before->queue = thread->queue;
+	else
 		ready_first = thread->queue;
+	if (ready_last == thread)
+		ready_last = before;
 	return thread;
 }
 
@@ -76,14 +108,19 @@ static void slice_begin(void)
 		alarm_at(clock_now() + SLICE_NS);
 }
 
-/* Another is ready: a CPU that sleeps runs it, else this one at its slice's end. */
-static void ready_announce(void)
+/* It is ready: a CPU that sleeps runs it, else this one at its slice's end, or the one that it must
+ * run on, at once. */
+static void ready_announce(const struct thread *thread)
 {
-	if (sleeping) {
-		unsigned number = __builtin_ctz(sleeping);
+	uint32_t able = sleeping & thread->affinity;
+
+	if (able) {
+		unsigned number = __builtin_ctz(able);
 
 		sleeping &= ~(1u << number);
 		smp_interrupt(&cpus[number], VECTOR_RESCHEDULE);
+	} else if (unlikely(!may_run_on(thread, this_cpu()))) {
+		smp_interrupt(&cpus[__builtin_ctzll(thread->affinity)], VECTOR_RESCHEDULE);
 	} else if (current() != this_cpu()->idle) {
 		slice_begin();
 	}
@@ -138,7 +175,7 @@ void events_handle(void)
 		thread_wake(&console_input);
 	if (events & EVENT_TIMER)
 		timers_expire();
-	if (ready_first && cpu->current != cpu->idle)
+	if (cpu->current != cpu->idle && (ready_peek() || !may_run_on(cpu->current, cpu)))
 		cpu->work |= WORK_YIELD;
 }
 
@@ -176,13 +213,14 @@ static void bury(void)
 static void switch_to(struct thread *next)
 {
 	struct thread *old = current();
+	struct cpu *cpu = this_cpu();
 	uint64_t now = rdtsc();
 
-	old->ran += now - this_cpu()->switched;
-	this_cpu()->switched = now;
+	old->ran += now - cpu->switched;
+	cpu->switched = now;
 	switch_count++;
 	if (unlikely(now >= load_next))
-		load_count(now, old == this_cpu()->idle);
+		load_count(now, old == cpu->idle);
 	if (old->space && old->state != THREAD_DEAD)
 		vector_save(old);
 	load(next);
@@ -200,12 +238,14 @@ void thread_first_switch(void)
 
 static void schedule(void)
 {
-	struct thread *next = ready_take();
+	const struct cpu *cpu = this_cpu();
+	struct thread *next = ready_take(), *after;
 
-	if (!next)
-		next = this_cpu()->idle;
-	else if (ready_first)
-		ready_announce();
+	/* With a slice under way and no CPU asleep there is nothing to announce. */
+	if (unlikely(!next))
+		next = cpu->idle;
+	else if (unlikely(ready_first && (sleeping || !cpu->alarm) && (after = ready_peek())))
+		ready_announce(after);
 	if (next != current())
 		switch_to(next);
 	else
@@ -214,10 +254,26 @@ static void schedule(void)
 
 void thread_yield(void)
 {
-	if (!ready_first)
+	struct thread *thread = current();
+	bool may_stay = may_run_on(thread, this_cpu());
+
+	if (may_stay && !ready_first)
 		return;
-	ready_add(current());
+	ready_add(thread);
+	if (unlikely(!may_stay))
+		ready_announce(thread);
 	schedule();
+}
+
+void thread_set_affinity(struct thread *thread, uint64_t cpu_mask)
+{
+	thread->affinity = cpu_mask;
+	if (thread->state == THREAD_READY)
+		ready_announce(thread);
+	else if (thread == current())
+		thread_yield();
+	else if (thread->state == THREAD_RUNNING)
+		smp_interrupt(thread->cpu, VECTOR_RESCHEDULE);
 }
 
 void thread_end(void)
@@ -247,7 +303,7 @@ void idle_run(void)
 	for (;;) {
 		bury();
 		events_handle();
-		if (ready_first) {
+		if (ready_peek()) {
 			schedule();
 			continue;
 		}
@@ -323,7 +379,7 @@ void thread_rouse(struct thread *thread)
 		waiters_remove(thread);
 	timer_clear(&thread->sleep);
 	ready_add(thread);
-	ready_announce();
+	ready_announce(thread);
 }
 
 /* The oldest waiters are at the end of the list: they go first. */

@@ -89,6 +89,7 @@ struct thread *thread_create(struct process *process)
 	thread->sleep.expired = wake_sleeper;
 	thread->state = THREAD_WAITING;
 	thread->process = process;
+	thread->affinity = UINT64_MAX;
 	thread_count++;
 	if (!process)
 		return thread;

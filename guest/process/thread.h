@@ -52,6 +52,7 @@ struct thread {
 	enum thread_state state;
 	enum wait_kind wait_kind;
 	struct cpu *cpu;     /* on which it runs or ran last */
+	uint64_t affinity;   /* CPUs that may run it, as bits: one that exists at least */
 	const void *channel; /* what it waits for */
 	bool woken;	     /* its last wait ended by a wake, not by time or a signal */
 	bool ending;	     /* it alone is to end, on its way to ring 3 (exec by another) */
@@ -108,8 +109,12 @@ unsigned thread_wake_some(const void *channel, unsigned count);
 /* Ends one thread's wait. */
 void thread_rouse(struct thread *thread);
 
-/* Gives way to another that is ready. */
+/* Gives way to another that is ready, and to none where this CPU may not run the current one. */
 void thread_yield(void);
+
+/* The CPUs that may run it from now on, as bits; one of them exists. The current thread goes there
+ * before this returns. */
+void thread_set_affinity(struct thread *thread, uint64_t cpu_mask);
 
 /* Never again: the thread is dead, and freed after the switch. */
 NORETURN void thread_end(void);

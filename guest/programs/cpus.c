@@ -8,6 +8,7 @@
 #define SYS_CLONE	      56
 #define SYS_FORK	      57
 #define SYS_FUTEX	      202
+#define SYS_SCHED_SETAFFINITY 203
 #define SYS_SCHED_GETAFFINITY 204
 #define SYS_GETCPU	      309
 #define THREAD_FLAGS	      0x250f00 /* VM FS FILES SIGHAND THREAD SYSVSEM CHILD_CLEARTID */
@@ -29,12 +30,29 @@ static void fail(const char *what)
 	__atomic_fetch_add(&shared->failures, 1, __ATOMIC_SEQ_CST);
 }
 
-static void note_cpu(void)
+static uint32_t this_cpu(void)
 {
 	uint32_t cpu = 0;
 
 	syscall3(SYS_GETCPU, &cpu, 0, 0);
-	__atomic_fetch_or(&shared->cpus_seen, 1u << cpu, __ATOMIC_SEQ_CST);
+	return cpu;
+}
+
+static void note_cpu(void)
+{
+	__atomic_fetch_or(&shared->cpus_seen, 1u << this_cpu(), __ATOMIC_SEQ_CST);
+}
+
+/* From here on this process, and what it forks, runs there and nowhere else. */
+static void stay_on(unsigned cpu)
+{
+	uint64_t mask = 1ull << cpu, is = 0;
+
+	if (syscall3(SYS_SCHED_SETAFFINITY, 0, 8, &mask) || this_cpu() != cpu)
+		fail("it did not go where it was sent");
+	syscall3(SYS_SCHED_GETAFFINITY, 0, 8, &is);
+	if (is != mask)
+		fail("another affinity than was set");
 }
 
 static void fill(uint64_t *page, uint64_t seed)
@@ -158,10 +176,18 @@ static void shoot_down(uint64_t rounds)
 		syscall6(SYS_FUTEX, (long)&pair.tid, 0, tid, 0, 0, 0);
 }
 
-static void worker(unsigned number, uint64_t rounds)
+/* Every third goes from CPU to CPU. */
+static void worker(unsigned number, uint64_t rounds, unsigned cpus)
 {
-	for (uint64_t i = 0; i < rounds; i++)
+	for (uint64_t i = 0; i < rounds; i++) {
+		unsigned cpu = (unsigned)(number + i) % cpus;
+
+		if (number % 3 == 2)
+			stay_on(cpu);
 		one_round(number * 1000000 + i);
+		if (number % 3 == 2 && this_cpu() != cpu)
+			fail("it left the CPU where it must stay");
+	}
 	shoot_down(rounds);
 	exit(0);
 }
@@ -190,15 +216,14 @@ int main(int argc, char **argv)
 				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (unsigned i = 0; i < workers; i++) {
 		if (syscall3(SYS_FORK, 0, 0, 0) == 0)
-			worker(i, rounds);
+			worker(i, rounds, cpus);
 	}
 	for (unsigned i = 0; i < workers; i++) {
 		if (syscall6(SYS_WAIT4, -1, (long)&status, 0, 0, 0, 0) < 0 || status)
 			fail("a worker did not end well");
 	}
-	print("cpus: %u of %u CPUs ran, %u children, %u failures\n",
-	      bits(shared->cpus_seen), cpus, shared->children,
-	      shared->failures);
+	print("cpus: %u of %u CPUs ran, %u children, %u failures\n", bits(shared->cpus_seen), cpus,
+	      shared->children, shared->failures);
 	if (shared->failures || shared->children != workers * rounds)
 		return 1;
 	print("cpus: all is right\n");
