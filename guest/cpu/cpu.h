@@ -58,6 +58,7 @@ struct cpu {
 	uint64_t switched; /* TSC when the running thread got the CPU */
 	uint64_t started;  /* TSC when it began to run threads */
 	uint64_t alarm;	   /* the timer is set for this time, or 0 */
+	bool slicing;	   /* at the end of a slice, or before */
 	volatile uint32_t events;
 	volatile bool online;
 

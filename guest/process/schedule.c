@@ -104,13 +104,17 @@ static void alarm_at(uint64_t deadline)
 
 static void slice_begin(void)
 {
-	if (!this_cpu()->alarm)
-		alarm_at(clock_now() + SLICE_NS);
+	struct cpu *cpu = this_cpu();
+
+	if (cpu->slicing)
+		return;
+	cpu->slicing = true;
+	alarm_at(clock_now() + SLICE_NS);
 }
 
-/* It is ready: a CPU that sleeps runs it, else this one at its slice's end, or the one that it must
- * run on, at once. */
-static void ready_announce(const struct thread *thread)
+/* It is ready: has a CPU that sleeps run it, or the one that it must run on. False: it is this
+ * CPU's to run. */
+static bool ready_send(const struct thread *thread)
 {
 	uint32_t able = sleeping & thread->affinity;
 
@@ -119,11 +123,18 @@ static void ready_announce(const struct thread *thread)
 
 		sleeping &= ~(1u << number);
 		smp_interrupt(&cpus[number], VECTOR_RESCHEDULE);
-	} else if (unlikely(!may_run_on(thread, this_cpu()))) {
-		smp_interrupt(&cpus[__builtin_ctzll(thread->affinity)], VECTOR_RESCHEDULE);
-	} else if (current() != this_cpu()->idle) {
-		slice_begin();
+		return true;
 	}
+	if (likely(may_run_on(thread, this_cpu())))
+		return false;
+	smp_interrupt(&cpus[__builtin_ctzll(thread->affinity)], VECTOR_RESCHEDULE);
+	return true;
+}
+
+static void ready_announce(const struct thread *thread)
+{
+	if (!ready_send(thread) && current() != this_cpu()->idle)
+		slice_begin();
 }
 
 void timer_set(struct timer *timer, uint64_t deadline)
@@ -156,6 +167,7 @@ static void timers_expire(void)
 	uint64_t now = clock_now();
 
 	this_cpu()->alarm = 0;
+	this_cpu()->slicing = false;
 	while (timers.next != &timers && timers.next->deadline <= now) {
 		struct timer *timer = timers.next;
 
@@ -241,11 +253,12 @@ static void schedule(void)
 	const struct cpu *cpu = this_cpu();
 	struct thread *next = ready_take(), *after;
 
-	/* With a slice under way and no CPU asleep there is nothing to announce. */
+	/* With a slice under way and no CPU asleep there is nothing to do for those that wait. */
 	if (unlikely(!next))
 		next = cpu->idle;
-	else if (unlikely(ready_first && (sleeping || !cpu->alarm) && (after = ready_peek())))
-		ready_announce(after);
+	else if (unlikely(ready_first && (sleeping || !cpu->slicing) && (after = ready_peek()) &&
+			  !ready_send(after)))
+		slice_begin();
 	if (next != current())
 		switch_to(next);
 	else

@@ -14,12 +14,16 @@
 #define THREAD_FLAGS	      0x250f00 /* VM FS FILES SIGHAND THREAD SYSVSEM CHILD_CLEARTID */
 #define PAGES		      24
 #define STACK		      (16 * PAGE)
+#define SIGKILL		      9
 #define SIGSEGV		      11
+#define TURNS		      16
+#define TURN_MOST	      300000000ul /* ns, on a busy host */
 
 struct shared {
 	uint32_t cpus_seen; /* bits */
 	uint32_t children;
 	uint32_t failures;
+	uint32_t turn;
 };
 
 static struct shared *shared;
@@ -201,6 +205,40 @@ static unsigned bits(uint64_t mask)
 	return count;
 }
 
+/* Two that wait for each other in ring 3, on one CPU, while the next timer is far away: only the
+ * end of a slice lets them go on. */
+static void slices(unsigned cpu)
+{
+	struct timespec far = { 1000, 0 };
+	volatile uint32_t *turn = &shared->turn;
+	long sleeper, child;
+	uint64_t start;
+
+	stay_on(cpu);
+	sleeper = syscall3(SYS_FORK, 0, 0, 0);
+	if (sleeper == 0) {
+		syscall3(SYS_NANOSLEEP, &far, 0, 0);
+		exit(0);
+	}
+	syscall3(SYS_SCHED_YIELD, 0, 0, 0);
+	*turn = 0;
+	start = now();
+	child = syscall3(SYS_FORK, 0, 0, 0);
+	for (uint32_t i = child == 0; i < TURNS; i += 2) {
+		while (*turn != i)
+			;
+		*turn = i + 1;
+	}
+	if (child == 0)
+		exit(0);
+	syscall6(SYS_WAIT4, child, 0, 0, 0, 0, 0);
+	/* A slice is 10 ms. */
+	if (now() - start > TURNS * TURN_MOST)
+		fail("there are no slices");
+	syscall3(SYS_KILL, sleeper, SIGKILL, 0);
+	syscall6(SYS_WAIT4, sleeper, 0, 0, 0, 0, 0);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t mask = 0, rounds = 20;
@@ -222,6 +260,8 @@ int main(int argc, char **argv)
 		if (syscall6(SYS_WAIT4, -1, (long)&status, 0, 0, 0, 0) < 0 || status)
 			fail("a worker did not end well");
 	}
+	slices(0);
+	slices(cpus - 1);
 	print("cpus: %u of %u CPUs ran, %u children, %u failures\n", bits(shared->cpus_seen), cpus,
 	      shared->children, shared->failures);
 	if (shared->failures || shared->children != workers * rounds)
