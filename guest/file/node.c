@@ -73,14 +73,17 @@ struct node *node_get(struct node *node)
 
 void node_put(struct node *node)
 {
-	if (!node || --node->refs > 0)
-		return;
-	cache_finish(node);
-	if (node->own_name)
-		memory_free((void *)node->name);
-	if (node->own_data)
-		memory_free((void *)node->data);
-	memory_free(node);
+	while (node && --node->refs == 0) {
+		struct node *parent = node->parent;
+
+		cache_finish(node);
+		if (node->own_name)
+			memory_free((void *)node->name);
+		if (node->own_data)
+			memory_free((void *)node->data);
+		memory_free(node);
+		node = parent;
+	}
 }
 
 void node_modified(struct node *node)
@@ -93,7 +96,7 @@ static void link_child(struct node *parent, struct node *node)
 {
 	static uint64_t cookie_last = 2;
 
-	node->parent = parent;
+	node->parent = node_get(parent);
 	node->cookie = ++cookie_last;
 	node->sibling = NULL;
 	node->previous = parent->last_child;
@@ -124,9 +127,10 @@ struct node *node_add(struct node *parent, const char *name, uint32_t mode)
 
 	if (!node)
 		return NULL;
-	node->parent = node;
 	if (parent)
 		link_child(parent, node);
+	else
+		node->parent = node;
 	return node;
 }
 
@@ -437,7 +441,7 @@ static bool is_inside(const struct node *node, const struct node *directory)
 int node_move(struct node *node, struct node *from, const char *path, bool replace)
 {
 	bool is_directory = (node->mode & MODE_TYPE) == MODE_DIRECTORY;
-	struct node *directory, *there;
+	struct node *directory, *there, *old;
 	const char *name;
 	char *copy;
 	size_t length;
@@ -465,7 +469,8 @@ int node_move(struct node *node, struct node *from, const char *path, bool repla
 		return error;
 	}
 	unlink_child(node);
-	node->parent->links -= is_directory;
+	old = node->parent;
+	old->links -= is_directory;
 	directory->links += is_directory;
 	if (node->own_name)
 		memory_free((void *)node->name);
@@ -473,6 +478,7 @@ int node_move(struct node *node, struct node *from, const char *path, bool repla
 	node->own_name = true;
 	link_child(directory, node);
 	node_modified(directory);
+	node_put(old);
 	return 0;
 }
 

@@ -4,7 +4,8 @@
  * written (cache.h). A node has one name: there are no hard links.
  *
  * A node lives while it is in the tree (one reference) or somebody holds it: an open file, a
- * mapping, a process's directory or program.
+ * mapping, a process's directory or program, and a node that was its child, be it removed since:
+ * ".." leads there.
  */
 #ifndef GUEST_FILE_NODE_H
 #define GUEST_FILE_NODE_H

@@ -13,6 +13,7 @@
 #include "guest/memory/pressure.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/slab.h"
+#include "guest/memory/trim.h"
 #include "guest/process/process.h"
 #include "guest/memory/user.h"
 
@@ -31,6 +32,7 @@ static void meminfo_text(struct text *text)
 		 "SwapTotal:      %8lu kB\nSwapFree:       %8lu kB\n",
 		 total, free, free, 0ul, 0ul, 0ul, 0ul);
 	commit_meminfo_text(text);
+	text_add(text, "KernelStack:    %8lu kB\n", thread_stack_pages * (PAGE_SIZE / 1024));
 	huge_meminfo_text(text);
 }
 
@@ -42,7 +44,7 @@ static void cpuinfo_text(struct text *text)
 
 static const struct proc_file {
 	const char *name; /* perhaps with folders before it */
-	void (*write)(struct text *text);
+	void (*write)(struct text *text); /* optional: it reads as nothing */
 	/* optional (-EACCES): a write of at most STORE_MAX bytes, ended by a zero; 0 or -errno */
 	int (*store)(const char *words);
 } files[] = {
@@ -54,6 +56,7 @@ static const struct proc_file {
 	{ "self/maps", self_maps_text, NULL },
 	{ "self/smaps", self_smaps_text, NULL },
 	{ "self/statm", self_statm_text, NULL },
+	{ "sys/vm/drop_caches", NULL, drop_caches_store },
 	{ "sys/vm/overcommit_memory", overcommit_memory_text, overcommit_memory_store },
 	{ "sys/vm/overcommit_ratio", overcommit_ratio_text, overcommit_ratio_store },
 	{ "slabinfo", slabinfo_text, NULL },
@@ -68,7 +71,8 @@ static int64_t proc_open(struct file *file)
 {
 	struct text text = { 0 };
 
-	files[file->node->device].write(&text);
+	if (files[file->node->device].write)
+		files[file->node->device].write(&text);
 	file->text = (uint8_t *)text.at;
 	file->text_size = text.used;
 	if (!text.failed)

@@ -123,7 +123,8 @@ static NOINLINE enum fault_result map_copy(struct space *space, struct area *are
 		leaf[index] |= PTE_LENT;
 	frame = table_frame(leaf, index, &fresh);
 	if (!frame) {
-		leaf[index] = old;
+		/* The search for one may have broken the reservation. */
+		leaf[index] = page_of_address(leaf)->reserve ? old : old & ~PTE_SLOT;
 		return FAULT_NO_MEMORY;
 	}
 	to = direct(frame << PAGE_SHIFT);

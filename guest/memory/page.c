@@ -8,6 +8,7 @@
 #include "guest/memory/page.h"
 #include "guest/lib/string.h"
 #include "guest/memory/count.h"
+#include "guest/memory/trim.h"
 #include "guest/monitor/doorbell.h"
 
 #define REGION_MAX 16
@@ -227,6 +228,8 @@ struct page *page_alloc(unsigned order, enum page_need need)
 	struct page *page =
 		order <= PAGE_ORDER_MAX ? take_any(order, need == PAGE_ZERO, &fresh) : NULL;
 
+	if (!page && order <= PAGE_ORDER_MAX && memory_trim() > 0)
+		page = take_any(order, need == PAGE_ZERO, &fresh);
 	if (!page)
 		return NULL;
 	page->refs = 0;

@@ -68,7 +68,7 @@ struct page_range {
 void page_init(const struct page_range *usable, unsigned usable_count,
 	       const struct page_range *keep, unsigned keep_count, bool reads_zero);
 
-/* A block for the kernel, or NULL when there is none. */
+/* A block for the kernel, or NULL when there is none, even after memory_trim(). */
 struct page *page_alloc(unsigned order, enum page_need need);
 
 /* The same for a process: leaves a reserve for the kernel. *fresh says whether it reads as zero;

@@ -10,6 +10,7 @@
 #include "guest/memory/pressure.h"
 #include "guest/memory/reserve.h"
 #include "guest/memory/space.h"
+#include "guest/memory/trim.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
 
@@ -253,7 +254,7 @@ bool memory_reclaim(unsigned pages)
 	while (swap_on && page_free_total < before + pages && replace_evict(&replace_main))
 		;
 	if (page_free_total == before)
-		table_trim();
+		memory_trim();
 	if (page_free_total == before)
 		oom_kill();
 	freed = page_free_total - before;

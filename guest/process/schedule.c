@@ -250,6 +250,7 @@ void idle_run(void)
 		kernel_lock_give();
 		doorbell_wait();
 		kernel_lock_take();
+		tlb_answer();
 		sleeping &= ~(1u << this_cpu()->number);
 	}
 }

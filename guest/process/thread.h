@@ -75,6 +75,12 @@ extern unsigned thread_count;
  * are THREAD_MAX. process NULL: an idle thread. */
 struct thread *thread_create(struct process *process);
 
+/* Unmaps the stacks of threads that ended, which are kept for others. Returns the pages. */
+uint64_t thread_trim_stacks(void);
+
+/* Pages that kernel stacks hold, and the tables that map them; for good, those. */
+extern uint64_t thread_stack_pages, thread_stack_tables;
+
 /* Frees one that has never run or that is dead and off its stack. */
 void thread_destroy(struct thread *thread);
 

@@ -1,0 +1,2 @@
+#include "guest/programs/usertests.h"
+const struct user_test file_tests[] = { { NULL, NULL } };
