@@ -1,12 +1,12 @@
 /* Processes, threads and signals for the programs that try them. */
 #include "guest/programs/tasks.h"
 
-#define THREAD_FLAGS	   0x250f00 /* VM FS FILES SIGHAND THREAD SYSVSEM CHILD_CLEARTID */
-#define SA_RESTORER	   0x04000000
-#define MASK_SET	   2
-#define FUTEX_WAIT	   0
-#define FUTEX_WAKE	   1
-#define CHILD_SECONDS	   20
+#define THREAD_FLAGS  0x250f00 /* VM FS FILES SIGHAND THREAD SYSVSEM CHILD_CLEARTID */
+#define SA_RESTORER   0x04000000
+#define MASK_SET      2
+#define FUTEX_WAIT    0
+#define FUTEX_WAKE    1
+#define CHILD_SECONDS 20
 
 int wait_for(long pid)
 {

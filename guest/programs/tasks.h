@@ -31,6 +31,7 @@ enum {
 	SYS_GETTID = 186,
 	SYS_TKILL = 200,
 	SYS_FUTEX = 202,
+	SYS_FALLOCATE = 285,
 	SYS_PIPE2 = 293,
 	SYS_MEMFD_CREATE = 319,
 };
@@ -98,7 +99,7 @@ enum {
 #define PRIVATE_ANONYMOUS (MAP_PRIVATE | MAP_ANONYMOUS)
 
 #define EXITED(status) ((status) >> 8 & 0xff)
-#define BIT(signal)    (1ull << ((signal) - 1))
+#define BIT(signal)    (1ull << ((signal)-1))
 
 /* A call by its name with up to three arguments. */
 #define call(name, ...)		 call_of(SYS_##name __VA_OPT__(, ) __VA_ARGS__, 0, 0, 0)

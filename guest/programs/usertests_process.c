@@ -143,12 +143,12 @@ static void exec_bad_files(void)
 
 static void exec_arguments(void)
 {
-	size_t size = MIB;
+	size_t size = MIB / 4;
 	char *large = map(NULL, size + PAGE, RW, PRIVATE_ANONYMOUS, -1);
 	const char *const wild[] = { self, (const char *)KERNEL, NULL };
 
 	memset(large, 'x', size);
-	expect(execute(self, large, NULL) == -E2BIG, "an argument of 1 MiB");
+	expect(execute(self, large, NULL) == -E2BIG, "an argument of 256 KiB");
 	expect(call(EXECVE, self, wild, 0) == -EFAULT, "a kernel pointer in argv");
 	expect(call(EXECVE, self, KERNEL, 0) == -EFAULT, "argv in the kernel");
 }
@@ -315,7 +315,9 @@ static void read_kernel(void)
 
 static void signal_deaths(void)
 {
-	static const int deadly[] = { SIGINT, SIGABRT, SIGKILL, SIGSEGV, SIGPIPE, SIGALRM, SIGTERM };
+	static const int deadly[] = {
+		SIGINT, SIGABRT, SIGKILL, SIGSEGV, SIGPIPE, SIGALRM, SIGTERM
+	};
 	static const int harmless[] = { SIGCHLD, SIGCONT, SIGURG, SIGWINCH };
 
 	for (unsigned i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++)
@@ -476,9 +478,10 @@ static void thread_ends(void)
 /* Ends or suspends the program, or changes what the test stands on. */
 static bool spared(long number)
 {
-	static const short list[] = { 3,  9,  10, 11, 12,  13,	14,  15,  25,  28,  34,	 37, 38,
-				      56, 57, 58, 60, 62,  112, 109, 130, 131, 158, 200, 231, 234,
-				      22, 23, 32, 33, 72, 293, 292, 319, 95, 160, 302, 7, 270, 271, 435 };
+	static const short list[] = { 3,   9,	10,  11,  12, 13,  14,	15,  25,  28,  34,
+				      37,  38,	56,  57,  58, 60,  62,	112, 109, 130, 131,
+				      158, 200, 231, 234, 22, 23,  32,	33,  72,  293, 292,
+				      319, 95,	160, 302, 7,  270, 271, 435 };
 
 	for (unsigned i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
 		if (list[i] == number)
@@ -505,7 +508,8 @@ static void kernel_pointers(void)
 			syscall6(number, bad[i], bad[i], bad[i], bad[i], bad[i], bad[i]);
 		}
 	}
-	expect(call(READ, 0, KERNEL, 0) == -EFAULT || call(READ, 0, KERNEL, 0) == 0, "read of none");
+	expect(call(READ, 0, KERNEL, 0) == -EFAULT || call(READ, 0, KERNEL, 0) == 0,
+	       "read of none");
 }
 
 /* Buffers that begin well and end in a hole. */
@@ -539,16 +543,27 @@ static void page_end(void)
 }
 
 const struct user_test process_tests[] = {
-	{ "wait-status", wait_status },	    { "fork-many", fork_many },
-	{ "fork-chain", fork_chain },	    { "exec-self", exec_self },
-	{ "vfork-exec", vfork_exec },	    { "exec-bad-files", exec_bad_files },
-	{ "exec-arguments", exec_arguments }, { "orphans", orphans },
-	{ "groups", groups },		    { "signal-handler", signal_handler },
-	{ "signal-mask", signal_mask },	    { "signal-child", signal_child },
-	{ "signal-alarm", signal_alarm },   { "signal-deaths", signal_deaths },
-	{ "signal-stack", signal_stack },   { "signal-return", signal_return },
-	{ "threads", threads },		    { "futexes", futexes },
-	{ "futex-shared", futex_shared },   { "thread-ends", thread_ends },
-	{ "kernel-pointers", kernel_pointers }, { "page-end", page_end },
+	{ "wait-status", wait_status },
+	{ "fork-many", fork_many },
+	{ "fork-chain", fork_chain },
+	{ "exec-self", exec_self },
+	{ "vfork-exec", vfork_exec },
+	{ "exec-bad-files", exec_bad_files },
+	{ "exec-arguments", exec_arguments },
+	{ "orphans", orphans },
+	{ "groups", groups },
+	{ "signal-handler", signal_handler },
+	{ "signal-mask", signal_mask },
+	{ "signal-child", signal_child },
+	{ "signal-alarm", signal_alarm },
+	{ "signal-deaths", signal_deaths },
+	{ "signal-stack", signal_stack },
+	{ "signal-return", signal_return },
+	{ "threads", threads },
+	{ "futexes", futexes },
+	{ "futex-shared", futex_shared },
+	{ "thread-ends", thread_ends },
+	{ "kernel-pointers", kernel_pointers },
+	{ "page-end", page_end },
 	{ NULL, NULL },
 };
