@@ -9,6 +9,7 @@
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"
+#include "guest/memory/contiguous.h"
 #include "guest/memory/page.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/table.h"
@@ -117,6 +118,7 @@ NORETURN void kernel_main(uint64_t start_info);
 void kernel_main(uint64_t start_info)
 {
 	struct doorbell_host host;
+	struct page_range contiguous;
 	struct process *init;
 	bool alone;
 
@@ -127,10 +129,14 @@ void kernel_main(uint64_t start_info)
 	start_read(start_info, &start);
 	log_set_verbose(start.verbose);
 	direct_map_init(MIN(start.memory_end, 1ull << 30));
+	contiguous = contiguous_place(start.contiguous_bytes, start.usable, start.usable_count,
+				      start.keep, start.keep_count);
+	start.keep[start.keep_count++] = contiguous;
 	page_init(start.usable, start.usable_count, start.keep, start.keep_count, !alone);
 	direct_map_init(start.memory_end);
+	contiguous_init(contiguous);
 	clock_init();
-	vector_init(host.emulates);
+	vector_init();
 	random_seed(rdtsc() ^ clock_wall_offset());
 	node_init(direct(start.archive), start.archive_size);
 	device_init();

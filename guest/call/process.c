@@ -20,9 +20,11 @@
 
 #define ADDR_NO_RANDOMIZE 0x40000
 
-#define WAIT_OPTIONS 0xe000000b
-#define WAIT_EXITED  4
-#define WAIT_NO_REAP 0x01000000
+#define WAIT_OPTIONS   0xe000000b
+#define WAIT_STOPPED   2
+#define WAIT_EXITED    4
+#define WAIT_CONTINUED 8
+#define WAIT_NO_REAP   0x01000000
 
 #define PRCTL_SET_NAME 15
 #define PRCTL_GET_NAME 16
@@ -149,34 +151,53 @@ static bool is_meant(const struct process *child, int pid)
 	return pid == -1 || child->group == (pid ? -pid : current_process()->group);
 }
 
-/* A child that `pid` means and that has ended; *any says whether there is one that may. */
-static struct process *find_ended(int pid, bool *any)
+static bool has_news(const struct process *child, reg_t options)
+{
+	if (child->zombie)
+		return options & WAIT_EXITED;
+	if (child->news == NEWS_CONTINUED)
+		return options & WAIT_CONTINUED;
+	return child->news && (options & WAIT_STOPPED);
+}
+
+/* A child that `pid` means and of which there is news; *any says whether there is one that may
+ * have some. */
+static struct process *find_news(int pid, reg_t options, bool *any)
 {
 	*any = false;
 	for (struct process *child = current_process()->children; child; child = child->sibling) {
 		if (!is_meant(child, pid))
 			continue;
 		*any = true;
-		if (child->zombie)
+		if (has_news(child, options))
 			return child;
 	}
 	return NULL;
 }
 
 /* 0: there is none yet and *found is NULL. */
-static int64_t wait_for(int pid, bool hang, struct process **found)
+static int64_t wait_for(int pid, reg_t options, struct process **found)
 {
 	bool any;
 
-	while (!(*found = find_ended(pid, &any))) {
+	while (!(*found = find_news(pid, options, &any))) {
 		if (!any)
 			return -ECHILD;
-		if (!hang)
+		if (options & WAIT_NO_HANG)
 			return 0;
-		if (!thread_wait(current_process(), WAIT_FOREVER) && !find_ended(pid, &any))
+		if (!thread_wait(current_process(), WAIT_FOREVER) && !find_news(pid, options, &any))
 			return -EINTR;
 	}
 	return 0;
+}
+
+/* What was waited for is told once. */
+static void take_news(struct process *child)
+{
+	if (child->zombie)
+		process_reap(child);
+	else
+		child->news = 0;
 }
 
 int64_t call_wait4(reg_t pid, reg_t status, reg_t options, reg_t usage)
@@ -187,17 +208,35 @@ int64_t call_wait4(reg_t pid, reg_t status, reg_t options, reg_t usage)
 
 	if ((uint32_t)options & ~(uint32_t)WAIT_OPTIONS)
 		return -EINVAL;
-	result = wait_for(pid, !(options & WAIT_NO_HANG), &child);
+	result = wait_for(pid, options | WAIT_EXITED, &child);
 	if (result || !child)
 		return result;
-	code = child->wait_status;
+	code = child->zombie ? child->wait_status : child->news;
 	result = child->pid;
 	if (status && user_write(status, &code, sizeof(code)))
 		return -EFAULT;
 	if (usage && call_write_usage(usage, &child->usage))
 		return -EFAULT;
-	process_reap(child);
+	take_news(child);
 	return result;
+}
+
+/* si_code and si_status. */
+static void describe(const struct process *child, uint32_t *code, uint32_t *status)
+{
+	int all = child->zombie ? child->wait_status : child->news;
+
+	*status = all >> 8 & 0xff;
+	*code = CLD_EXITED;
+	if (all == NEWS_CONTINUED) {
+		*code = CLD_CONTINUED;
+		*status = SIGCONT;
+	} else if ((all & 0x7f) == 0x7f) {
+		*code = CLD_STOPPED;
+	} else if (all & 0x7f) {
+		*code = CLD_KILLED;
+		*status = all & 0x7f;
+	}
 }
 
 int64_t call_waitid(reg_t kind, reg_t id, reg_t info, reg_t options, reg_t usage)
@@ -207,26 +246,23 @@ int64_t call_waitid(reg_t kind, reg_t id, reg_t info, reg_t options, reg_t usage
 	int64_t result;
 	int pid;
 
-	if ((uint32_t)kind > 2 || !(options & WAIT_EXITED))
+	if ((uint32_t)kind > 2 || !(options & (WAIT_EXITED | WAIT_STOPPED | WAIT_CONTINUED)))
 		return -EINVAL;
 	pid = kind == 0 ? -1 : kind == 1 ? (int)id : id ? -(int)id : 0;
-	result = wait_for(pid, !(options & WAIT_NO_HANG), &child);
+	result = wait_for(pid, options, &child);
 	if (result)
 		return result;
 	if (child) {
-		int code = child->wait_status & 0x7f;
-
 		words[0] = SIGCHLD;
-		words[2] = code ? CLD_KILLED : CLD_EXITED;
+		describe(child, &words[2], &words[6]);
 		words[4] = child->pid;
-		words[6] = code ? code : child->wait_status >> 8 & 0xff;
 	}
 	if (info && user_write(info, words, sizeof(words)))
 		return -EFAULT;
 	if (child && usage && call_write_usage(usage, &child->usage))
 		return -EFAULT;
 	if (child && !(options & WAIT_NO_REAP))
-		process_reap(child);
+		take_news(child);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 #define MSR_GS_BASE	   0xc0000101
 #define MSR_KERNEL_GS_BASE 0xc0000102
 
+#define CR0_TS	       (1 << 3)
 #define CR4_PGE        (1 << 7)
 #define CR4_OSFXSR     (1 << 9)
 #define CR4_OSXMMEXCPT (1 << 10)
@@ -68,6 +69,11 @@ static inline uint64_t cr0_read(void)
 
 	__asm__ volatile("mov %%cr0, %0" : "=r"(value));
 	return value;
+}
+
+static inline void cr0_write(uint64_t value)
+{
+	__asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
 }
 
 static inline uint64_t cr2_read(void)

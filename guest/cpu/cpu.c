@@ -100,11 +100,20 @@ static void xcr0_write(uint64_t value)
 	__asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }
 
+static uint64_t xcr0_read(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	return (uint64_t)high << 32 | low;
+}
+
 void cpu_find_features(bool emulated)
 {
 	uint32_t highest = cpuid(0, 0).eax;
 	struct cpuid_result leaf = cpuid(1, 0);
 
+	cpu_features.emulated = emulated;
 	cpu_features.xsave = leaf.ecx >> 26 & 1;
 	cpu_features.pcid = leaf.ecx >> 17 & 1;
 	if (highest >= 7) {
@@ -114,7 +123,8 @@ void cpu_find_features(bool emulated)
 		cpu_features.umip = leaf.ecx >> 2 & 1;
 	}
 	cpu_features.gigabyte_pages = cpuid(0x80000001, 0).edx >> 26 & 1;
-	/* CPUID may show the host's processor, whose STAC, CLAC and CR4.PCIDE the emulator lacks. */
+	/* CPUID may show the host's processor, whose STAC, CLAC and CR4.PCIDE the emulator lacks.
+	 */
 	if (emulated)
 		cpu_features.smap = cpu_features.pcid = false;
 	cpu_smap = cpu_features.smap;
@@ -148,8 +158,17 @@ void cpu_enable(void)
 {
 	cr4_write(cr4_read() | cr4_wanted());
 	__asm__ volatile("fninit");
-	if (cpu_features.xsave)
-		xcr0_write(cpu_features.xcr0);
+	if (!cpu_features.xsave)
+		return;
+	xcr0_write(cpu_features.xcr0);
+	/* KVM on QEMU's SVM never sees XSETBV and takes the value back at the next exit, which
+	 * CPUID is; without XCR0 there is FXSAVE. An emulated ring 0 has no XGETBV. */
+	cpuid(0, 0);
+	if (!cpu_features.emulated && xcr0_read() != cpu_features.xcr0) {
+		cpu_features.xsave = false;
+		cpu_features.xcr0 = 0;
+		cr4_write(cr4_read() & ~(uint64_t)CR4_OSXSAVE);
+	}
 }
 
 void cpu_set_kernel_stack(uint64_t top)

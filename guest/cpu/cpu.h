@@ -78,6 +78,7 @@ struct cpu {
 
 /* What CPUID offers and quire uses. */
 struct cpu_features {
+	bool emulated; /* ring 0 is: QUIRE_HOST_EMULATES */
 	bool smep, smap, umip, xsave, pcid, gigabyte_pages;
 	uint64_t xcr0;
 };

@@ -12,7 +12,7 @@
 extern uint64_t boot_pml4[];
 
 uint64_t tlb_flush_ceiling = 32;
-static uint64_t generation_last;
+static uint64_t generation_last = 1; /* a new space's */
 
 static void flush_local(uint64_t start, uint64_t end)
 {
@@ -128,8 +128,11 @@ static uint64_t pcid_of(struct cpu *cpu, struct space *space)
 		cpu->pcid_generation[i] = 0;
 	}
 	cpu->pcid = i;
-	if (cpu->pcid_generation[i] == space->tlb_generation)
+	if (cpu->pcid_generation[i] == space->tlb_generation) {
+		vm_count.nr_tlb_switch_kept++;
 		return (i + 1) | CR3_NO_FLUSH;
+	}
+	vm_count.nr_tlb_switch_flush++;
 	cpu->pcid_generation[i] = space->tlb_generation;
 	return i + 1;
 }

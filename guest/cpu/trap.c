@@ -7,6 +7,7 @@
 #include "guest/abi.h"
 #include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
+#include "guest/cpu/vector.h"
 #include "guest/memory/fault.h"
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
@@ -121,6 +122,11 @@ static void user_exception(const struct trap_frame *frame)
 				    .code = exception->code ? exception->code : SI_KERNEL,
 				    .address = frame->rip };
 
+	if (frame->vector == VECTOR_NO_DEVICE) {
+		if (!vector_first_use())
+			process_out_of_memory(frame->rip);
+		return;
+	}
 	if (!exception->name || !exception->signal)
 		kernel_failure(frame, cr2_read());
 	signal_fault(&info, "%s at rip %016lx, error %lx, rsp %016lx", exception->name, frame->rip,

@@ -9,6 +9,7 @@
 #define VECTOR_NMI	     2
 #define VECTOR_BREAKPOINT    3
 #define VECTOR_OVERFLOW	     4
+#define VECTOR_NO_DEVICE     7 /* a vector instruction with CR0.TS */
 #define VECTOR_DOUBLE_FAULT  8
 #define VECTOR_PAGE_FAULT    14
 #define VECTOR_MACHINE_CHECK 18

@@ -5,6 +5,8 @@
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/commit.h"
+#include "guest/memory/compact.h"
+#include "guest/memory/contiguous.h"
 #include "guest/memory/count.h"
 #include "guest/memory/huge.h"
 #include "guest/memory/maps.h"
@@ -14,6 +16,7 @@
 #include "guest/memory/replace.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/trim.h"
+#include "guest/memory/workingset.h"
 #include "guest/process/process.h"
 #include "guest/memory/user.h"
 
@@ -49,6 +52,8 @@ static const struct proc_file {
 	int (*store)(const char *words);
 } files[] = {
 	{ "buddyinfo", buddyinfo_text, NULL },
+	{ "contiguous", contiguous_text, contiguous_store },
+	{ "contiguous_runs", contiguous_runs_text, NULL },
 	{ "cpuinfo", cpuinfo_text, NULL },
 	{ "extfrag_index", extfrag_index_text, NULL },
 	{ "meminfo", meminfo_text, NULL },
@@ -56,13 +61,16 @@ static const struct proc_file {
 	{ "self/maps", self_maps_text, NULL },
 	{ "self/smaps", self_smaps_text, NULL },
 	{ "self/statm", self_statm_text, NULL },
+	{ "sys/vm/compact_memory", compact_memory_text, compact_memory_store },
 	{ "sys/vm/drop_caches", NULL, drop_caches_store },
+	{ "sys/vm/extfrag_threshold", extfrag_threshold_text, extfrag_threshold_store },
 	{ "sys/vm/overcommit_memory", overcommit_memory_text, overcommit_memory_store },
 	{ "sys/vm/overcommit_ratio", overcommit_ratio_text, overcommit_ratio_store },
 	{ "slabinfo", slabinfo_text, NULL },
 	{ "sys/vm/replacement", replace_text, replace_choose },
 	{ "sys/vm/tlb_flush_ceiling", tlb_ceiling_text, tlb_ceiling_store },
 	{ "sys/vm/window", window_text, window_store },
+	{ "sys/vm/workingset_window", workingset_window_text, workingset_window_store },
 	{ "unusable_index", unusable_index_text, NULL },
 	{ "vmstat", vmstat_text, NULL },
 };

@@ -17,6 +17,7 @@
 	X(oom_kill) \
 	X(workingset_refault_anon) \
 	X(workingset_thrash) \
+	X(workingset_scans) \
 	X(refault_distance_last) \
 	X(refault_distance_average) \
 	X(nr_dirtied) \
@@ -24,13 +25,23 @@
 	X(buddy_split) \
 	X(buddy_merge) \
 	X(buddy_release) \
+	X(compact_stall) \
+	X(compact_success) \
+	X(compact_fail) \
+	X(compact_migrate_scanned) \
+	X(compact_free_scanned) \
+	X(pgmigrate_success) \
+	X(pgmigrate_fail) \
 	X(thp_fault_alloc) \
 	X(thp_fault_fallback) \
 	X(thp_split_page) \
 	X(nr_tlb_remote_flush) \
 	X(nr_tlb_remote_flush_received) \
 	X(nr_tlb_local_flush_all) \
-	X(nr_tlb_local_flush_one)
+	X(nr_tlb_local_flush_one) \
+	X(nr_tlb_switch_kept) \
+	X(nr_tlb_switch_flush) \
+	X(vector_first_use)
 /* clang-format on */
 
 #define VM_COUNTER_FIELD(name) uint64_t name;

@@ -39,9 +39,9 @@ static int copy_entries(struct space *child, uint64_t *from, uint64_t va, unsign
 	uint64_t in_memory = 0, swapped = 0;
 
 	for (unsigned i = first; i < last; i++, va += PAGE_SIZE) {
-		uint64_t pte = from[i];
+		uint64_t pte;
 
-		if (!pte_used(pte) || (pte & PTE_FILE))
+		if (!pte_used(from[i]) || (from[i] & PTE_FILE))
 			continue;
 		if (!to) {
 			to = table_make_leaf(child, va);
@@ -51,6 +51,8 @@ static int copy_entries(struct space *child, uint64_t *from, uint64_t va, unsign
 			/* That may have broken a reservation: from[i] is another now. */
 			pte = from[i];
 		}
+		/* Now, for making a table may have broken reservations. */
+		pte = from[i];
 		if (likely(pte_holds(pte))) {
 			struct page *page = pte_page(pte);
 

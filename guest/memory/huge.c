@@ -8,6 +8,7 @@
 #include "guest/cpu/tlb.h"
 #include "guest/file/text.h"
 #include "guest/lib/string.h"
+#include "guest/memory/compact.h"
 #include "guest/memory/count.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/reserve.h"
@@ -41,6 +42,15 @@ static bool wants(const struct area *area, uint64_t start, uint64_t size)
 	       !area->node && start >= area->start && start + size <= area->end;
 }
 
+static struct page *take_block(unsigned order, bool *fresh)
+{
+	struct page *block = page_alloc_user(order, fresh);
+
+	if (!block && compact_for(order))
+		block = page_alloc_user(order, fresh);
+	return block;
+}
+
 bool huge_map(struct space *space, struct area *area, uint64_t va)
 {
 	uint64_t size = area->flags & AREA_GIGA ? GIGA_SIZE : LEAF_SIZE;
@@ -56,7 +66,7 @@ bool huge_map(struct space *space, struct area *area, uint64_t va)
 	if (size == LEAF_SIZE)
 		leaf = table_create();
 	if (leaf || size == GIGA_SIZE)
-		block = page_alloc_user(size == GIGA_SIZE ? GIGA_ORDER : RESERVE_ORDER, &fresh);
+		block = take_block(size == GIGA_SIZE ? GIGA_ORDER : RESERVE_ORDER, &fresh);
 	if (!block) {
 		vm_count.thp_fault_fallback++;
 		if (leaf)

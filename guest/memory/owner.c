@@ -16,6 +16,8 @@ static unsigned owners_at(const struct page *page, uint64_t va, struct owner *ow
 {
 	unsigned count = 0;
 
+	if (va >= USER_END)
+		return 0;
 	for (struct space *space = space_list; space && count < max; space = space->next) {
 		uint64_t *leaf = table_leaf(space->root, va);
 
@@ -25,6 +27,18 @@ static unsigned owners_at(const struct page *page, uint64_t va, struct owner *ow
 	return count;
 }
 
+/* The leaf table of a space that the hint leads to, or NULL: any page's record may be asked, and
+ * what it says may be of another time. A leaf of the kernel's own says nothing in `where`. */
+static uint64_t *hinted_leaf(uint64_t frame)
+{
+	const struct page *record = page_of_frame(frame);
+
+	if (frame == 0 || frame >= page_frame_end || !(record->flags & PAGE_TABLE) ||
+	    !record->where)
+		return NULL;
+	return page_address(record);
+}
+
 unsigned page_owners(struct page *page, struct owner *owner, unsigned max)
 {
 	uint64_t *leaf;
@@ -32,8 +46,8 @@ unsigned page_owners(struct page *page, struct owner *owner, unsigned max)
 
 	if (page->where & OWNER_SHARED)
 		return owners_at(page, page->where & ~OWNER_SHARED, owner, max);
-	leaf = page->where ? direct(page->where >> 9 << PAGE_SHIFT) : NULL;
-	if (!leaf || !(page_of_address(leaf)->flags & PAGE_TABLE) || !holds(leaf, index, page)) {
+	leaf = hinted_leaf(page->where >> 9);
+	if (!leaf || !holds(leaf, index, page)) {
 		leaf = reservation_leaf(page_frame(page));
 		index = page_frame(page) & (TABLE_ENTRIES - 1);
 		if (!leaf || !holds(leaf, index, page))
@@ -61,8 +75,10 @@ void page_hide(const struct owner *owner, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t *pte = &owner[i].leaf[owner[i].index];
+		/* Another CPU may be setting the accessed or dirty bit. */
+		uint64_t old = __atomic_exchange_n(pte, PTE_KEPT, __ATOMIC_RELAXED);
 
-		*pte = (*pte & ~PTE_P) | PTE_KEPT;
+		*pte = (old & ~PTE_P) | PTE_KEPT;
 		tlb_flush_page(owner[i].space, owner[i].va);
 	}
 }
@@ -86,14 +102,21 @@ void page_move_to_swap(struct page *page, const struct owner *owner, unsigned co
 void page_move(struct page *page, const struct owner *owner, unsigned count, uint64_t to)
 {
 	struct page *target = page_of_frame(to);
+	uint32_t present = 0;
 
+	for (unsigned i = 0; i < count; i++)
+		present |= (owner[i].leaf[owner[i].index] & PTE_P) << i;
 	page_hide(owner, count);
 	memcpy(page_address(target), page_address(page), PAGE_SIZE);
 	for (unsigned i = 0; i < count; i++) {
-		uint64_t *pte = &owner[i].leaf[owner[i].index];
+		uint64_t *pte = &owner[i].leaf[owner[i].index], value;
 
-		*pte = (*pte & ~(PTE_FRAME | PTE_SLOT)) | slot_bits(&owner[i]) | to << PAGE_SHIFT;
+		value = (*pte & ~(PTE_FRAME | PTE_SLOT)) | slot_bits(&owner[i]) | to << PAGE_SHIFT;
+		if (present >> i & 1)
+			value = (value & ~PTE_KEPT) | PTE_P;
+		*pte = value;
 	}
+	replace_move(page, target);
 	target->refs = page->refs;
 	target->slot = page->slot;
 	target->where = page->where;
@@ -112,7 +135,8 @@ bool page_take_accessed(const struct owner *owner, unsigned count)
 
 		if (!(*pte & PTE_A))
 			continue;
-		*pte &= ~PTE_A;
+		/* Atomic, for another CPU may be setting the dirty bit. */
+		__atomic_fetch_and(pte, ~PTE_A, __ATOMIC_RELAXED);
 		tlb_flush_page(owner[i].space, owner[i].va);
 		accessed = true;
 	}

@@ -39,7 +39,7 @@ void page_hide(const struct owner *owner, unsigned count);
 void page_move_to_swap(struct page *page, const struct owner *owner, unsigned count, uint32_t slot);
 
 /* Moves the page's content to the frame `to`, which the caller allocated as a single: every owner's
- * entry points to it, and the record goes along. The old frame is freed. */
+ * entry points to it, and the record goes along. The old frame is freed. At most 32 owners. */
 void page_move(struct page *page, const struct owner *owner, unsigned count, uint64_t to);
 
 /* Whether any owner touched the page since the last call (its accessed bit, which is taken), and

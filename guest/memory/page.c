@@ -7,13 +7,12 @@
  */
 #include "guest/memory/page.h"
 #include "guest/lib/string.h"
+#include "guest/memory/compact.h"
 #include "guest/memory/count.h"
 #include "guest/memory/trim.h"
 #include "guest/monitor/doorbell.h"
 
 #define REGION_MAX 16
-/* Left for the kernel when processes have taken the rest. */
-#define KERNEL_RESERVE 128
 #define FRONTIER_ORDER                                                                             \
 	10		/* untouched memory becomes blocks of this order, or of what is wanted     \
 			 */
@@ -225,10 +224,14 @@ static struct page *take_any(unsigned order, bool want_fresh, bool *fresh)
 struct page *page_alloc(unsigned order, enum page_need need)
 {
 	bool fresh;
-	struct page *page =
-		order <= PAGE_ORDER_MAX ? take_any(order, need == PAGE_ZERO, &fresh) : NULL;
+	struct page *page;
 
-	if (!page && order <= PAGE_ORDER_MAX && memory_trim() > 0)
+	if (order > PAGE_ORDER_MAX)
+		return NULL;
+	page = take_any(order, need == PAGE_ZERO, &fresh);
+	if (!page && order > 0 && compact_for(order))
+		page = take_any(order, need == PAGE_ZERO, &fresh);
+	if (!page && memory_trim() > 0)
 		page = take_any(order, need == PAGE_ZERO, &fresh);
 	if (!page)
 		return NULL;
@@ -243,7 +246,7 @@ struct page *page_alloc_user(unsigned order, bool *fresh)
 {
 	struct page *page;
 
-	if (order > PAGE_ORDER_MAX || page_free_total < KERNEL_RESERVE + (1ull << order))
+	if (order > PAGE_ORDER_MAX || page_free_total < PAGE_RESERVE + (1ull << order))
 		return NULL;
 	page = take_any(order, true, fresh);
 	if (page)
@@ -271,6 +274,70 @@ void page_free_run(uint64_t frame, uint64_t count, bool fresh)
 		frame += 1ull << order;
 		count -= 1ull << order;
 	}
+}
+
+bool page_has_block(unsigned order)
+{
+	return (lists[false].mask | lists[true].mask) >> order;
+}
+
+uint64_t page_used_bits(uint64_t frame)
+{
+	return used[frame / 64];
+}
+
+int page_free_order(uint64_t frame)
+{
+	for (unsigned order = 0; order < PAGE_ORDERS; order++) {
+		const struct page *head = page_of_frame(ROUND_DOWN(frame, 1ull << order));
+
+		if ((head->flags & PAGE_FREE) && head->order >= order)
+			return head->order;
+	}
+	return -1;
+}
+
+bool page_take_frame(uint64_t frame)
+{
+	int order = page_free_order(frame);
+	struct page *head;
+	bool fresh;
+
+	if (order < 0)
+		return false;
+	head = page_of_frame(ROUND_DOWN(frame, 1ull << order));
+	fresh = head->flags & PAGE_FRESH;
+	list_remove(head, order, fresh);
+	/* The half without the frame stays free, until the frame is all there is. */
+	while (order > 0) {
+		uint64_t half = ROUND_DOWN(frame, 1ull << --order);
+
+		list_add(half ^ 1ull << order, order, fresh);
+		vm_count.buddy_split++;
+	}
+	page_free_total--;
+	mark_taken(frame, 0);
+	page_of_frame(frame)->refs = 0;
+	return true;
+}
+
+void page_join(uint64_t frame, unsigned order)
+{
+	uint64_t end = frame + (1ull << order);
+
+	if (end > page_frame_end || page_of_frame(frame)->order >= order)
+		return;
+	for (uint64_t at = frame; at < end; at += 1ull << page_of_frame(at)->order) {
+		if (!(page_of_frame(at)->flags & PAGE_FREE))
+			return;
+	}
+	for (uint64_t at = frame; at < end;) {
+		struct page *head = page_of_frame(at);
+
+		at += 1ull << head->order;
+		list_remove(head, head->order, head->flags & PAGE_FRESH);
+	}
+	insert(frame, order, false);
 }
 
 bool page_is_used(uint64_t frame)

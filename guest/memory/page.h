@@ -34,6 +34,7 @@
 #define PAGE_WINDOW  0x20
 #define PAGE_NEW     0x80 /* the LRU approximation has not looked at it yet */
 #define PAGE_DIRTY   0x40 /* of the page cache: written since the last write-back */
+#define PAGE_YOUNG   0x40 /* with PAGE_REPLACE: accessed, though its bit was taken (workingset.c) */
 
 /* What a page is used for decides what the fields mean. Frame number 0 is nobody. */
 struct page {
@@ -68,11 +69,13 @@ struct page_range {
 void page_init(const struct page_range *usable, unsigned usable_count,
 	       const struct page_range *keep, unsigned keep_count, bool reads_zero);
 
-/* A block for the kernel, or NULL when there is none, even after memory_trim(). */
+/* A block for the kernel, or NULL when there is none, even after memory_trim(). One of several pages
+ * may be made by moving a program's pages (compact.h). */
 struct page *page_alloc(unsigned order, enum page_need need);
 
-/* The same for a process: leaves a reserve for the kernel. *fresh says whether it reads as zero;
- * nothing is cleared. */
+/* The same for a process: leaves PAGE_RESERVE pages for the kernel. *fresh says whether it reads as
+ * zero; nothing is cleared. */
+#define PAGE_RESERVE 128
 struct page *page_alloc_user(unsigned order, bool *fresh);
 
 /* Gives back 2^order pages, or any run of frames. One that is not handed out is a panic. */
@@ -87,6 +90,20 @@ bool page_is_used(uint64_t frame);
 
 /* One beyond the highest frame. */
 extern uint64_t page_frame_end;
+
+/* For compaction. Whether a free block of the order or larger is listed; the bits of the 64 frames
+ * around `frame`, set for those handed out; the order of the free block that a frame lies in, or
+ * -1: it lies in none. */
+bool page_has_block(unsigned order);
+uint64_t page_used_bits(uint64_t frame);
+int page_free_order(uint64_t frame);
+
+/* Hands out this very frame, out of its free block. False: it is not in one. */
+bool page_take_frame(uint64_t frame);
+
+/* Makes one block of the 2^order frames from `frame`, if all are free but not of one kind: they
+ * count as used from now on. */
+void page_join(uint64_t frame, unsigned order);
 
 /* How many free blocks of each order there are, untouched memory counted as it would merge. */
 struct page_blocks {

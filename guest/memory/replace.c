@@ -65,8 +65,10 @@ static void to_the_end(struct replace_set *set, struct page *page)
 static bool take_accessed(struct page *page)
 {
 	struct owner owner[OWNER_MAX];
+	bool young = page->flags & PAGE_YOUNG;
 
-	return page_take_accessed(owner, page_owners(page, owner, OWNER_MAX));
+	page->flags &= ~PAGE_YOUNG;
+	return page_take_accessed(owner, page_owners(page, owner, OWNER_MAX)) || young;
 }
 
 /* --- the policies --- */
@@ -167,6 +169,22 @@ void replace_remove(struct page *page)
 	if (!(page->flags & PAGE_REPLACE))
 		return;
 	unlink(set_of(page), page);
+	page->flags = 0;
+}
+
+void replace_move(struct page *page, struct page *target)
+{
+	struct replace_set *set = set_of(page);
+
+	target->flags = 0;
+	if (!(page->flags & PAGE_REPLACE))
+		return;
+	target->flags = page->flags;
+	target->stamp = page->stamp;
+	target->next = page->next;
+	target->prev = page->prev;
+	*(page->next ? &page_of_frame(page->next)->prev : &set->last) = page_frame(target);
+	*(page->prev ? &page_of_frame(page->prev)->next : &set->first) = page_frame(target);
 	page->flags = 0;
 }
 
@@ -300,6 +318,15 @@ int window_store(const char *words)
 	window_end = start + length;
 	window.limit = pages;
 	return 0;
+}
+
+const struct space *replace_window(uint64_t *start, uint64_t *end)
+{
+	if (window_space) {
+		*start = window_start;
+		*end = window_end;
+	}
+	return window_space;
 }
 
 void window_text(struct text *text)

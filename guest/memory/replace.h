@@ -14,6 +14,7 @@
 #include "guest/memory/page.h"
 #include "guest/memory/swap.h"
 
+struct space;
 struct text;
 
 struct replace_set {
@@ -33,6 +34,16 @@ extern uint64_t replace_evictions; /* pages that went to the swap so far: its cl
 void replace_add(struct page *page, uint64_t *leaf, unsigned index);
 void replace_remove(struct page *page);
 
+/* `target`, which is on no list, takes the place of the page that moves there. */
+void replace_move(struct page *page, struct page *target);
+
+/* Somebody else took the page's accessed bit, which was set. */
+static inline void replace_note_young(struct page *page)
+{
+	if (page->flags & PAGE_REPLACE)
+		page->flags |= PAGE_YOUNG;
+}
+
 /* A page came back from the slot: counts the refault and how far it was. */
 void replace_refault(uint32_t slot);
 
@@ -47,6 +58,8 @@ bool memory_reclaim(unsigned pages);
 /* Unknown names leave the default, with a line of the log. 0 or -EINVAL. */
 int replace_choose(const char *name);
 void replace_text(struct text *text);
+/* The space that has a window, and where; NULL: there is none, and nothing is changed. */
+const struct space *replace_window(uint64_t *start, uint64_t *end);
 int window_store(const char *words);
 void window_text(struct text *text);
 

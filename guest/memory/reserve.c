@@ -73,7 +73,9 @@ uint64_t reservation_break(struct page *leaf)
 			freed += end - start;
 		}
 		for (unsigned i = start; i < end && state != SLOT_FRESH; i++) {
-			if (state == SLOT_TAKEN && !(entry[i] & PTE_LENT))
+			/* One that a fork shared is found by its address. */
+			if (state == SLOT_TAKEN && !(entry[i] & PTE_LENT) &&
+			    !pte_page(entry[i])->refs)
 				page_set_owner(pte_page(entry[i]), leaf, i);
 			entry[i] &= ~PTE_SLOT;
 		}
@@ -88,6 +90,29 @@ uint64_t reservations_break(void)
 
 	while (reservations)
 		freed += reservation_break(page_of_frame(reservations));
+	return freed;
+}
+
+/* Whether it has frames to give. */
+static bool is_partial(const struct page *leaf)
+{
+	const uint64_t *entry = page_address(leaf);
+
+	return slot_state(leaf, 0, entry[0]) != SLOT_TAKEN ||
+	       run_end(leaf, entry, 0) != TABLE_ENTRIES;
+}
+
+uint64_t reservations_break_partial(void)
+{
+	uint64_t freed = 0;
+
+	for (uint32_t frame = reservations, next; frame; frame = next) {
+		struct page *leaf = page_of_frame(frame);
+
+		next = leaf->next;
+		if (is_partial(leaf))
+			freed += reservation_break(leaf);
+	}
 	return freed;
 }
 

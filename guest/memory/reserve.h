@@ -58,8 +58,9 @@ void reservation_add(struct page *leaf, uint64_t run, bool fresh);
 /* Ends a leaf's reservation: frees its frames that no entry holds. Returns how many. */
 uint64_t reservation_break(struct page *leaf);
 
-/* The same for all leaves. */
+/* The same for all leaves; for those that keep frames nobody uses. */
 uint64_t reservations_break(void);
+uint64_t reservations_break_partial(void);
 
 /* The leaf whose reservation holds the frame, or NULL. */
 uint64_t *reservation_leaf(uint64_t frame);

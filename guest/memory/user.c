@@ -5,6 +5,7 @@
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/count.h"
 #include "guest/memory/fault.h"
 #include "guest/memory/swap.h"
 #include "guest/process/process.h"
@@ -119,6 +120,8 @@ static bool add_segment(struct quire_segment *segment, unsigned *count, unsigned
 int user_segments(struct vector_cursor *cursor, bool write, uint64_t limit,
 		  struct quire_segment *segment, unsigned max)
 {
+	const struct vector_cursor first = *cursor;
+	uint64_t all = limit, moved = vm_count.pgmigrate_success;
 	unsigned count = 0;
 
 	while (cursor->count > 0 && limit > 0) {
@@ -134,6 +137,14 @@ int user_segments(struct vector_cursor *cursor, bool write, uint64_t limit,
 			continue;
 		}
 		physical = user_range(va, length) ? fault_translate(current_space(), va, write) : 0;
+		if (unlikely(moved != vm_count.pgmigrate_success)) {
+			/* Compaction on this page's way in: the others may lie elsewhere now. */
+			moved = vm_count.pgmigrate_success;
+			*cursor = first;
+			limit = all;
+			count = 0;
+			continue;
+		}
 		if (!physical)
 			return count > 0 ? (int)count : -EFAULT;
 		if (!add_segment(segment, &count, max, physical, length))

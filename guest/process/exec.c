@@ -238,8 +238,8 @@ int exec_program(struct process *process, struct node *node, const char *path,
 	error = build_stack(&image, path, strings, &stack_pointer);
 	thread->space = old;
 	space_switch(old);
-	if (!error && !thread->vector_state)
-		error = vector_create(thread);
+	if (!error)
+		error = vector_prepare(thread);
 	if (error) {
 		space_put(space);
 		return error;

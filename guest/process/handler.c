@@ -153,9 +153,7 @@ static bool read_vector_state(uint64_t from)
 
 	if (!state)
 		return false;
-	done = user_read(state, from, vector_size) == 0;
-	if (done)
-		vector_restore(state);
+	done = user_read(state, from, vector_size) == 0 && vector_restore(state) == 0;
 	memory_free(state);
 	return done;
 }

@@ -14,6 +14,8 @@
 #include "guest/monitor/doorbell.h"
 #include "guest/process/futex.h"
 
+#define SA_NOCLDSTOP 1
+
 struct process *process_list, *process_init;
 
 static const struct linux_rlimit limits_default[RLIMIT_COUNT] = {
@@ -157,18 +159,53 @@ static void orphan_children(struct process *process)
 	}
 }
 
-static void tell_parent(struct process *process)
+static void tell_parent(struct process *process, int signal, int code, int status)
 {
-	struct process *parent = process->parent;
-	int status = process->wait_status;
-	struct signal_info info = { .signal = process->end_signal,
-				    .code = status & 0x7f ? CLD_KILLED : CLD_EXITED,
-				    .pid = process->pid,
-				    .status = status & 0x7f ? status & 0x7f : status >> 8 & 0xff };
+	struct signal_info info = {
+		.signal = signal, .code = code, .pid = process->pid, .status = status
+	};
 
-	if (process->end_signal)
-		signal_send_info(parent, &info);
-	thread_wake(parent);
+	if (signal)
+		signal_send_info(process->parent, &info);
+	thread_wake(process->parent);
+}
+
+static void tell_of_end(struct process *process)
+{
+	int status = process->wait_status;
+
+	if (status & 0x7f)
+		tell_parent(process, process->end_signal, CLD_KILLED, status & 0x7f);
+	else
+		tell_parent(process, process->end_signal, CLD_EXITED, status >> 8 & 0xff);
+}
+
+static void tell_of_news(struct process *process, int code, int signal)
+{
+	const struct linux_sigaction *action = &process->parent->action[SIGCHLD - 1];
+
+	tell_parent(process, action->flags & SA_NOCLDSTOP ? 0 : SIGCHLD, code, signal);
+}
+
+void process_stop(struct process *process, int signal)
+{
+	if (process->stopped || process->exiting)
+		return;
+	process->stopped = true;
+	process->news = NEWS_STOPPED(signal);
+	for (struct thread *thread = process->threads; thread; thread = thread->next)
+		thread_notify(thread, WORK_SIGNAL);
+	tell_of_news(process, CLD_STOPPED, signal);
+}
+
+void process_continue(struct process *process)
+{
+	if (!process->stopped)
+		return;
+	process->stopped = false;
+	process->news = NEWS_CONTINUED;
+	thread_wake(&process->stopped);
+	tell_of_news(process, CLD_CONTINUED, SIGCONT);
 }
 
 /* The last thread of the current process: everything goes but the record. */
@@ -189,7 +226,7 @@ static void process_finish(struct process *process)
 	space_switch(NULL);
 	space_put(space);
 	process->zombie = true;
-	tell_parent(process);
+	tell_of_end(process);
 }
 
 void process_exit_thread(int status)

@@ -24,6 +24,9 @@ struct usage {
 	uint64_t minor_faults, major_faults, resident_max;
 };
 
+#define NEWS_STOPPED(signal) ((signal) << 8 | 0x7f)
+#define NEWS_CONTINUED	     0xffff
+
 struct process {
 	int pid;
 	int group, session;
@@ -40,7 +43,9 @@ struct process {
 	bool zombie;	  /* they have */
 	bool borrows;	  /* a vfork child before exec or exit: the parent waits */
 	bool no_random;	  /* personality(ADDR_NO_RANDOMIZE) */
+	bool stopped;	  /* its threads wait for SIGCONT on their way to ring 3 */
 	int wait_status;  /* as wait4 gives it, when exiting */
+	int news;	  /* the same of a stop or a going on not yet waited for, or 0 */
 	int end_signal;	  /* to the parent at its end; 0: none */
 	int oom_adjust;	  /* -1000..1000 */
 	uint64_t started; /* ns of clock_now() */
@@ -85,6 +90,10 @@ NORETURN void process_exit_thread(int status);
 
 /* Ends the process: its threads go on their next way to ring 3. wait_status as wait4 gives it. */
 void process_kill(struct process *process, int wait_status);
+
+/* Stops the process by this signal; or lets it go on. The parent is told. */
+void process_stop(struct process *process, int signal);
+void process_continue(struct process *process);
 
 /* Ends the current process. */
 NORETURN void process_exit(int wait_status);

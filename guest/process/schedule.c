@@ -152,7 +152,9 @@ static void load(struct thread *next)
 	if (!next->space)
 		return;
 	cpu_set_kernel_stack(next->stack_top);
-	cpu->work = signal_waits(next) || next->process->exiting ? WORK_SIGNAL : 0;
+	cpu->work = signal_waits(next) || next->process->exiting || next->process->stopped
+			    ? WORK_SIGNAL
+			    : 0;
 	msr_write(MSR_FS_BASE, next->fs_base);
 	msr_write(MSR_KERNEL_GS_BASE, next->gs_base);
 	vector_load(next);

@@ -6,10 +6,9 @@
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
 
-#define BIT(signal) (1ull << ((signal)-1))
-#define IGNORED_BY_DEFAULT                                                                         \
-	(BIT(SIGCHLD) | BIT(SIGCONT) | BIT(SIGURG) | BIT(SIGWINCH) | BIT(SIGSTOP) | BIT(SIGTSTP) | \
-	 BIT(SIGTTIN) | BIT(SIGTTOU))
+#define BIT(signal)	   (1ull << ((signal)-1))
+#define IGNORED_BY_DEFAULT (BIT(SIGCHLD) | BIT(SIGCONT) | BIT(SIGURG) | BIT(SIGWINCH))
+#define STOPS_BY_DEFAULT   (BIT(SIGSTOP) | BIT(SIGTSTP) | BIT(SIGTTIN) | BIT(SIGTTOU))
 
 #define SA_NODEFER   0x40000000
 #define SA_RESETHAND 0x80000000
@@ -39,12 +38,14 @@ const char *signal_name(int signal)
 
 static bool is_ignored(const struct process *process, int signal)
 {
-	uint64_t handler = process->action[signal - 1].handler;
+	uint64_t handler = process->action[signal - 1].handler, set = IGNORED_BY_DEFAULT;
 
 	if (signal == SIGKILL)
 		return false;
+	if (process == process_init)
+		set |= STOPS_BY_DEFAULT;
 	return handler == SIGNAL_IGNORE ||
-	       (handler == SIGNAL_DEFAULT && (signal_bit(signal) & IGNORED_BY_DEFAULT));
+	       (handler == SIGNAL_DEFAULT && (signal_bit(signal) & set));
 }
 
 /* Without memory for what is known of it, the signal itself still comes. */
@@ -104,6 +105,31 @@ bool signal_waits(const struct thread *thread)
 	return (pending & ~thread->blocked) || thread->ending;
 }
 
+/* The signals of the set that are pending are forgotten. */
+static void forget(struct process *process, uint64_t set)
+{
+	struct signal_info info;
+
+	while (process->pending.set & set)
+		queue_take(&process->pending, __builtin_ctzll(process->pending.set & set) + 1,
+			   &info);
+	for (struct thread *t = process->threads; t; t = t->next) {
+		while (t->pending.set & set)
+			queue_take(&t->pending, __builtin_ctzll(t->pending.set & set) + 1, &info);
+	}
+}
+
+/* Whatever becomes of the signal itself: a stop and a going on undo each other. */
+static void stop_or_continue(struct process *process, int signal)
+{
+	if (signal_bit(signal) & STOPS_BY_DEFAULT)
+		forget(process, BIT(SIGCONT));
+	if (signal != SIGCONT)
+		return;
+	forget(process, STOPS_BY_DEFAULT);
+	process_continue(process);
+}
+
 static void thread_tell(struct thread *thread)
 {
 	if (thread->state == THREAD_WAITING && thread->wait_kind == WAIT_SIGNALS)
@@ -116,6 +142,7 @@ void signal_send_thread(struct thread *thread, const struct signal_info *info)
 {
 	if (info->signal == SIGKILL)
 		process_kill(thread->process, SIGKILL);
+	stop_or_continue(thread->process, info->signal);
 	if (is_ignored(thread->process, info->signal) &&
 	    !(thread->blocked & signal_bit(info->signal)))
 		return;
@@ -132,6 +159,7 @@ void signal_send_info(struct process *process, const struct signal_info *info)
 		return;
 	if (info->signal == SIGKILL)
 		process_kill(process, SIGKILL);
+	stop_or_continue(process, info->signal);
 	/* The first thread that lets it in takes it: one that waits rather than one that runs. */
 	for (struct thread *thread = process->threads; thread; thread = thread->next) {
 		if (thread->blocked & signal_bit(info->signal))
@@ -239,14 +267,22 @@ static void enter_handler(struct trap_frame *frame, const struct signal_info *in
 		     (action.flags & SA_NODEFER ? 0 : signal_bit(info->signal)));
 }
 
+/* Does not return to a thread that is to end. */
+static void wait_while_stopped(struct thread *thread)
+{
+	while (thread->process->stopped && !thread->process->exiting && !thread->ending)
+		thread_wait_deaf(&thread->process->stopped);
+	if (thread->process->exiting || thread->ending)
+		process_exit_thread(0);
+}
+
 void signal_act(struct trap_frame *frame, bool from_call)
 {
 	struct thread *thread = current();
 	struct process *process = thread->process;
 	struct signal_info info;
 
-	if (process->exiting || thread->ending)
-		process_exit_thread(0);
+	wait_while_stopped(thread);
 	while (signal_take(thread, ~thread->blocked, &info)) {
 		if (process->action[info.signal - 1].handler > SIGNAL_IGNORE &&
 		    info.signal != SIGKILL) {
@@ -256,6 +292,11 @@ void signal_act(struct trap_frame *frame, bool from_call)
 		}
 		if (is_ignored(process, info.signal))
 			continue;
+		if (signal_bit(info.signal) & STOPS_BY_DEFAULT) {
+			process_stop(process, info.signal);
+			wait_while_stopped(thread);
+			continue;
+		}
 		log_line(QUIRE_LEVEL_INFO, "%s (process %d) killed by %s", thread->name,
 			 process->pid, signal_name(info.signal));
 		process_exit(info.signal);
@@ -271,17 +312,9 @@ void signal_act(struct trap_frame *frame, bool from_call)
 
 void signal_forget_ignored(struct process *process)
 {
-	struct signal_info info;
-
 	for (int signal = 1; signal <= SIGNAL_COUNT; signal++) {
-		if (!is_ignored(process, signal))
-			continue;
-		while (process->pending.set & signal_bit(signal))
-			queue_take(&process->pending, signal, &info);
-		for (struct thread *t = process->threads; t; t = t->next) {
-			while (t->pending.set & signal_bit(signal))
-				queue_take(&t->pending, signal, &info);
-		}
+		if (is_ignored(process, signal))
+			forget(process, signal_bit(signal));
 	}
 }
 

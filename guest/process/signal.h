@@ -2,7 +2,8 @@
  * Signals: actions of a process, what is pending for it or for one of its threads, and what happens
  * on a thread's way to ring 3. handler.c builds the frames of handlers.
  *
- * There is no job control: the stop signals do nothing by default.
+ * A process that is stopped goes no further than that: its threads wait on their way to ring 3
+ * until SIGCONT comes. Init is not stopped, for nobody is there to see to it.
  */
 #ifndef GUEST_PROCESS_SIGNAL_H
 #define GUEST_PROCESS_SIGNAL_H
@@ -37,20 +38,22 @@
 #define SIGNAL_IGNORE  1
 
 /* siginfo's codes. */
-#define SI_USER	    0
-#define SI_KERNEL   0x80
-#define SI_TKILL    (-6)
-#define SEGV_MAPERR 1
-#define SEGV_ACCERR 2
-#define BUS_ADRALN  1
-#define BUS_ADRERR  2
-#define ILL_ILLOPN  2
-#define FPE_INTDIV  1
-#define FPE_FLTINV  7
-#define TRAP_BRKPT  1
-#define TRAP_TRACE  2
-#define CLD_EXITED  1
-#define CLD_KILLED  2
+#define SI_USER	      0
+#define SI_KERNEL     0x80
+#define SI_TKILL      (-6)
+#define SEGV_MAPERR   1
+#define SEGV_ACCERR   2
+#define BUS_ADRALN    1
+#define BUS_ADRERR    2
+#define ILL_ILLOPN    2
+#define FPE_INTDIV    1
+#define FPE_FLTINV    7
+#define TRAP_BRKPT    1
+#define TRAP_TRACE    2
+#define CLD_EXITED    1
+#define CLD_KILLED    2
+#define CLD_STOPPED   5
+#define CLD_CONTINUED 6
 
 struct process;
 struct thread;

@@ -87,6 +87,23 @@ static uint64_t parse_hex(const char **at)
 	return value;
 }
 
+bool write_text(const char *path, const char *words)
+{
+	long fd = syscall3(SYS_OPEN, path, 1, 0);
+	long done = syscall3(SYS_WRITE, fd, words, strlen(words));
+
+	syscall3(SYS_CLOSE, fd, 0, 0);
+	return done == (long)strlen(words);
+}
+
+void must_write(const char *path, const char *words)
+{
+	if (write_text(path, words))
+		return;
+	print("%s does not take '%s'\n", path, words);
+	exit(1);
+}
+
 static const char *next_line(const char *at)
 {
 	while (*at && *at != '\n')
@@ -116,6 +133,36 @@ bool begins(const char *at, const char *words)
 		words++;
 	}
 	return !*words;
+}
+
+long parse_number(const char **at)
+{
+	long value = 0;
+
+	while (**at && **at != '\n' && (**at < '0' || **at > '9'))
+		(*at)++;
+	if (!**at || **at == '\n')
+		return -1;
+	for (; **at >= '0' && **at <= '9'; (*at)++)
+		value = value * 10 + **at - '0';
+	return value;
+}
+
+const char *line_of(const char *all, const char *words)
+{
+	while (all && *all && !begins(all, words))
+		all = next_line(all);
+	return all && *all ? all : NULL;
+}
+
+long file_number(const char *path, const char *name)
+{
+	const char *line = line_of(read_text(path), name);
+
+	if (!line || (line[strlen(name)] != ' ' && line[strlen(name)] != '\t'))
+		return -1;
+	line += strlen(name);
+	return parse_number(&line);
 }
 
 long area_number(const void *address, const char *name)

@@ -28,6 +28,22 @@ int in_child(int (*body)(void *), void *argument);
 /* The file's text, up to the buffer's size; ended by 0. */
 const char *read_text(const char *path);
 
+/* Writes the words to the file. False: it does not take them. */
+bool write_text(const char *path, const char *words);
+
+/* The same; without it the program ends. */
+void must_write(const char *path, const char *words);
+
+/* The number behind the name, which begins a line of the file, such as "MemFree:"; -1: there is
+ * none. */
+long file_number(const char *path, const char *name);
+
+/* The first line that begins with the words, or NULL. */
+const char *line_of(const char *text, const char *words);
+
+/* The next number of the line, or -1; moves on behind it. */
+long parse_number(const char **at);
+
 /* The line of /proc/self/maps (or smaps) for the area that holds the address: where it begins in
  * `text`, or NULL. */
 const char *area_line(const char *text, const void *address);

@@ -4,47 +4,37 @@
  * stack property promises for LRU itself (10 and 8); clean pages dropped
  * without being stored again; and every page's content after heavy swapping. Needs swap=SIZE.
  */
-#include "guest/programs/runtime.h"
+#include "guest/programs/check.h"
 
 #define PAGES_MANY 300
 #define FRAMES_FEW 40
 
-static char text[4096];
-
-static void write_file(const char *path, const char *words)
-{
-	long fd = syscall3(SYS_OPEN, path, 1, 0);
-
-	if (syscall3(SYS_WRITE, fd, words, strlen(words)) < 0) {
-		print("replacement: %s does not take '%s'\n", path, words);
-		exit(1);
-	}
-	syscall3(SYS_CLOSE, fd, 0, 0);
-}
-
-/* A counter of /proc/vmstat. */
 static uint64_t counter(const char *name)
 {
-	long fd = syscall3(SYS_OPEN, "/proc/vmstat", 0, 0);
-	long length = syscall3(SYS_READ, fd, text, sizeof(text) - 1);
-	size_t name_length = strlen(name);
+	long value = file_number("/proc/vmstat", name);
 
-	syscall3(SYS_CLOSE, fd, 0, 0);
-	text[length > 0 ? length : 0] = 0;
-	for (const char *at = text; *at; at++) {
-		uint64_t value = 0;
-		size_t i = 0;
-
-		while (i < name_length && at[i] == name[i])
-			i++;
-		if (i == name_length && at[i] == ' ' && (at == text || at[-1] == '\n')) {
-			for (at += i + 1; *at >= '0' && *at <= '9'; at++)
-				value = value * 10 + (uint64_t)(*at - '0');
-			return value;
-		}
+	if (value < 0) {
+		print("replacement: /proc/vmstat has no %s\n", name);
+		exit(1);
 	}
-	print("replacement: /proc/vmstat has no %s\n", name);
-	exit(1);
+	return value;
+}
+
+/* µs that somebody waited for memory, of /proc/pressure/memory; it must look as Linux's does. */
+static uint64_t pressure(void)
+{
+	const char *at = read_text("/proc/pressure/memory");
+	uint64_t value = 0;
+
+	if (!begins(at, "some avg10=")) {
+		print("replacement: /proc/pressure/memory is not of Linux's form\n");
+		exit(1);
+	}
+	while (*at && !begins(at, " total="))
+		at++;
+	for (at += 7; *at >= '0' && *at <= '9'; at++)
+		value = value * 10 + (uint64_t)(*at - '0');
+	return value;
 }
 
 static char *put_number(char *to, uint64_t value)
@@ -70,7 +60,7 @@ static void set_window(const void *start, uint64_t length, uint64_t frames)
 	to = put_number(to, length);
 	to = put_number(to, frames);
 	*to = 0;
-	write_file("/proc/sys/vm/window", words);
+	must_write("/proc/sys/vm/window", words);
 }
 
 /* Faults of the reference string: first touches, and pages that come back. */
@@ -80,7 +70,7 @@ static unsigned faults(const char *policy, unsigned frames)
 	volatile char *memory = map_memory(5 * PAGE, PROT_READ | PROT_WRITE);
 	uint64_t before;
 
-	write_file("/proc/sys/vm/replacement", policy);
+	must_write("/proc/sys/vm/replacement", policy);
 	set_window((const void *)memory, 5 * PAGE, frames);
 	before = counter("pswpin");
 	for (unsigned i = 0; i < sizeof(string); i++)
@@ -121,9 +111,9 @@ static uint64_t content(unsigned page, unsigned i)
 static bool heavy(const char *policy)
 {
 	uint64_t *memory = map_memory(PAGES_MANY * PAGE, PROT_READ | PROT_WRITE);
-	uint64_t drops, out;
+	uint64_t drops, out, waited;
 
-	write_file("/proc/sys/vm/replacement", policy);
+	must_write("/proc/sys/vm/replacement", policy);
 	set_window(memory, PAGES_MANY * PAGE, FRAMES_FEW);
 	for (unsigned page = 0; page < PAGES_MANY; page++) {
 		for (unsigned i = 0; i < PAGE / 8; i++)
@@ -131,6 +121,7 @@ static bool heavy(const char *policy)
 	}
 	drops = counter("swap_clean_drops");
 	out = counter("pswpout");
+	waited = pressure();
 	for (unsigned page = 0; page < PAGES_MANY; page++) {
 		for (unsigned i = 0; i < PAGE / 8; i++) {
 			if (memory[page * (PAGE / 8) + i] == content(page, i))
@@ -141,10 +132,12 @@ static bool heavy(const char *policy)
 	}
 	drops = counter("swap_clean_drops") - drops;
 	out = counter("pswpout") - out;
+	waited = pressure() - waited;
 	set_window(0, 0, 0);
-	print("  %s: %lu pages out while they were read, %lu of them clean\n", policy, out, drops);
+	print("  %s: %lu pages out while they were read, %lu of them clean, %lu us waited\n",
+	      policy, out, drops, waited);
 	syscall3(SYS_MUNMAP, memory, PAGES_MANY * PAGE, 0);
-	return out > 0 && drops > out / 2;
+	return out > 0 && drops > out / 2 && waited > 0;
 }
 
 int main(int argc, char **argv)

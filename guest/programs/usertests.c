@@ -48,28 +48,15 @@ static const struct user_test *const groups[] = { process_tests, memory_tests, f
 #define GROUPS	     (sizeof(groups) / sizeof(groups[0]))
 #define GROUPS_SHOWN (GROUPS - 1)
 
-static const char *number(const char *at, long *value)
-{
-	for (*value = 0; *at && (*at < '0' || *at > '9'); at++)
-		;
-	for (; *at >= '0' && *at <= '9'; at++)
-		*value = *value * 10 + *at - '0';
-	return at;
-}
-
 /* The number behind the word, which begins a line of the text. */
 static long number_of(const char *text, const char *word)
 {
-	long value = 0;
+	const char *line = line_of(text, word);
 
-	while (*text && !begins(text, word)) {
-		while (*text && *text++ != '\n')
-			;
-	}
-	number(text + strlen(word), &value);
-	return value;
+	return line ? parse_number(&line) : 0;
 }
 
+/* Caches by name, and how many of their objects are in use: below two lines of headings. */
 static void read_slabs(struct use *use, const char *text)
 {
 	for (unsigned line = 0; *text; line++) {
@@ -80,7 +67,7 @@ static void read_slabs(struct use *use, const char *text)
 				name[i] = text[i];
 			while (*text != ' ')
 				text++;
-			number(text, &use->cache[use->caches++].objects);
+			use->cache[use->caches++].objects = parse_number(&text);
 		}
 		while (*text && *text++ != '\n')
 			;
@@ -89,13 +76,11 @@ static void read_slabs(struct use *use, const char *text)
 
 static void measure(struct use *use)
 {
-	long fd = call(OPEN, "/proc/sys/vm/drop_caches", O_WRONLY, 0), total;
 	const char *text;
+	long total;
 
 	memset(use, 0, sizeof(*use));
-	skip_leaks = fd < 0;
-	call(WRITE, fd, "3", 1);
-	call(CLOSE, fd);
+	skip_leaks = !write_text("/proc/sys/vm/drop_caches", "3");
 	text = read_text("/proc/meminfo");
 	total = number_of(text, "MemTotal:") / 4;
 	text = read_text("/proc/vmstat");

@@ -152,6 +152,11 @@ const char *guest_program(const char *name)
 	return build_path("BIFOLD_PROGRAMS", "../../guest/programs", name);
 }
 
+const char *guest_kernel(void)
+{
+	return build_path("BIFOLD_GUEST", "../../guest", "quire.elf");
+}
+
 const char *test_program(const char *name)
 {
 	return build_path("BIFOLD_TEST_PROGRAMS", "programs", name);

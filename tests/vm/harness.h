@@ -36,6 +36,7 @@ const char *scratch_path(const char *name);
 const char *bifold_path(void);
 const char *busybox_path(void);
 const char *guest_program(const char *name); /* built from guest/programs */
+const char *guest_kernel(void);
 const char *test_program(const char *name);  /* built from tests/vm/programs */
 
 /*

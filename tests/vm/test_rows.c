@@ -1,0 +1,106 @@
+/*
+ * What quire's memory management does, feature by feature: a program that uses it and checks the
+ * outcome, run twice - alone, and with a host budget of a third of what it touched the first time
+ * (or the least that bifold takes, where that is more).
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/vm/harness.h"
+
+static void init(void)
+{
+	harness_init();
+	need_kvm();
+}
+
+TestSuite(rows, .init = init, .fini = harness_finish, .timeout = 300);
+
+#define WORDS_MAX 24
+
+static void run_row(const char *memory, const char *budget, const char *const *words,
+		    const char *out)
+{
+	const char *argv[WORDS_MAX] = { bifold_path(), "run",	   "--memory",
+					memory,	       "--report", scratch_path("r.json"),
+					"--timeout",   "200" };
+	unsigned count = 8;
+	struct child *child;
+
+	if (budget != NULL) {
+		argv[count++] = "--budget";
+		argv[count++] = budget;
+	}
+	while (*words != NULL && count < WORDS_MAX - 1)
+		argv[count++] = *words++;
+	cr_assert(*words == NULL);
+	child = child_start(argv, NULL);
+	child_finish(child, NULL, 0);
+	if (strstr(child->out_text, "SKIP: ") != NULL)
+		cr_skip_test("%s", strstr(child->out_text, "SKIP: "));
+	cr_assert_eq(child->status, 0, "budget %s: status %d; it said: %s%s",
+		     budget != NULL ? budget : "none", child->status, child->out_text,
+		     child->err_text);
+	cr_assert(strstr(child->out_text, out) != NULL, "'%s' is not in: %s%s", out,
+		  child->out_text, child->err_text);
+}
+
+/* The least budget for this memory, by what bifold says of a smaller one. */
+static int64_t least_budget(const char *memory)
+{
+	struct child *child =
+		run_bifold("--memory", memory, "--budget", "64K", guest_program("exit"));
+	const char *number = strchr(child->err_text, '(');
+
+	cr_assert(number != NULL && child->status != 0, "%s", child->err_text);
+	return strtoll(number + 1, NULL, 10);
+}
+
+static void row(const char *memory, const char *const *words, const char *out)
+{
+	int64_t budget, least;
+	char text[24];
+
+	run_row(memory, NULL, words, out);
+	budget = report_number(scratch_path("r.json"), "peak_host_bytes") / 3;
+	least = least_budget(memory);
+	snprintf(text, sizeof(text), "%lld", (long long)(budget > least ? budget : least));
+	run_row(memory, text, words, out);
+}
+
+#define ROW(name, memory, out, ...)                                                                \
+	Test(rows, name)                                                                           \
+	{                                                                                          \
+		row(memory, (const char *const[]){ __VA_ARGS__, NULL }, out);                      \
+	}
+
+ROW(isolation, "64M", "processes are apart", guest_program("isolation"))
+ROW(address_space, "64M", "the space is right", guest_program("space"))
+ROW(demand_paging, "64M", "paging is right", guest_program("paging"))
+ROW(huge_pages, "64M", "huge pages are right", guest_program("huge"), "sure")
+ROW(replacement, "64M", "replacement: all is right", "--append", "swap=8M",
+    guest_program("replacement"))
+ROW(out_of_memory, "64M", "oomkill: only the fattest died", guest_program("oomkill"))
+ROW(segmentation, "64M", "segment: base and limit are enforced", guest_program("segment"))
+ROW(tlb, "64M", "tlb: flushes are right", guest_program("tlb"))
+ROW(tlb_on_two_cpus, "64M", "tlb: flushes are right", "--cpus", "2", guest_program("tlb"))
+ROW(one_cpu, "64M", "cpus: all is right", guest_program("cpus"), "5")
+ROW(two_cpus, "64M", "cpus: all is right", "--cpus", "2", guest_program("cpus"), "5")
+ROW(eight_cpus, "64M", "cpus: all is right", "--cpus", "8", guest_program("cpus"), "2")
+ROW(vector_registers, "64M", "vector: kept", guest_program("vector"))
+ROW(vector_registers_on_two_cpus, "64M", "vector: kept", "--cpus", "2", guest_program("vector"))
+ROW(physical_memory, "20M", "physical memory is right", guest_program("physical"))
+/* Pages with places in the lists of replacement move, too; and under another CPU. */
+ROW(physical_memory_with_a_swap, "20M", "physical memory is right", "--append", "swap=2M",
+    guest_program("physical"))
+ROW(physical_memory_on_two_cpus, "20M", "physical memory is right", "--cpus", "2",
+    guest_program("physical"), "storm")
+ROW(contiguous, "24M", "contiguous runs are right", "--append", "contiguous=4M",
+    guest_program("contiguous"))
+ROW(contiguous_odd, "24M", "contiguous runs are right", "--append", "contiguous=1500K",
+    guest_program("contiguous"), "1", "120")
+ROW(working_set, "32M", "the working set is right", guest_program("workingset"))
+ROW(working_set_with_a_swap, "32M", "the working set is right", "--append", "swap=8M",
+    guest_program("workingset"), "swap")
