@@ -83,6 +83,7 @@ enum {
 #define O_WRONLY   01
 #define O_RDWR	   02
 #define O_CREAT	   0100
+#define O_EXCL	   0200
 #define O_TRUNC	   01000
 #define O_APPEND   02000
 #define O_NONBLOCK 04000

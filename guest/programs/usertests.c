@@ -14,6 +14,8 @@
 #include "guest/programs/usertests.h"
 
 #define CACHE_MAX     32
+#define NAME_SIZE     20
+#define HEADINGS      2 /* lines of /proc/slabinfo */
 #define SETTLE_ROUNDS 40
 #define SETTLE_MS     5
 #define STACK_TOUCHED (48 << 10)
@@ -23,18 +25,20 @@ const char *self = "/proc/self/exe";
 
 /* What is in use after a round. */
 struct use {
-	long pages; /* neither free nor of the tables that kernel stacks need once and for all */
+	/* Neither free, nor of slabs, nor of the tables that kernel stacks need once and for all.
+	 */
+	long pages;
 	unsigned caches;
 	struct {
-		char name[20];
-		long objects;
+		char name[NAME_SIZE];
+		long objects, slabs;
 	} cache[CACHE_MAX];
 };
 
 static bool skip_leaks; /* no drop_caches: not on quire */
 
 /* A file that outlives the process, and grows by a page each time. */
-static void leak(void)
+static void leak_page(void)
 {
 	static const char page[PAGE];
 	long fd = call(OPEN, "/tmp/leak", O_CREAT | O_WRONLY | O_APPEND, 0600);
@@ -42,7 +46,21 @@ static void leak(void)
 	expect(call(WRITE, fd, page, PAGE) == PAGE, "cannot even leak");
 }
 
-static const struct user_test hidden_tests[] = { { "leak", leak }, { NULL, NULL } };
+/* A file without content, each time another: a few objects. */
+static void leak_objects(void)
+{
+	static char name[] = "/tmp/leak-0";
+
+	while (call(OPEN, name, O_CREAT | O_EXCL | O_WRONLY, 0600) < 0 && name[10] < '9')
+		name[10]++;
+}
+
+/* What the leak check must find. */
+static const struct user_test hidden_tests[] = {
+	{ "leak-page", leak_page },
+	{ "leak-objects", leak_objects },
+	{ NULL, NULL },
+};
 static const struct user_test *const groups[] = { process_tests, memory_tests, file_tests,
 						  hidden_tests };
 #define GROUPS	     (sizeof(groups) / sizeof(groups[0]))
@@ -56,19 +74,29 @@ static long number_of(const char *text, const char *word)
 	return line ? parse_number(&line) : 0;
 }
 
-/* Caches by name, and how many of their objects are in use: below two lines of headings. */
+/* A cache's line: its name, objects in use, objects there are, an object's size, objects and pages
+ * of a slab, three words that mean nothing here, slabs. */
+static void read_slab(struct use *use, const char *line)
+{
+	unsigned at = use->caches++;
+	long field[9];
+
+	for (unsigned i = 0; i < NAME_SIZE - 1 && *line != ' '; i++)
+		use->cache[at].name[i] = *line++;
+	while (*line != ' ')
+		line++;
+	for (unsigned i = 0; i < 9; i++)
+		field[i] = parse_number(&line);
+	use->cache[at].objects = field[0];
+	use->cache[at].slabs = field[8];
+	use->pages -= field[4] * field[8];
+}
+
 static void read_slabs(struct use *use, const char *text)
 {
 	for (unsigned line = 0; *text; line++) {
-		if (line >= 2 && use->caches < CACHE_MAX) {
-			char *name = use->cache[use->caches].name;
-
-			for (unsigned i = 0; i < 19 && text[i] != ' '; i++)
-				name[i] = text[i];
-			while (*text != ' ')
-				text++;
-			use->cache[use->caches++].objects = parse_number(&text);
-		}
+		if (line >= HEADINGS && use->caches < CACHE_MAX)
+			read_slab(use, text);
 		while (*text && *text++ != '\n')
 			;
 	}
@@ -89,21 +117,36 @@ static void measure(struct use *use)
 	read_slabs(use, read_text("/proc/slabinfo"));
 }
 
-static long objects_of(const struct use *use, const char *name)
+/* The same cache's place in the other, or -1: it was not used then. */
+static int place_of(const struct use *use, const char *name)
 {
 	for (unsigned i = 0; i < use->caches; i++) {
 		if (equal(use->cache[i].name, name))
-			return use->cache[i].objects;
+			return i;
 	}
-	return 0;
+	return -1;
 }
 
-static bool same(const struct use *a, const struct use *b)
+/* What cache i of `after` has more. */
+static void more_in(const struct use *before, const struct use *after, unsigned i, long *objects,
+		    long *slabs)
 {
-	bool same = a->pages == b->pages;
+	int place = place_of(before, after->cache[i].name);
 
-	for (unsigned i = 0; i < b->caches; i++)
-		same = same && objects_of(a, b->cache[i].name) == b->cache[i].objects;
+	*objects = after->cache[i].objects - (place < 0 ? 0 : before->cache[place].objects);
+	*slabs = after->cache[i].slabs - (place < 0 ? 0 : before->cache[place].slabs);
+}
+
+static bool same(const struct use *before, const struct use *after)
+{
+	bool same = before->pages == after->pages;
+
+	for (unsigned i = 0; i < after->caches; i++) {
+		long objects, slabs;
+
+		more_in(before, after, i, &objects, &slabs);
+		same = same && objects == 0 && slabs >= -1 && slabs <= 1;
+	}
 	return same;
 }
 
@@ -111,11 +154,12 @@ static void say_leak(const char *test, const struct use *before, const struct us
 {
 	print("usertests: %s leaks %ld pages\n", test, after->pages - before->pages);
 	for (unsigned i = 0; i < after->caches; i++) {
-		long more = after->cache[i].objects - objects_of(before, after->cache[i].name);
+		long objects, slabs;
 
-		if (more)
-			print("usertests: %s leaks %ld objects of %s\n", test, more,
-			      after->cache[i].name);
+		more_in(before, after, i, &objects, &slabs);
+		if (objects || slabs)
+			print("usertests: %s leaks %ld objects, %ld slabs of %s\n", test, objects,
+			      slabs, after->cache[i].name);
 	}
 }
 
@@ -159,7 +203,7 @@ static bool try_test(const struct user_test *test)
 	bool right = run(test);
 	uint64_t start;
 
-	measure(&before);
+	measure(&after); /* so that its pages are there */
 	measure(&before);
 	start = now();
 	right = run(test) && right;
@@ -197,13 +241,14 @@ static int list(void)
 	return 0;
 }
 
-/* So that no round's deeper call is the first to touch a page of the stack. */
-static __attribute__((noinline)) void touch_stack(void)
+/* So that no round is the first to touch a page of the stack or of read_text()'s buffer. */
+static __attribute__((noinline)) void touch_own(void)
 {
 	volatile char bytes[STACK_TOUCHED];
 
 	for (unsigned i = 0; i < sizeof(bytes); i += 1024)
 		bytes[i] = 1;
+	read_text(self);
 }
 
 int main(int argc, char **argv)
@@ -214,7 +259,7 @@ int main(int argc, char **argv)
 		return list();
 	if (argc > 1 && equal(argv[1], "--echo"))
 		return argc > 2 && equal(argv[2], "a word") ? 42 : 1;
-	touch_stack();
+	touch_own();
 	for (int i = 1; i < argc; i++) {
 		if (!find(argv[i])) {
 			print_error("usertests: %s: no such test; --list shows them\n", argv[i]);
