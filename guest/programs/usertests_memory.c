@@ -6,8 +6,8 @@
 #define DONTNEED       4
 #define SOME	       64  /* pages */
 #define LARGE	       530 /* pages: more than a leaf table's */
-#define COPIED	       150 /* pages: a copy takes long where ring 0 is emulated */
-#define AREAS	       200
+#define COPIED	       60  /* pages: a copy takes long where ring 0 is emulated */
+#define AREAS	       100
 #define STACK_DEEP     (MIB / 2)
 #define STACK_LIMIT    MIB
 

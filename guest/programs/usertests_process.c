@@ -143,12 +143,12 @@ static void exec_bad_files(void)
 
 static void exec_arguments(void)
 {
-	size_t size = MIB / 4;
+	size_t size = MIB / 8;
 	char *large = map(NULL, size + PAGE, RW, PRIVATE_ANONYMOUS, -1);
 	const char *const wild[] = { self, (const char *)KERNEL, NULL };
 
 	memset(large, 'x', size);
-	expect(execute(self, large, NULL) == -E2BIG, "an argument of 256 KiB");
+	expect(execute(self, large, NULL) == -E2BIG, "an argument of 128 KiB");
 	expect(call(EXECVE, self, wild, 0) == -EFAULT, "a kernel pointer in argv");
 	expect(call(EXECVE, self, KERNEL, 0) == -EFAULT, "argv in the kernel");
 }
