@@ -76,6 +76,8 @@ enum {
 	SIGTERM = 15,
 	SIGCHLD = 17,
 	SIGCONT = 18,
+	SIGSTOP = 19,
+	SIGTSTP = 20,
 	SIGURG = 23,
 	SIGWINCH = 28,
 };
@@ -89,8 +91,11 @@ enum {
 #define O_NONBLOCK 04000
 #define O_CLOEXEC  02000000
 
-#define WNOHANG 1
+#define WNOHANG	   1
+#define WUNTRACED  2
+#define WCONTINUED 8
 
+#define SA_NOCLDSTOP 1
 #define SA_NODEFER   0x40000000
 #define SA_RESETHAND 0x80000000
 #define SA_ONSTACK   0x08000000
@@ -99,8 +104,10 @@ enum {
 #define SHARED_ANONYMOUS  (MAP_SHARED | MAP_ANONYMOUS)
 #define PRIVATE_ANONYMOUS (MAP_PRIVATE | MAP_ANONYMOUS)
 
-#define EXITED(status) ((status) >> 8 & 0xff)
-#define BIT(signal)    (1ull << ((signal)-1))
+#define EXITED(status)	   ((status) >> 8 & 0xff)
+#define STOPPED_BY(signal) ((signal) << 8 | 0x7f)
+#define CONTINUED	   0xffff
+#define BIT(signal)	   (1ull << ((signal)-1))
 
 /* A call by its name with up to three arguments. */
 #define call(name, ...)		 call_of(SYS_##name __VA_OPT__(, ) __VA_ARGS__, 0, 0, 0)

@@ -39,6 +39,11 @@ struct use {
 static struct use before, after;
 static bool skip_leaks; /* no drop_caches: not on quire */
 
+volatile uint32_t *shared_words(void)
+{
+	return map(NULL, PAGE, RW, SHARED_ANONYMOUS, -1);
+}
+
 /* A file that outlives the process, and grows by a page each time. */
 static void leak_page(void)
 {
@@ -63,8 +68,8 @@ static const struct user_test hidden_tests[] = {
 	{ "leak-objects", leak_objects },
 	{ NULL, NULL },
 };
-static const struct user_test *const groups[] = { process_tests, memory_tests, file_tests,
-						  hidden_tests };
+static const struct user_test *const groups[] = { process_tests, signal_tests, memory_tests,
+						  file_tests, hidden_tests };
 #define GROUPS	     (sizeof(groups) / sizeof(groups[0]))
 #define GROUPS_SHOWN (GROUPS - 1)
 

@@ -10,9 +10,15 @@ struct user_test {
 };
 
 /* Each ends with an entry without a name. */
-extern const struct user_test process_tests[], file_tests[], memory_tests[];
+extern const struct user_test process_tests[], signal_tests[], memory_tests[], file_tests[];
 
 /* The program's own path, for exec. */
 extern const char *self;
+
+/* An address of the kernel's. */
+#define KERNEL 0xffffffff80200000
+
+/* Zeroed words that forks share. */
+volatile uint32_t *shared_words(void);
 
 #endif
