@@ -31,6 +31,34 @@ int ends_with(void (*body)(void))
 	return pid < 0 ? (int)pid : wait_for(pid);
 }
 
+long set_limit(int resource, uint64_t value)
+{
+	uint64_t limit[2] = { value, ~0ull };
+
+	return call(SETRLIMIT, resource, limit);
+}
+
+void reap_ended(void)
+{
+	int status;
+
+	while (syscall6(SYS_WAIT4, -1, (long)&status, WNOHANG, 0, 0, 0) > 0)
+		;
+}
+
+/* Orphans become init's when their parent ends, which may be here: so again until there are none.
+ */
+void end_group(long group)
+{
+	while (call(KILL, -group, SIGKILL) == 0) {
+		if (wait_for(-group) < 0)
+			break;
+		while (wait_for(-group) >= 0)
+			;
+	}
+	reap_ended();
+}
+
 void nap(unsigned milliseconds)
 {
 	struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000ll };

@@ -104,7 +104,10 @@ enum {
 #define SHARED_ANONYMOUS  (MAP_SHARED | MAP_ANONYMOUS)
 #define PRIVATE_ANONYMOUS (MAP_PRIVATE | MAP_ANONYMOUS)
 
-#define EXITED(status)	   ((status) >> 8 & 0xff)
+#define EXITED(status) ((status) >> 8 & 0xff)
+#define RLIMIT_STACK   3
+#define RLIMIT_SPACE   9
+
 #define STOPPED_BY(signal) ((signal) << 8 | 0x7f)
 #define CONTINUED	   0xffff
 #define BIT(signal)	   (1ull << ((signal)-1))
@@ -119,6 +122,13 @@ int wait_for(long pid);
 /* How a child that runs the body ends: its wait status. It is killed when it takes more than 20
  * seconds. */
 int ends_with(void (*body)(void));
+
+/* setrlimit of what is allowed now. */
+long set_limit(int resource, uint64_t value);
+
+/* Ends what is left of a process group, and reaps it and all other children that ended. */
+void end_group(long group);
+void reap_ended(void);
 
 void nap(unsigned milliseconds);
 
