@@ -34,6 +34,7 @@ static struct region regions[REGION_MAX];
 static unsigned region_count;
 static uint64_t *used; /* a bit a frame */
 uint64_t page_free_total, page_total, page_frame_end;
+bool page_reserve_open;
 static bool untouched_zero; /* the monitor's contract holds */
 static bool can_release;    /* and it takes memory back */
 
@@ -246,7 +247,9 @@ struct page *page_alloc_user(unsigned order, bool *fresh)
 {
 	struct page *page;
 
-	if (order > PAGE_ORDER_MAX || page_free_total < PAGE_RESERVE + (1ull << order))
+	uint64_t reserve = page_reserve_open ? PAGE_RESERVE / 2 : PAGE_RESERVE;
+
+	if (order > PAGE_ORDER_MAX || page_free_total < reserve + (1ull << order))
 		return NULL;
 	page = take_any(order, true, fresh);
 	if (page)

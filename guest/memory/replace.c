@@ -15,7 +15,7 @@
 #include "guest/process/process.h"
 
 #define OWNER_MAX 16
-#define SAMPLE	  32   /* pages the LRU approximation looks at to pick one */
+#define SAMPLE	  32 /* pages the LRU approximation looks at to pick one */
 
 struct replace_set replace_main = { .limit = UINT64_MAX };
 static struct replace_set window;
@@ -262,6 +262,8 @@ bool memory_reclaim(unsigned pages)
 {
 	static bool inside;
 	uint64_t start = clock_now(), before = page_free_total, freed;
+	/* Below that it would be for the kernel only. */
+	uint64_t enough = MAX(before, (uint64_t)PAGE_RESERVE);
 
 	if (inside)
 		return false;
@@ -269,11 +271,12 @@ bool memory_reclaim(unsigned pages)
 	vm_count.pgscan++;
 	/* What is set aside and not used goes before what is. */
 	reservations_break();
-	while (swap_on && page_free_total < before + pages && replace_evict(&replace_main))
+	while (swap_on && page_free_total < enough + pages && replace_evict(&replace_main))
 		;
-	if (page_free_total == before)
+	if (page_free_total <= enough)
 		memory_trim();
-	if (page_free_total == before)
+	/* Only when those that were killed are gone is it known whether that was enough. */
+	if (page_free_total <= enough && !spaces_doomed)
 		oom_kill();
 	freed = page_free_total - before;
 	vm_count.pgsteal += freed;
@@ -303,8 +306,8 @@ int window_store(const char *words)
 	words = number(number(number(words, &start), &length), &pages);
 	while (*words == ' ')
 		words++;
-	if (*words || start % PAGE_SIZE || length > USER_END ||
-	    start > USER_END - length || (length && !swap_on))
+	if (*words || start % PAGE_SIZE || length > USER_END || start > USER_END - length ||
+	    (length && !swap_on))
 		return -EINVAL;
 	while (window.first) {
 		struct page *page = first_of(&window);

@@ -109,6 +109,9 @@ unsigned thread_wake_some(const void *channel, unsigned count);
 /* Ends one thread's wait. */
 void thread_rouse(struct thread *thread);
 
+/* If it is ready, it is the next that runs. */
+void thread_hurry(struct thread *thread);
+
 /* Gives way to another that is ready. */
 void thread_yield(void);
 
