@@ -130,7 +130,8 @@ static void check_slabinfo(void)
 	      "waste\n",
 	      after.active, after.objects, after.pages, after.asked, after.given,
 	      (after.given - after.asked) * 100 / after.given);
-	expect(open.active >= before.active + FILES, "slabinfo does not see open files");
+	/* The table of descriptors has grown out of its slab meanwhile, and stays. */
+	expect(open.active >= after.active + FILES, "slabinfo does not see open files");
 	expect(after.active <= before.active + 4, "slabinfo does not see that files are closed");
 	expect(after.asked <= after.given, "a slab gives less than it is asked for");
 	expect(after.asked > before.asked + FILES * 16, "slabinfo does not count allocations");
