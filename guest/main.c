@@ -6,6 +6,7 @@
 #include "guest/cpu/cpu.h"
 #include "guest/cpu/vector.h"
 #include "guest/file/file.h"
+#include "guest/file/proc.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"

@@ -5,19 +5,21 @@
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/memory/page.h"
+#include "guest/memory/swap.h"
 #include "guest/memory/user.h"
+#include "guest/process/load.h"
 #include "guest/process/process.h"
 
-#define RANDOM_FLAGS 7
+#define RANDOM_FLAGS	   7
+#define SYSINFO_LOAD_SHIFT 16
 
 int64_t call_uname(reg_t buffer)
 {
-	/* The release is the Linux whose calls these are; static glibc asks for 3.2 at least. */
 	static const struct linux_utsname name = {
 		.system = "Linux",
 		.node = "quire",
-		.release = "6.1.0-quire",
-		.version = "#1 bifold",
+		.release = UNAME_RELEASE,
+		.version = UNAME_VERSION,
 		.machine = "x86_64",
 		.domain = "(none)",
 	};
@@ -31,10 +33,14 @@ int64_t call_sysinfo(reg_t buffer)
 		.uptime = clock_now() / 1000000000,
 		.total = page_total,
 		.free = page_free_total,
+		.swap_total = swap_pages_total,
+		.swap_free = swap_pages_total - MIN(swap_pages_total, swap_pages_used),
 		.processes = process_count(),
 		.unit = PAGE_SIZE,
 	};
 
+	for (unsigned i = 0; i < LOAD_COUNT; i++)
+		info.loads[i] = load_averages()[i] << (SYSINFO_LOAD_SHIFT - LOAD_SHIFT);
 	return user_write(buffer, &info, sizeof(info));
 }
 

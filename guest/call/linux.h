@@ -47,6 +47,10 @@ struct linux_dirent64 {
 	char name[];
 };
 
+/* The release is the Linux whose calls these are; static glibc asks for 3.2 at least. */
+#define UNAME_RELEASE "6.1.0-quire"
+#define UNAME_VERSION "#1 bifold"
+
 struct linux_utsname {
 	char system[65], node[65], release[65], version[65], machine[65], domain[65];
 };

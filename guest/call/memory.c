@@ -67,14 +67,22 @@ int64_t call_brk(reg_t end)
 }
 
 /* Memory of nobody's file that is to be shared is a file's all the same: one without a name. */
-static int64_t anonymous_source(struct area *area, uint64_t length)
+static int64_t anonymous_source(struct area *area, uint32_t flags, uint64_t length)
 {
+	bool counts = !(flags & MAP_NORESERVE) || overcommit_mode == OVERCOMMIT_NEVER;
+
 	if (!(area->flags & AREA_SHARED))
 		return 0;
+	if (counts && !commit_allows(length >> PAGE_SHIFT))
+		return -ENOMEM;
 	area->node = cache_unnamed(length);
 	area->limit = UINT64_MAX;
-	area->flags |= AREA_MAY_WRITE | AREA_ACCOUNT;
-	return area->node ? 0 : -ENOMEM;
+	area->flags |= AREA_MAY_WRITE;
+	if (!area->node)
+		return -ENOMEM;
+	if (counts)
+		cache_promise(area->node, length >> PAGE_SHIFT);
+	return 0;
 }
 
 /* What the mapping is of: sets node (with a reference) and flags of the area; 0 or -errno. */
@@ -85,7 +93,7 @@ static int64_t map_source(struct area *area, uint32_t flags, int fd, uint64_t of
 	bool may_write;
 
 	if (flags & MAP_ANONYMOUS)
-		return anonymous_source(area, length);
+		return anonymous_source(area, flags, length);
 	file = file_of(fd);
 	if (!file || (file->flags & OPEN_PATH))
 		return -EBADF;
@@ -96,7 +104,7 @@ static int64_t map_source(struct area *area, uint32_t flags, int fd, uint64_t of
 	    ((area->flags & AREA_SHARED) && (area->flags & AREA_WRITE) && !may_write))
 		return -EACCES;
 	if (file->ops->anonymous_map)
-		return anonymous_source(area, length);
+		return anonymous_source(area, flags, length);
 	if (file->ops != &regular_ops)
 		return -ENODEV;
 	area->node = node_get(file->node);
@@ -184,27 +192,35 @@ static uint32_t map_flags(uint32_t protection, uint32_t flags)
 	return result;
 }
 
-/* Pages of [start, end) that are mapped: what a MAP_FIXED takes the place of. */
-static uint64_t mapped_pages(const struct space *space, uint64_t start, uint64_t end)
+/* Pages of [start, end) that are mapped with all of these flags: what a MAP_FIXED takes the place
+ * of. */
+static uint64_t mapped_pages(const struct space *space, uint64_t start, uint64_t end,
+			     uint32_t flags)
 {
 	uint64_t bytes = 0;
 
 	for (unsigned i = space_index(space, start);
-	     i < space->area_count && space->area[i]->start < end; i++)
-		bytes += MIN(end, space->area[i]->end) - MAX(start, space->area[i]->start);
+	     i < space->area_count && space->area[i]->start < end; i++) {
+		if ((space->area[i]->flags & flags) == flags)
+			bytes += MIN(end, space->area[i]->end) - MAX(start, space->area[i]->start);
+	}
 	return bytes >> PAGE_SHIFT;
 }
 
 static int64_t map(struct space *space, struct area *area, reg_t address, uint64_t length,
 		   uint32_t flags)
 {
-	uint64_t size = flags & MAP_HUGETLB ? huge_page_size(flags) : PAGE_SIZE, pages;
+	uint64_t size = flags & MAP_HUGETLB ? huge_page_size(flags) : PAGE_SIZE;
+	uint64_t pages = length >> PAGE_SHIFT, replaced = 0, given_back = 0;
 	int64_t error;
 
-	pages = length >> PAGE_SHIFT;
-	if ((flags & MAP_FIXED) && user_range(address, length))
-		pages -= mapped_pages(space, address, address + length);
-	error = space_may_map(space, area->flags, pages);
+	if ((flags & MAP_FIXED) && user_range(address, length)) {
+		replaced = mapped_pages(space, address, address + length, 0);
+		given_back = mapped_pages(space, address, address + length, AREA_ACCOUNT);
+	}
+	error = space_may_map(space, area->flags & ~AREA_ACCOUNT, pages - replaced);
+	if ((area->flags & AREA_ACCOUNT) && !commit_allows(pages - given_back))
+		error = -ENOMEM;
 	if (!error)
 		error = map_place(space, address, length, flags, size, &area->start);
 	if (error)

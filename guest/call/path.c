@@ -2,6 +2,7 @@
 #include "guest/call/call.h"
 #include "guest/call/linux.h"
 #include "guest/file/file.h"
+#include "guest/file/proc.h"
 #include "guest/memory/page.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
@@ -12,7 +13,6 @@
 #define STATFS_MAGIC 0x858458f6 /* ramfs */
 #define STATX_BASIC  0x7ff
 #define ACCESS_WRITE 2
-#define FIFO_INODE   1000
 #define IO_BLOCK     65536 /* stdio sizes its buffers by it: fewer, larger calls */
 #define NS_PER_S     1000000000ull
 
@@ -70,29 +70,29 @@ int64_t call_find(reg_t directory, reg_t address, bool follow, struct node **nod
 	return error;
 }
 
-/* /proc/self/fd/N and the links to it open what is already open. */
-static struct file *open_again(const struct node *node)
+/* A /proc/PID/fd/N that does not lead to a node, and the links to it, open what is already open. */
+static struct file *open_again(struct node *start, const char *path)
 {
-	struct file *file;
+	struct file *file = NULL;
+	struct node *node;
 
-	if (node->ops != &open_fd_ops)
-		return NULL;
-	file = file_of((int)node->device);
+	if (!node_lookup(start, path, true, &node))
+		file = proc_open_file(node);
 	return file ? file_get(file) : NULL;
 }
 
 int64_t call_openat(reg_t directory, reg_t address, reg_t flags, reg_t mode)
 {
 	struct file *file = NULL;
-	struct node *start, *node;
+	struct node *start;
 	char *path;
 	int64_t result = call_get_path(address, &path);
 
 	if (result)
 		return result;
 	result = call_path_start(directory, path, &start);
-	if (!result && !node_lookup(start, path, true, &node))
-		file = open_again(node);
+	if (!result && !(flags & OPEN_NOFOLLOW))
+		file = open_again(start, path);
 	if (!result && !file)
 		result = file_open(start, path, flags, mode & ~(reg_t)current_process()->umask,
 				   &file);
@@ -126,7 +126,7 @@ static void fill_stat(const struct node *node, struct linux_stat *stat)
 		.mode = node->mode,
 		.uid = node->uid,
 		.gid = node->gid,
-		.rdev = node->device,
+		.rdev = (node->mode & MODE_TYPE) == MODE_CHARACTER ? node->device : 0,
 		.size = node->size,
 		.block_size = IO_BLOCK,
 		.blocks = (node->size + 511) / 512,
@@ -151,6 +151,7 @@ static void fill_stat_of_file(const struct file *file, struct linux_stat *stat)
 
 static int64_t stat_at(reg_t directory, reg_t address, unsigned flags, struct linux_stat *stat)
 {
+	struct file *file;
 	struct node *node;
 	char first = 1;
 	int64_t error;
@@ -170,9 +171,9 @@ static int64_t stat_at(reg_t directory, reg_t address, unsigned flags, struct li
 	error = call_find(directory, address, !(flags & AT_SYMLINK_NOFOLLOW), &node);
 	if (error)
 		return error;
-	if (node->ops == &open_fd_ops && file_of((int)node->device) &&
-	    !(flags & AT_SYMLINK_NOFOLLOW))
-		fill_stat_of_file(file_of((int)node->device), stat);
+	file = flags & AT_SYMLINK_NOFOLLOW ? NULL : proc_open_file(node);
+	if (file)
+		fill_stat_of_file(file, stat);
 	else
 		fill_stat(node, stat);
 	return 0;
@@ -278,6 +279,8 @@ int64_t call_readlinkat(reg_t directory, reg_t path, reg_t buffer, reg_t size)
 		return -EINVAL;
 	if (node->refresh)
 		node->refresh(node);
+	if (node->size == 0)
+		return -ENOENT;
 	length = MIN(node->size, (uint64_t)(int)size);
 	return user_write(buffer, node->data, length) ? -EFAULT : length;
 }

@@ -191,6 +191,15 @@ static int64_t wait_for(int pid, reg_t options, struct process **found)
 	return 0;
 }
 
+/* Of a zombie: its own, and that of its children. */
+static int write_usage_of(const struct process *child, reg_t address)
+{
+	struct usage usage = child->usage;
+
+	usage_add(&usage, &child->children_usage);
+	return call_write_usage(address, &usage);
+}
+
 /* What was waited for is told once. */
 static void take_news(struct process *child)
 {
@@ -215,7 +224,7 @@ int64_t call_wait4(reg_t pid, reg_t status, reg_t options, reg_t usage)
 	result = child->pid;
 	if (status && user_write(status, &code, sizeof(code)))
 		return -EFAULT;
-	if (usage && call_write_usage(usage, &child->usage))
+	if (usage && write_usage_of(child, usage))
 		return -EFAULT;
 	take_news(child);
 	return result;
@@ -259,7 +268,7 @@ int64_t call_waitid(reg_t kind, reg_t id, reg_t info, reg_t options, reg_t usage
 	}
 	if (info && user_write(info, words, sizeof(words)))
 		return -EFAULT;
-	if (child && usage && call_write_usage(usage, &child->usage))
+	if (child && usage && write_usage_of(child, usage))
 		return -EFAULT;
 	if (child && !(options & WAIT_NO_REAP))
 		take_news(child);

@@ -56,6 +56,7 @@ struct cpu {
 	unsigned number;
 	struct thread *idle;
 	uint64_t switched; /* TSC when the running thread got the CPU */
+	uint64_t started;  /* TSC when it began to run threads */
 	uint64_t alarm;	   /* the timer is set for this time, or 0 */
 	volatile uint32_t events;
 	volatile bool online;

@@ -62,7 +62,7 @@ void ap_main(void)
 	cpu->current = cpu->idle;
 	cpu->online = true;
 	kernel_lock_take();
-	cpu->switched = rdtsc();
+	cpu->switched = cpu->started = rdtsc();
 	idle_run();
 }
 

@@ -3,6 +3,7 @@
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/commit.h"
 #include "guest/memory/count.h"
 #include "guest/memory/mapping.h"
 #include "guest/memory/page.h"
@@ -111,6 +112,12 @@ struct node *cache_unnamed(uint64_t size)
 		node->size = size;
 	}
 	return node;
+}
+
+void cache_promise(struct node *node, uint64_t pages)
+{
+	node->promised += pages;
+	committed_pages += pages;
 }
 
 /* Part of a page to the program: a hole is not made real for it. */
@@ -258,6 +265,8 @@ void cache_finish(struct node *node)
 	memory_free(node->frames);
 	node->frames = NULL;
 	node->frame_count = 0;
+	committed_pages -= node->promised;
+	node->promised = 0;
 }
 
 uint64_t cache_write_back(struct node *node)

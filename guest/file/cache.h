@@ -30,6 +30,9 @@ bool cache_is_archive(const struct node *node, uint64_t index, uint64_t frame);
  */
 struct node *cache_unnamed(uint64_t size);
 
+/* Counts `pages` as promised, until the file goes. */
+void cache_promise(struct node *node, uint64_t pages);
+
 /* As the ops of an open file: bytes or -errno; *offset moves. A write makes the file longer. */
 int64_t cache_read(struct node *node, const struct io_vector *vector, unsigned count,
 		   uint64_t *offset);
@@ -42,7 +45,7 @@ int cache_truncate(struct node *node, uint64_t size);
 /* Empties [start, end) of the file without changing its size. */
 int cache_punch(struct node *node, uint64_t start, uint64_t end);
 
-/* Frees all pages of a file that nobody has open or mapped. */
+/* Frees all pages of a file that nobody has open or mapped, and what is promised of it. */
 void cache_finish(struct node *node);
 
 /* Marks what was written as clean: in RAM it is where it belongs already. Returns the pages. */

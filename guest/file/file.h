@@ -41,7 +41,7 @@ struct file {
 	uint64_t offset;
 	uint32_t flags; /* as opened */
 	uint32_t refs;
-	uint8_t *text; /* a generated file's bytes, made when opened, and how many */
+	uint8_t *text; /* a file's of /proc: its bytes when last read from the start */
 	uint64_t text_size;
 	void *private; /* the ops' own */
 };
@@ -66,10 +66,11 @@ struct file_ops {
 	bool anonymous_map; /* a mapping of it is anonymous memory (/dev/zero) */
 };
 
-extern const struct file_ops regular_ops, directory_ops, generated_ops;
+extern const struct file_ops regular_ops, directory_ops;
 extern const struct file_ops console_in_ops, console_out_ops, console_error_ops, tty_ops;
 extern const struct file_ops null_ops, zero_ops, full_ops, random_ops, open_fd_ops;
 
+#define FIFO_INODE     1000 /* of what has no node */
 #define FILE_TABLE_MAX 1024
 
 struct file_slot {
@@ -111,8 +112,7 @@ int file_close(struct file_table *table, int fd);
 int64_t file_read_from(const uint8_t *data, uint64_t size, const struct io_vector *vector,
 		       unsigned count, uint64_t *offset);
 
-/* Adds /dev and /proc to the tree. */
+/* Adds /dev to the tree. */
 void device_init(void);
-void proc_init(void);
 
 #endif

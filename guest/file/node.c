@@ -50,6 +50,25 @@ struct node *node_child(const struct node *directory, const char *name, size_t l
 	return NULL;
 }
 
+bool node_child_at(const struct node *directory, uint64_t position, struct directory_entry *entry)
+{
+	const struct node *node = directory->child;
+
+	while (node && node->cookie < position)
+		node = node->sibling;
+	if (node)
+		*entry = (struct directory_entry){ node->name, node->inode, node->mode,
+						   node->cookie + 1, "" };
+	return node != NULL;
+}
+
+static struct node *find_child(struct node *directory, const char *name, size_t length)
+{
+	if (directory->folder)
+		return directory->folder->find(directory, name, length);
+	return node_child(directory, name, length);
+}
+
 struct node *node_create(const char *name, uint32_t mode)
 {
 	struct node *node = memory_alloc_zero(sizeof(*node));
@@ -107,6 +126,7 @@ static void link_child(struct node *parent, struct node *node)
 	parent->last_child = node;
 }
 
+/* It still holds its parent. */
 static void unlink_child(struct node *node)
 {
 	struct node *parent = node->parent;
@@ -125,12 +145,8 @@ struct node *node_add(struct node *parent, const char *name, uint32_t mode)
 {
 	struct node *node = node_create(name, mode);
 
-	if (!node)
-		return NULL;
-	if (parent)
+	if (node && parent)
 		link_child(parent, node);
-	else
-		node->parent = node;
 	return node;
 }
 
@@ -249,6 +265,7 @@ void node_init(const uint8_t *archive, uint64_t size)
 
 	node_root = node_add(NULL, "", MODE_DIRECTORY | 0755);
 	CHECK(node_root != NULL);
+	node_root->parent = node_root;
 	while (at < size) {
 		if (!parse_entry(archive, size, at, &entry)) {
 			log_line(QUIRE_LEVEL_ERROR, "the root archive is broken at byte %lu", at);
@@ -275,10 +292,30 @@ static int splice_link(struct node *link, const char *rest, char *buffer)
 	return 0;
 }
 
+/* The walk goes on at *child, or where that is NULL then at *node with *path. */
+static int follow_link(struct node **node, struct node **child, const char **path, char *buffer,
+		       unsigned *links)
+{
+	int error;
+
+	if (++*links > LINK_DEPTH_MAX)
+		return -ELOOP;
+	if ((*child)->jump) {
+		*child = (*child)->jump(*child);
+		return *child ? 0 : -ENOENT;
+	}
+	error = splice_link(*child, *path, buffer);
+	*path = buffer;
+	*node = **path == '/' ? node_root : *node;
+	*child = NULL;
+	return error;
+}
+
 static int walk(struct node *from, const char *path, bool follow, char *buffer, struct node **found)
 {
 	struct node *node = *path == '/' ? node_root : from;
 	unsigned links = 0;
+	int error;
 
 	for (;;) {
 		const char *end;
@@ -298,20 +335,17 @@ static int walk(struct node *from, const char *path, bool follow, char *buffer, 
 		if (end - path <= 2 && path[0] == '.' && (end - path == 1 || path[1] == '.'))
 			child = end - path == 1 ? node : node->parent;
 		else
-			child = node_child(node, path, end - path);
+			child = find_child(node, path, end - path);
 		if (!child)
 			return -ENOENT;
 		for (last = true, path = end; *end; end++)
 			last = last && *end == '/';
 		if ((child->mode & MODE_TYPE) == MODE_SYMLINK && (follow || !last || *path)) {
-			int error = ++links > LINK_DEPTH_MAX ? -ELOOP
-							     : splice_link(child, path, buffer);
-
+			error = follow_link(&node, &child, &path, buffer, &links);
 			if (error)
 				return error;
-			path = buffer;
-			node = *path == '/' ? node_root : node;
-			continue;
+			if (!child)
+				continue;
 		}
 		if (last && *path && (child->mode & MODE_TYPE) != MODE_DIRECTORY)
 			return -ENOTDIR;
@@ -429,6 +463,16 @@ int node_remove(struct node *node, bool directory)
 	return 0;
 }
 
+void node_remove_all(struct node *directory)
+{
+	while (directory->child)
+		node_remove_all(directory->child);
+	unlink_child(directory);
+	directory->links = 0;
+	directory->pid = 0;
+	node_put(directory);
+}
+
 static bool is_inside(const struct node *node, const struct node *directory)
 {
 	for (; node != node_root; node = node->parent) {
@@ -441,7 +485,7 @@ static bool is_inside(const struct node *node, const struct node *directory)
 int node_move(struct node *node, struct node *from, const char *path, bool replace)
 {
 	bool is_directory = (node->mode & MODE_TYPE) == MODE_DIRECTORY;
-	struct node *directory, *there, *old;
+	struct node *directory, *there;
 	const char *name;
 	char *copy;
 	size_t length;
@@ -469,8 +513,8 @@ int node_move(struct node *node, struct node *from, const char *path, bool repla
 		return error;
 	}
 	unlink_child(node);
-	old = node->parent;
-	old->links -= is_directory;
+	node->parent->links -= is_directory;
+	node_put(node->parent);
 	directory->links += is_directory;
 	if (node->own_name)
 		memory_free((void *)node->name);
@@ -478,7 +522,6 @@ int node_move(struct node *node, struct node *from, const char *path, bool repla
 	node->own_name = true;
 	link_child(directory, node);
 	node_modified(directory);
-	node_put(old);
 	return 0;
 }
 

@@ -4,8 +4,8 @@
  * written (cache.h). A node has one name: there are no hard links.
  *
  * A node lives while it is in the tree (one reference) or somebody holds it: an open file, a
- * mapping, a process's directory or program, and a node that was its child, be it removed since:
- * ".." leads there.
+ * mapping, a process's directory or program, or a node below it. So `parent` is there as long as
+ * the node is.
  */
 #ifndef GUEST_FILE_NODE_H
 #define GUEST_FILE_NODE_H
@@ -21,6 +21,24 @@
 
 struct file_ops;
 struct area;
+struct node;
+
+/* A line of a directory's list. */
+struct directory_entry {
+	const char *name;
+	uint32_t inode, mode;
+	uint64_t next;	 /* position behind it */
+	char number[16]; /* room for a name that is made up */
+};
+
+/* A directory whose content the kernel makes up as it is asked for. */
+struct folder_ops {
+	/* the child, which stays in the tree for at least the current system call, or NULL */
+	struct node *(*find)(struct node *directory, const char *name, size_t length);
+	/* the entry at or behind the position, which is 2 or more; false at the end */
+	bool (*next)(const struct node *directory, uint64_t position,
+		     struct directory_entry *entry);
+};
 
 struct node {
 	struct node *parent, *child, *last_child, *sibling, *previous;
@@ -30,6 +48,7 @@ struct node {
 	uint64_t size;
 	uint32_t *frames; /* of the page cache, by page */
 	uint64_t frame_count;
+	uint64_t promised;     /* pages of it in committed_pages (memory/commit.h) */
 	struct area *mappings; /* areas that map it (memory/space.h) */
 	uint32_t refs;
 	uint32_t mode, uid, gid, links;
@@ -39,7 +58,11 @@ struct node {
 	uint64_t cookie;		    /* its place in the directory's list, for getdents */
 	const struct file_ops *ops;	    /* how an open file of it behaves */
 	void (*refresh)(struct node *link); /* or NULL: makes a link's target before it is read */
-	bool own_name, own_data;	    /* by memory_alloc() */
+	/* or NULL: where a link leads, whatever its text says; itself: it is not to be followed */
+	struct node *(*jump)(struct node *link);
+	const struct folder_ops *folder; /* or NULL */
+	int pid;			 /* whose it is, below /proc; 0: nobody's (any more) */
+	bool own_name, own_data;	 /* by memory_alloc() */
 	bool fixed; /* a directory of the kernel's: nothing is added or removed */
 };
 
@@ -56,8 +79,10 @@ extern struct node *node_root;
  * *found. */
 int node_lookup(struct node *from, const char *path, bool follow, struct node **found);
 
-/* The child with this name of `length` bytes, or NULL. */
+/* The child with this name of `length` bytes, or NULL. Of a directory with folder ops: one of those
+ * that are there without them. */
 struct node *node_child(const struct node *directory, const char *name, size_t length);
+bool node_child_at(const struct node *directory, uint64_t position, struct directory_entry *entry);
 
 /* Adds a child; the name must stay. NULL when memory is out. */
 struct node *node_add(struct node *parent, const char *name, uint32_t mode);
@@ -82,10 +107,15 @@ int node_make(struct node *from, const char *path, uint32_t mode, struct node **
 /* Takes a node out of the tree. directory: it must be one, and empty; else it must be none. */
 int node_remove(struct node *node, bool directory);
 
+/* Takes a directory of the kernel's and all in it out of the tree; whoever holds a node of it keeps
+ * it, as nobody's. */
+void node_remove_all(struct node *directory);
+
 /* Gives a node another place; what is there goes. replace: it may. */
 int node_move(struct node *node, struct node *from, const char *path, bool replace);
 
-/* The node's path from the root, into buffer. Returns its length with the final 0, or -ERANGE. */
+/* The node's path from the root, into buffer. Returns its length with the final 0, or -ERANGE. Not
+ * for a node that never had a place. */
 int64_t node_path(const struct node *node, char *buffer, size_t size);
 
 #endif

@@ -6,12 +6,13 @@
 
 #define SIZE_FIRST 4096 /* whole pages: /proc/slabinfo does not show itself */
 
-static bool make_room(struct text *text)
+/* For `length` bytes more. */
+static bool make_room(struct text *text, size_t length)
 {
 	size_t size = text->size ? text->size : SIZE_FIRST;
 	char *grown;
 
-	while (size - text->used < TEXT_LINE_MAX)
+	while (size - text->used < length)
 		size *= 2;
 	if (size == text->size)
 		return true;
@@ -29,13 +30,23 @@ void text_add(struct text *text, const char *words, ...)
 {
 	va_list list;
 
-	if (text->failed || !make_room(text)) {
+	if (text->failed || !make_room(text, TEXT_LINE_MAX)) {
 		text->failed = true;
 		return;
 	}
 	va_start(list, words);
 	text->used += format_list(text->at + text->used, TEXT_LINE_MAX, words, list);
 	va_end(list);
+}
+
+void text_add_bytes(struct text *text, const void *bytes, size_t length)
+{
+	if (text->failed || !make_room(text, length)) {
+		text->failed = true;
+		return;
+	}
+	memcpy(text->at + text->used, bytes, length);
+	text->used += length;
 }
 
 void text_finish(struct text *text)

@@ -14,6 +14,9 @@ struct text {
 #define TEXT_LINE_MAX 512
 PRINTF(2, 3) void text_add(struct text *text, const char *format, ...);
 
+/* Any bytes, any number. */
+void text_add_bytes(struct text *text, const void *bytes, size_t length);
+
 void text_finish(struct text *text);
 
 #endif

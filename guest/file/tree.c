@@ -1,4 +1,4 @@
-/* Files of the root archive, its directories, and files whose text is made when they are opened. */
+/* Files of the root archive, and its directories. */
 #include "guest/call/linux.h"
 #include "guest/file/cache.h"
 #include "guest/file/file.h"
@@ -24,55 +24,43 @@ const struct file_ops regular_ops = { .read = regular_read,
 				      .write = regular_write,
 				      .seekable = true };
 
-static int64_t generated_read(struct file *file, const struct io_vector *vector, unsigned count,
-			      uint64_t *offset)
+/* The entry at or behind `position`: 0 is the directory, 1 its parent, others are by cookie, or as
+ * the folder has them. */
+static bool entry_at(const struct node *directory, uint64_t position, struct directory_entry *entry)
 {
-	return file_read_from(file->text, file->text_size, vector, count, offset);
-}
-
-const struct file_ops generated_ops = { .read = generated_read, .seekable = true };
-
-/* The entry at or behind `position`: 0 is the directory, 1 its parent, others are by cookie. */
-static const struct node *entry_at(const struct node *directory, uint64_t position,
-				   const char **name)
-{
-	const struct node *node = directory->child;
+	const struct node *node = position == 0 ? directory : directory->parent;
 
 	if (position < 2) {
-		*name = position == 0 ? "." : "..";
-		return position == 0 ? directory : directory->parent;
+		*entry = (struct directory_entry){ position == 0 ? "." : "..", node->inode,
+						   node->mode, position + 1, "" };
+		return true;
 	}
-	while (node && node->cookie < position)
-		node = node->sibling;
-	if (node)
-		*name = node->name;
-	return node;
+	if (directory->folder)
+		return directory->folder->next(directory, position, entry);
+	return node_child_at(directory, position, entry);
 }
 
 static int64_t directory_list(struct file *file, uint64_t buffer, uint64_t size)
 {
-	uint64_t used = 0, next;
+	struct directory_entry at;
+	uint64_t used = 0;
 
-	for (;; file->offset = next) {
+	for (; entry_at(file->node, file->offset, &at); file->offset = at.next) {
 		struct linux_dirent64 entry;
-		const char *name;
-		const struct node *node = entry_at(file->node, file->offset, &name);
-		uint64_t length, record;
+		uint64_t length = strlen(at.name) + 1;
+		uint64_t record = ROUND_UP(offsetof(struct linux_dirent64, name) + length, 8);
 
-		if (!node)
-			return used;
-		next = file->offset < 2 ? file->offset + 1 : node->cookie + 1;
-		length = strlen(name) + 1;
-		record = ROUND_UP(offsetof(struct linux_dirent64, name) + length, 8);
 		if (record > size - used)
 			return used > 0 ? (int64_t)used : -EINVAL;
-		entry = (struct linux_dirent64){ node->inode, next, (uint16_t)record,
-						 (uint8_t)(node->mode >> 12) };
+		entry = (struct linux_dirent64){ at.inode, at.next, (uint16_t)record,
+						 (uint8_t)(at.mode >> 12) };
 		if (user_write(buffer + used, &entry, offsetof(struct linux_dirent64, name)) ||
-		    user_write(buffer + used + offsetof(struct linux_dirent64, name), name, length))
+		    user_write(buffer + used + offsetof(struct linux_dirent64, name), at.name,
+			       length))
 			return used > 0 ? (int64_t)used : -EFAULT;
 		used += record;
 	}
+	return used;
 }
 
 static int64_t directory_read(struct file *file, const struct io_vector *vector, unsigned count,

@@ -5,27 +5,39 @@
 #include "guest/memory/page.h"
 #include "guest/memory/replace.h"
 
+#define RATIO_MAX  10000
+#define KBYTES_MAX (1ull << 40)
+
 unsigned overcommit_mode = OVERCOMMIT_GUESS, overcommit_ratio = 50;
+uint64_t overcommit_kbytes;
 uint64_t committed_pages;
 
 uint64_t commit_limit(void)
 {
-	return swap_pages_total + page_total * overcommit_ratio / 100;
+	uint64_t pages = overcommit_kbytes ? overcommit_kbytes / (PAGE_SIZE / 1024)
+					   : page_total * overcommit_ratio / 100;
+
+	return swap_pages_total + pages;
 }
 
 bool commit_allows(uint64_t pages)
 {
-	if (overcommit_mode == OVERCOMMIT_ALWAYS)
+	if (overcommit_mode == OVERCOMMIT_ALWAYS || pages == 0)
 		return true;
 	if (overcommit_mode == OVERCOMMIT_GUESS)
 		return pages <= page_total + swap_pages_total;
 	return committed_pages + pages <= commit_limit();
 }
 
-/* A number from 0 to `most`, perhaps with a line's end behind it. */
-static int parse(const char *text, unsigned most, unsigned *value)
+bool commit_holds_without(uint64_t pages)
 {
-	unsigned number = 0;
+	return overcommit_mode != OVERCOMMIT_NEVER || committed_pages - pages <= commit_limit();
+}
+
+/* A number from 0 to `most`, perhaps with a line's end behind it. */
+static int parse(const char *text, uint64_t most, uint64_t *value)
+{
+	uint64_t number = 0;
 
 	if (*text < '0' || *text > '9')
 		return -EINVAL;
@@ -42,12 +54,39 @@ static int parse(const char *text, unsigned most, unsigned *value)
 
 int overcommit_memory_store(const char *text)
 {
-	return parse(text, OVERCOMMIT_NEVER, &overcommit_mode);
+	uint64_t mode;
+	int error = parse(text, OVERCOMMIT_NEVER, &mode);
+
+	if (!error)
+		overcommit_mode = mode;
+	return error;
 }
 
+/* Of ratio and kbytes the one that was written last counts; the other is 0 then. */
 int overcommit_ratio_store(const char *text)
 {
-	return parse(text, 10000, &overcommit_ratio);
+	uint64_t ratio;
+	int error = parse(text, RATIO_MAX, &ratio);
+
+	if (error)
+		return error;
+	overcommit_ratio = ratio;
+	overcommit_kbytes = 0;
+	return 0;
+}
+
+int overcommit_kbytes_store(const char *text)
+{
+	int error = parse(text, KBYTES_MAX, &overcommit_kbytes);
+
+	if (!error)
+		overcommit_ratio = 0;
+	return error;
+}
+
+void overcommit_kbytes_text(struct text *text)
+{
+	text_add(text, "%lu\n", overcommit_kbytes);
 }
 
 void overcommit_memory_text(struct text *text)

@@ -1,7 +1,9 @@
-/* /proc/vmstat. */
+/* /proc/vmstat and /proc/meminfo. */
 #include "guest/memory/count.h"
 #include "guest/file/cache.h"
 #include "guest/file/text.h"
+#include "guest/memory/commit.h"
+#include "guest/memory/huge.h"
 #include "guest/memory/page.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/workingset.h"
@@ -20,4 +22,29 @@ void vmstat_text(struct text *text)
 		 swap_bytes_used);
 #define VM_COUNTER_LINE(name) text_add(text, #name " %lu\n", vm_count.name);
 	VM_COUNTERS(VM_COUNTER_LINE)
+}
+
+/* Files are in the page cache only where they were written: that cannot be taken away. */
+void meminfo_text(struct text *text)
+{
+	const struct {
+		const char *name;
+		uint64_t pages;
+	} lines[] = {
+		{ "MemTotal:", page_total },
+		{ "MemFree:", page_free_total },
+		{ "MemAvailable:", page_free_total },
+		{ "Buffers:", 0 },
+		{ "Cached:", cache_pages },
+		{ "SwapTotal:", swap_pages_total },
+		{ "SwapFree:", swap_pages_total - MIN(swap_pages_total, swap_pages_used) },
+		{ "Shmem:", cache_pages },
+		{ "KernelStack:", thread_stack_pages },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lines); i++)
+		text_add(text, "%-16s%8lu kB\n", lines[i].name,
+			 lines[i].pages * (PAGE_SIZE / 1024));
+	commit_meminfo_text(text);
+	huge_meminfo_text(text);
 }

@@ -56,4 +56,7 @@ struct text;
 /* /proc/vmstat: gauges, then the counters. */
 void vmstat_text(struct text *text);
 
+/* /proc/meminfo. */
+void meminfo_text(struct text *text);
+
 #endif

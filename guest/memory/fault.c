@@ -224,9 +224,9 @@ static NOINLINE enum fault_result map_file(struct space *space, struct area *are
 	leaf = frame ? leaf_of(space, va) : NULL;
 	if (!leaf)
 		return FAULT_NO_MEMORY;
-	space->major_faults += major;
+	current()->major_faults += major;
 	vm_count.pgmajfault += major;
-	space->minor_faults -= major;
+	current()->minor_faults -= major;
 	if (!shared && (write || left < PAGE_SIZE))
 		return map_copy(space, area, va, leaf, direct(frame << PAGE_SHIFT),
 				MIN(left, PAGE_SIZE));
@@ -270,9 +270,9 @@ static NOINLINE enum fault_result map_swapped(struct space *space, struct area *
 	table_drop(space, leaf, index);
 	table_set(space, leaf, index, frame << PAGE_SHIFT | anonymous_bits(area, !page->slot));
 	replace_add(page, leaf, index);
-	space->major_faults++;
+	current()->major_faults++;
 	vm_count.pgmajfault++;
-	space->minor_faults--;
+	current()->minor_faults--;
 	return FAULT_DONE;
 }
 
@@ -375,7 +375,7 @@ static NOINLINE enum fault_result resolve_again(struct space *space, uint64_t va
 	    !space->doomed)
 		result = resolve(space, va, access);
 	if (result == FAULT_DONE)
-		space->minor_faults++;
+		current()->minor_faults++;
 	return result;
 }
 
@@ -386,7 +386,7 @@ enum fault_result fault_resolve(struct space *space, uint64_t va, uint32_t acces
 	vm_count.pgfault++;
 	if (unlikely(result != FAULT_DONE))
 		return resolve_again(space, va, access, result);
-	space->minor_faults++;
+	current()->minor_faults++;
 	return FAULT_DONE;
 }
 

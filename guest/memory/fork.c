@@ -108,6 +108,10 @@ static struct space *try_fork(struct space *parent)
 	if (child) {
 		child->brk_start = parent->brk_start;
 		child->brk = parent->brk;
+		child->first_stack = parent->first_stack;
+		child->arguments = parent->arguments;
+		child->arguments_end = parent->arguments_end;
+		child->environment_end = parent->environment_end;
 		child->stack_limit = parent->stack_limit;
 		child->mmap_top = parent->mmap_top;
 		child->stack_top = parent->stack_top;
@@ -123,11 +127,30 @@ static struct space *try_fork(struct space *parent)
 	return child;
 }
 
+/* Whether the child's areas may be promised: one by one, or where all counts together. */
+static bool may_promise(const struct space *parent)
+{
+	uint64_t pages = 0;
+
+	for (unsigned i = 0; i < parent->area_count; i++) {
+		const struct area *area = parent->area[i];
+
+		if ((area->flags & (AREA_ACCOUNT | AREA_NO_FORK)) != AREA_ACCOUNT)
+			continue;
+		if (overcommit_mode != OVERCOMMIT_NEVER)
+			pages = 0;
+		pages += (area->end - area->start) >> PAGE_SHIFT;
+		if (!commit_allows(pages))
+			return false;
+	}
+	return true;
+}
+
 struct space *space_fork(struct space *parent)
 {
 	struct space *child;
 
-	if (!commit_allows(parent->committed))
+	if (!may_promise(parent))
 		return NULL;
 	child = try_fork(parent);
 	if (!child && memory_reclaim(RECLAIM_PAGES) && !parent->doomed)

@@ -6,7 +6,6 @@
 #include "guest/file/node.h"
 #include "guest/file/text.h"
 #include "guest/memory/huge.h"
-#include "guest/process/process.h"
 
 #define PATH_MAX  256
 #define PSS_SHIFT 12 /* fraction bits of a sum of parts of pages */
@@ -258,7 +257,7 @@ void space_status_text(struct space *space, struct text *text)
 		{ "VmSize:", space->pages },
 		{ "VmLck:", pages_of(space, AREA_LOCKED, 0) },
 		{ "VmPin:", 0 },
-		{ "VmHWM:", MAX(space_resident(space), space->resident_peak) },
+		{ "VmHWM:", space_resident_max(space) },
 		{ "VmRSS:", space_resident(space) },
 		{ "RssAnon:", space->resident[RESIDENT_ANONYMOUS] },
 		{ "RssFile:", space->resident[RESIDENT_FILE] },
@@ -273,19 +272,4 @@ void space_status_text(struct space *space, struct text *text)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(lines); i++)
 		text_add(text, "%s\t%8lu kB\n", lines[i].name, lines[i].pages * PAGE_KB);
-}
-
-void self_maps_text(struct text *text)
-{
-	space_maps_text(current_space(), text);
-}
-
-void self_smaps_text(struct text *text)
-{
-	space_smaps_text(current_space(), text);
-}
-
-void self_statm_text(struct text *text)
-{
-	space_statm_text(current_space(), text);
 }

@@ -17,9 +17,4 @@ void space_statm_text(const struct space *space, struct text *text);
 /* The lines of /proc/PID/status on memory, VmPeak to VmSwap. */
 void space_status_text(struct space *space, struct text *text);
 
-/* The same of the current process, for /proc/self. */
-void self_maps_text(struct text *text);
-void self_smaps_text(struct text *text);
-void self_statm_text(struct text *text);
-
 #endif

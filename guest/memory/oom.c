@@ -7,28 +7,41 @@
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
 
-#define ADJUST_NEVER (-1000)
-
 static uint64_t resident(const struct space *space)
 {
 	return space->resident[RESIDENT_ANONYMOUS] + space->resident[RESIDENT_FILE];
+}
+
+/* All there can be. What compresses well makes the swap hold more than it holds for sure. */
+static int64_t total(void)
+{
+	return (int64_t)(page_total + MAX(swap_pages_total, swap_pages_used));
 }
 
 int64_t oom_badness(const struct process *process)
 {
 	const struct space *space = process->space;
 
-	if (!space || space->doomed || process->exiting || process->oom_adjust == ADJUST_NEVER)
-		return 0;
+	if (!space || space->doomed || process->exiting || process->oom_adjust == OOM_ADJUST_NEVER)
+		return OOM_NEVER;
 	return (int64_t)(resident(space) + space->resident[RESIDENT_SWAPPED]) +
-	       (int64_t)process->oom_adjust * (int64_t)(page_total + swap_pages_total) / 1000;
+	       process->oom_adjust * total() / OOM_ADJUST_MAX;
+}
+
+int64_t oom_score(const struct process *process)
+{
+	int64_t badness = oom_badness(process);
+
+	if (badness == OOM_NEVER)
+		return 0;
+	return (OOM_ADJUST_MAX + badness * OOM_ADJUST_MAX / total()) * 2 / 3;
 }
 
 /* Init goes last, and with it everything. */
 static struct process *worst(void)
 {
 	struct process *chosen = NULL;
-	int64_t most = 0;
+	int64_t most = OOM_NEVER, init = oom_badness(process_init);
 
 	for (struct process *process = process_list; process; process = process->next) {
 		int64_t badness = oom_badness(process);
@@ -40,7 +53,7 @@ static struct process *worst(void)
 		most = badness;
 	}
 	/* Where init is what fills memory, killing others would help nobody. */
-	if (oom_badness(process_init) > 0 && (!chosen || oom_badness(process_init) > 4 * most))
+	if (init != OOM_NEVER && (!chosen || (init > 0 && init / 4 > most)))
 		chosen = process_init;
 	return chosen;
 }
@@ -66,9 +79,9 @@ bool oom_kill(void)
 	if (!process)
 		return false;
 	log_line(QUIRE_LEVEL_ERROR,
-		 "%s (process %d) killed by SIGKILL: out of memory; badness %ld of %lu pages: %lu "
+		 "%s (process %d) killed by SIGKILL: out of memory; badness %ld of %ld pages: %lu "
 		 "resident, %lu in the swap, oom_score_adj %d",
-		 process->threads->name, process->pid, oom_badness(process), page_total,
+		 process_name(process), process->pid, oom_badness(process), total(),
 		 resident(process->space), process->space->resident[RESIDENT_SWAPPED],
 		 process->oom_adjust);
 	vm_count.oom_kill++;

@@ -12,7 +12,15 @@ struct process;
 /* Kills one, says whom and why, and takes its memory at once. False when there is nobody. */
 bool oom_kill(void);
 
-/* In pages; negative or 0: never. */
+#define OOM_ADJUST_NEVER (-1000)
+#define OOM_ADJUST_MAX	 1000
+
+/* In pages, negative where oom_score_adj takes off more than there is; OOM_NEVER: not this one. */
+#define OOM_NEVER INT64_MIN
 int64_t oom_badness(const struct process *process);
+
+/* The same as /proc/PID/oom_score has it: 0 for never, 666 for a process that holds nothing, and
+ * 1333 for all of memory. */
+int64_t oom_score(const struct process *process);
 
 #endif

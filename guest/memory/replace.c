@@ -222,7 +222,7 @@ static bool evict(struct page *page)
 	struct replace_set *set = set_of(page);
 	uint32_t slot = page->slot;
 
-	if (count != page->refs + 1 || is_locked(owner, count))
+	if (count != page->refs + 1 || is_locked(owner, count) || (!slot && swap_is_full()))
 		return false;
 	page_hide(owner, count);
 	if (slot && page_is_dirty(owner, count)) {

@@ -64,10 +64,11 @@ struct space {
 	uint64_t leaf_number; /* va >> LEAF_SHIFT of `leaf`, or LEAF_NONE */
 	uint64_t *leaf;	      /* table of the last fault */
 	uint64_t brk_start, brk;
+	uint64_t first_stack; /* the stack pointer at the program's start */
+	uint64_t arguments, arguments_end, environment_end; /* strings on the stack */
 	uint64_t stack_limit;
-	uint64_t mmap_top, stack_top; /* mappings and the stack end there */
-	bool random;		      /* these and the rest are placed at random */
-	uint64_t minor_faults, major_faults;
+	uint64_t mmap_top, stack_top;	   /* mappings and the stack end there */
+	bool random;			   /* these and the rest are placed at random */
 	uint64_t resident[RESIDENT_KINDS]; /* pages */
 	uint64_t pages, data_pages; /* of all areas; of private writable ones but the stack */
 	uint64_t pages_peak, resident_peak; /* resident_peak is brought up to date when pages go */
@@ -182,6 +183,12 @@ static inline uint64_t space_resident(const struct space *space)
 {
 	return space->resident[RESIDENT_ANONYMOUS] + space->resident[RESIDENT_FILE] +
 	       space->resident[RESIDENT_SHARED];
+}
+
+/* The most there ever were. */
+static inline uint64_t space_resident_max(const struct space *space)
+{
+	return MAX(space->resident_peak, space_resident(space));
 }
 
 /* Page-table bits for an area's access. */

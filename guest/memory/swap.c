@@ -16,6 +16,9 @@
 #define UNIT_PIECES (CLASS_COUNT << UNIT_ORDER) /* of the smallest class: a bit each */
 #define SLOTS_EACH  4				/* slots there are for a page of the area */
 #define NOBODY	    UINT32_MAX
+/* Pages without room, one after the other, that make the area full: the next may compress better,
+ * but to try all that are in memory would take long. */
+#define REFUSALS_MAX 16
 
 struct slot {
 	uint32_t refs, length; /* bytes kept; 0: `value` repeated */
@@ -36,6 +39,7 @@ uint64_t swap_pages_total, swap_pages_used, swap_bytes_used;
 static struct slot *slots;
 static struct unit *units;
 static uint32_t unit_count, slot_count, slot_carved = 1, slot_first_free;
+static unsigned refusals;		    /* since something was given back */
 static uint32_t with_room[CLASS_COUNT + 1]; /* by class; of class 0 the empty ones */
 static uint64_t room[COMPRESS_ROOM / 8];
 
@@ -192,6 +196,21 @@ static uint32_t slot_take(void)
 	return number;
 }
 
+bool swap_is_full(void)
+{
+	return refusals >= REFUSALS_MAX;
+}
+
+static uint32_t refuse(uint32_t number)
+{
+	unsigned count = refusals + 1;
+
+	if (number)
+		swap_free(number);
+	refusals = count;
+	return 0;
+}
+
 uint32_t swap_store(const void *page)
 {
 	uint32_t number = slot_take();
@@ -200,7 +219,7 @@ uint32_t swap_store(const void *page)
 	unsigned length;
 
 	if (!number)
-		return 0;
+		return refuse(0);
 	if (is_same_filled(page)) {
 		slot->value = *(const uint64_t *)page;
 		return number;
@@ -210,10 +229,8 @@ uint32_t swap_store(const void *page)
 		length = PAGE_SIZE;
 		bytes = page;
 	}
-	if (!piece_take(class_of(length), &slot->piece)) {
-		swap_free(number);
-		return 0;
-	}
+	if (!piece_take(class_of(length), &slot->piece))
+		return refuse(number);
 	slot->length = length;
 	slot->check = check_of(bytes, length);
 	memcpy(piece_address(slot->piece), bytes, length);
@@ -259,6 +276,7 @@ void swap_free(uint32_t number)
 	slot->value = slot_first_free;
 	slot_first_free = number;
 	swap_pages_used--;
+	refusals = 0;
 }
 
 uint64_t swap_stamp(uint32_t number)

@@ -23,6 +23,9 @@ void swap_init(uint64_t bytes);
 /* Puts the page's content into a slot with one holder. 0: the area is full. */
 uint32_t swap_store(const void *page);
 
+/* It had no room for some pages in a row, and nothing was given back since. */
+bool swap_is_full(void);
+
 /* Fills the page from the slot, which stays. False never. */
 bool swap_in(uint32_t slot, void *page);
 

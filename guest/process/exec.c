@@ -10,6 +10,7 @@
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"
+#include "guest/memory/commit.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
@@ -36,9 +37,8 @@
 #define AUX_MINSIGSTKSZ 51
 #define AUX_PAIRS	19
 
-#define ARGUMENTS_KEPT 4096ul
-#define STACK_FIRST    (33 * PAGE_SIZE) /* mapped from the start, as Linux does */
-#define FLAGS_USER     0x202
+#define STACK_FIRST (33 * PAGE_SIZE) /* mapped from the start, as Linux does */
+#define FLAGS_USER  0x202
 /* Random bits of where things begin: the stack pointer by 16 bytes, the heap by pages. */
 #define STACK_POINTER_BITS 9
 #define HEAP_BITS	   13
@@ -139,6 +139,10 @@ static int build_stack(const struct elf_image *image, const char *path,
 	at = table;
 	*at++ = strings->argument_count;
 	put_pointers(&at, &text, &address, strings->argument_count);
+	space->arguments = strings_at;
+	space->arguments_end = address;
+	space->environment_end = path_at;
+	space->first_stack = *stack_pointer;
 	put_pointers(&at, &text, &address, strings->environment_count);
 	put_auxiliary(&at, image, random_at, platform_at, path_at);
 	error = user_write(path_at, path, strlen(path) + 1);
@@ -197,22 +201,6 @@ static void name_thread(struct thread *thread, const char *path)
 	string_copy(thread->name, name, sizeof(thread->name));
 }
 
-/* argv as /proc shows it. */
-static void keep_arguments(struct process *process, const struct exec_strings *strings)
-{
-	const char *end = strings->text;
-	uint32_t size;
-
-	for (unsigned i = 0; i < strings->argument_count; i++)
-		end += strlen(end) + 1;
-	size = MIN(end - strings->text, ARGUMENTS_KEPT);
-	memory_free(process->arguments);
-	process->arguments = memory_alloc(size);
-	process->arguments_size = process->arguments ? size : 0;
-	if (process->arguments)
-		memcpy(process->arguments, strings->text, size);
-}
-
 static int check_node(const struct node *node)
 {
 	if ((node->mode & MODE_TYPE) != MODE_REGULAR || !(node->mode & 0111))
@@ -238,6 +226,8 @@ int exec_program(struct process *process, struct node *node, const char *path,
 	error = build_stack(&image, path, strings, &stack_pointer);
 	thread->space = old;
 	space_switch(old);
+	if (!error && !commit_holds_without(old && old->refs == 1 ? old->committed : 0))
+		error = -ENOMEM;
 	if (!error)
 		error = vector_prepare(thread);
 	if (error) {
@@ -246,7 +236,6 @@ int exec_program(struct process *process, struct node *node, const char *path,
 	}
 	process_set_space(process, space);
 	name_thread(thread, path);
-	keep_arguments(process, strings);
 	node_put(process->executable);
 	process->executable = node_get(node);
 	thread->fs_base = thread->gs_base = 0;

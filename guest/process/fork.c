@@ -57,11 +57,6 @@ static int copy_process(struct process *child, const struct clone *clone)
 	}
 	if (!child->files || !child->space || segment_copy(child))
 		return -ENOMEM;
-	child->arguments = memory_alloc(parent->arguments_size);
-	if (child->arguments) {
-		memcpy(child->arguments, parent->arguments, parent->arguments_size);
-		child->arguments_size = parent->arguments_size;
-	}
 	child->directory = node_get(parent->directory);
 	child->executable = node_get(parent->executable);
 	child->umask = parent->umask;

@@ -7,6 +7,7 @@
 #include "guest/cpu/segment.h"
 #include "guest/cpu/tlb.h"
 #include "guest/cpu/vector.h"
+#include "guest/file/proc.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"
@@ -22,7 +23,7 @@ static const struct linux_rlimit limits_default[RLIMIT_COUNT] = {
 	[0 ... 2] = { UINT64_MAX, UINT64_MAX },
 	[RLIMIT_STACK] = { 8 << 20, UINT64_MAX },
 	[4] = { 0, UINT64_MAX }, /* core */
-	[5] = { UINT64_MAX, UINT64_MAX },
+	[RLIMIT_RSS] = { UINT64_MAX, UINT64_MAX },
 	[RLIMIT_PROCESS] = { THREAD_MAX, THREAD_MAX },
 	[7] = { FILE_TABLE_MAX, FILE_TABLE_MAX }, /* open files */
 	[8 ... RLIMIT_COUNT - 1] = { UINT64_MAX, UINT64_MAX },
@@ -92,7 +93,7 @@ static void release(struct process *process)
 {
 	list_remove(process);
 	signal_queue_clear(&process->pending);
-	memory_free(process->arguments);
+	proc_forget(process);
 	node_put(process->directory);
 	node_put(process->executable);
 	segment_free(process);
@@ -109,10 +110,27 @@ void process_discard(struct process *process)
 	release(process);
 }
 
+/* A thread's share of what its process used. */
+static void add_thread(struct usage *usage, const struct thread *thread)
+{
+	usage->ran += thread_ran(thread);
+	usage->minor_faults += thread->minor_faults;
+	usage->major_faults += thread->major_faults;
+}
+
+/* The space goes; what it had at most in memory stays known. */
+static void keep_resident_max(struct process *process)
+{
+	process->usage.resident_max =
+		MAX(process->usage.resident_max, space_resident_max(process->space));
+}
+
 void process_set_space(struct process *process, struct space *space)
 {
 	struct space *old = process->space;
 
+	if (old)
+		keep_resident_max(process);
 	process->space = space;
 	for (struct thread *thread = process->threads; thread; thread = thread->next)
 		thread->space = space;
@@ -220,8 +238,7 @@ static void process_finish(struct process *process)
 	file_table_put(process->files);
 	process->files = NULL;
 	orphan_children(process);
-	process->usage = process_usage(process);
-	process->usage.ran -= thread_ran(current());
+	keep_resident_max(process);
 	process->space = current()->space = NULL;
 	space_switch(NULL);
 	space_put(space);
@@ -249,7 +266,9 @@ void process_exit_thread(int status)
 		link = &(*link)->next;
 	*link = thread->next;
 	process->thread_count--;
-	process->usage.ran += thread_ran(thread);
+	add_thread(&process->usage, thread);
+	if (thread->tid == process->pid)
+		memcpy(process->name, thread->name, sizeof(process->name));
 	if (process->thread_count > 0)
 		thread_wake(&process->thread_count);
 	thread->space = NULL;
@@ -298,7 +317,7 @@ void process_out_of_memory(uint64_t address)
 	process_kill(process, SIGKILL);
 }
 
-static void usage_add(struct usage *to, const struct usage *from)
+void usage_add(struct usage *to, const struct usage *from)
 {
 	to->ran += from->ran;
 	to->minor_faults += from->minor_faults;
@@ -318,12 +337,19 @@ struct usage process_usage(const struct process *process)
 	struct usage usage = process->usage;
 
 	for (struct thread *thread = process->threads; thread; thread = thread->next)
-		usage.ran += thread_ran(thread);
-	if (process->space) {
-		usage.minor_faults = process->space->minor_faults;
-		usage.major_faults = process->space->major_faults;
-	}
+		add_thread(&usage, thread);
+	if (process->space)
+		usage.resident_max = MAX(usage.resident_max, space_resident_max(process->space));
 	return usage;
+}
+
+const char *process_name(const struct process *process)
+{
+	for (struct thread *thread = process->threads; thread; thread = thread->next) {
+		if (thread->tid == process->pid)
+			return thread->name;
+	}
+	return process->name;
 }
 
 struct process *process_find(int pid)

@@ -15,6 +15,7 @@
 #define RLIMIT_COUNT   16
 #define RLIMIT_DATA    2
 #define RLIMIT_STACK   3
+#define RLIMIT_RSS     5
 #define RLIMIT_PROCESS 6
 #define RLIMIT_AS      9
 
@@ -50,8 +51,8 @@ struct process {
 	int oom_adjust;	  /* -1000..1000 */
 	uint64_t started; /* ns of clock_now() */
 	struct usage usage, children_usage; /* of ended threads; of reaped children */
-	char *arguments;		    /* argv as one text, ends by zeros; for /proc */
-	uint32_t arguments_size;
+	char name[THREAD_NAME];		    /* its first thread's, once that has ended */
+	struct node *entry;		    /* its directory in /proc, or NULL (file/proc.c) */
 	struct linux_rlimit limit[RLIMIT_COUNT];
 	struct linux_sigaction action[SIGNAL_COUNT];
 	struct signal_queue pending; /* for any of its threads */
@@ -111,8 +112,12 @@ void process_reap(struct process *zombie);
 /* Ends a vfork child's use of its parent's memory: the parent goes on. */
 void process_return_space(struct process *process);
 
-/* What it has used so far. */
+/* What it has used so far. usage_add() adds another's use to a sum. */
 struct usage process_usage(const struct process *process);
+void usage_add(struct usage *to, const struct usage *from);
+
+/* What it is called: its first thread's name. */
+const char *process_name(const struct process *process);
 
 struct process *process_find(int pid);
 struct thread *thread_find(int tid);

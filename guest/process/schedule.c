@@ -16,6 +16,7 @@
 #include "guest/cpu/tlb.h"
 #include "guest/cpu/vector.h"
 #include "guest/monitor/doorbell.h"
+#include "guest/process/load.h"
 #include "guest/process/process.h"
 
 #define SLICE_NS     10000000ull
@@ -26,6 +27,7 @@ void switch_stack(uint64_t *old, uint64_t new);
 void idle_first_return(void);
 
 const char console_input;
+uint64_t switch_count;
 static struct thread *ready_first, *ready_last;
 static struct thread *waiting[BUCKET_COUNT];
 static struct timer timers = { .next = &timers, .prev = &timers };
@@ -195,6 +197,9 @@ static void switch_to(struct thread *next)
 
 	old->ran += now - this_cpu()->switched;
 	this_cpu()->switched = now;
+	switch_count++;
+	if (unlikely(now >= load_next))
+		load_count(now, old == this_cpu()->idle);
 	if (old->space && old->state != THREAD_DEAD)
 		vector_save(old);
 	load(next);
@@ -280,7 +285,7 @@ void thread_start(struct thread *first)
 
 	idle_create(cpu);
 	CHECK(ready_take() == first);
-	cpu->switched = rdtsc();
+	cpu->switched = cpu->started = rdtsc();
 	load(first);
 	trap_return(thread_frame(first));
 }

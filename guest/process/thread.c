@@ -4,8 +4,8 @@
  * Kernel stacks lie in slots of the VMAP region, each at the top of its slot; the rest of the slot
  * is never mapped, so a stack that overruns faults, and the double fault says so on a stack of its
  * own. A stack once mapped is used again; when memory is short those that nobody uses are unmapped,
- * on all CPUs before the frames go. A slot without a stack is on a list through its last entry, which
- * is not present: the next such slot's number + 1 stands in the frame's bits.
+ * on all CPUs before the frames go. A slot without a stack is on a list through its last entry,
+ * which is not present: the next such slot's number + 1 stands in the frame's bits.
  */
 #include "guest/process/thread.h"
 #include "guest/cpu/tlb.h"
@@ -15,10 +15,10 @@
 #include "guest/memory/table.h"
 #include "guest/process/process.h"
 
-#define STACK_BASE  (VMAP_BASE + (1ull << 30))
-#define STACK_SLOT  (64 << 10)
-#define STACK_ORDER 2
-#define STACK_PAGES (1 << STACK_ORDER)
+#define STACK_BASE	(VMAP_BASE + (1ull << 30))
+#define STACK_SLOT	(64 << 10)
+#define STACK_ORDER	2
+#define STACK_PAGES	(1 << STACK_ORDER)
 #define SLOTS_PER_TABLE (unsigned)(LEAF_SIZE / STACK_SLOT)
 
 /* entry.S: where a new thread's first switch arrives. */
@@ -30,7 +30,8 @@ unsigned thread_count;
 uint64_t thread_stack_pages, thread_stack_tables;
 static uint64_t stack_free; /* top of the first free stack; the word below it has the next */
 static unsigned slot_count, slot_free; /* slots ever used; the first without a stack, + 1 */
-static int tid_last;
+uint64_t threads_made;
+int thread_last;
 
 static uint64_t slot_top(unsigned slot)
 {
@@ -119,9 +120,10 @@ static uint64_t stack_take(void)
 static int next_tid(void)
 {
 	do {
-		tid_last = tid_last == (1 << 22) - 1 ? 2 : tid_last + 1;
-	} while (tid_last < (int)THREAD_MAX && thread_count > 1 && thread_find(tid_last));
-	return tid_last;
+		thread_last = thread_last == TID_MAX - 1 ? 2 : thread_last + 1;
+	} while (thread_last < (int)THREAD_MAX && thread_count > 1 && thread_find(thread_last));
+	threads_made++;
+	return thread_last;
 }
 
 static void wake_sleeper(struct timer *timer)

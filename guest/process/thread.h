@@ -31,6 +31,7 @@ enum wait_kind {
 #define WAIT_FOREVER UINT64_MAX
 #define THREAD_NAME  16
 #define THREAD_MAX   4096
+#define TID_MAX	     (1 << 22)
 
 /* Something to be done at a time: an entry of the sorted list of timers. */
 struct timer {
@@ -59,6 +60,7 @@ struct thread {
 	uint64_t fs_base, gs_base;
 	uint64_t clear_tid;
 	uint64_t ran; /* TSC ticks it has run, up to its last switch */
+	uint64_t minor_faults, major_faults;
 	char name[THREAD_NAME];
 
 	/* signal.c */
@@ -70,6 +72,9 @@ struct thread {
 };
 
 extern unsigned thread_count;
+extern uint64_t threads_made; /* since the start, idle threads not counted */
+extern int thread_last;	      /* the number of the last */
+extern uint64_t switch_count; /* schedule.c: switches from one thread to another */
 
 /* A thread of `process` without frame, in state THREAD_WAITING. NULL when memory is out or there
  * are THREAD_MAX. process NULL: an idle thread. */

@@ -87,13 +87,19 @@ static uint64_t parse_hex(const char **at)
 	return value;
 }
 
-bool write_text(const char *path, const char *words)
+long try_write(const char *path, const char *words)
 {
 	long fd = syscall3(SYS_OPEN, path, 1, 0);
-	long done = syscall3(SYS_WRITE, fd, words, strlen(words));
+	long done = fd < 0 ? fd : syscall3(SYS_WRITE, fd, words, strlen(words));
 
-	syscall3(SYS_CLOSE, fd, 0, 0);
-	return done == (long)strlen(words);
+	if (fd >= 0)
+		syscall3(SYS_CLOSE, fd, 0, 0);
+	return done;
+}
+
+bool write_text(const char *path, const char *words)
+{
+	return try_write(path, words) == (long)strlen(words);
 }
 
 void must_write(const char *path, const char *words)
@@ -102,6 +108,21 @@ void must_write(const char *path, const char *words)
 		return;
 	print("%s does not take '%s'\n", path, words);
 	exit(1);
+}
+
+unsigned put_number(char *to, uint64_t value)
+{
+	char digits[24];
+	unsigned at = sizeof(digits), length;
+
+	do {
+		digits[--at] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value > 0);
+	length = sizeof(digits) - at;
+	memcpy(to, digits + at, length);
+	to[length] = 0;
+	return length;
 }
 
 static const char *next_line(const char *at)

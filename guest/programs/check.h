@@ -28,11 +28,17 @@ int in_child(int (*body)(void *), void *argument);
 /* The file's text, up to the buffer's size; ended by 0. */
 const char *read_text(const char *path);
 
-/* Writes the words to the file. False: it does not take them. */
+/* Writes the words to the file at once: how many bytes it took, or -errno. */
+long try_write(const char *path, const char *words);
+
+/* The same. False: it does not take all of them. */
 bool write_text(const char *path, const char *words);
 
 /* The same; without it the program ends. */
 void must_write(const char *path, const char *words);
+
+/* The number in decimal, ended by 0; how many digits that were. */
+unsigned put_number(char *to, uint64_t value);
 
 /* The number behind the name, which begins a line of the file, such as "MemFree:"; -1: there is
  * none. */

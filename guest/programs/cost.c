@@ -5,8 +5,7 @@
  */
 #include "guest/programs/runtime.h"
 
-#define SYS_SCHED_YIELD 24
-#define SYS_FORK	57
+#define SYS_FORK 57
 
 /* Not the test's own page: a fault each, one page apart downward, so that none is mapped ahead. */
 static void touch(uint64_t count)

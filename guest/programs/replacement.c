@@ -37,29 +37,15 @@ static uint64_t pressure(void)
 	return value;
 }
 
-static char *put_number(char *to, uint64_t value)
-{
-	char digits[24];
-	unsigned count = 0;
-
-	do {
-		digits[count++] = (char)('0' + value % 10);
-		value /= 10;
-	} while (value);
-	while (count > 0)
-		*to++ = digits[--count];
-	*to++ = ' ';
-	return to;
-}
-
 static void set_window(const void *start, uint64_t length, uint64_t frames)
 {
 	char words[80], *to = words;
 
-	to = put_number(to, (uint64_t)start);
-	to = put_number(to, length);
-	to = put_number(to, frames);
-	*to = 0;
+	to += put_number(to, (uint64_t)start);
+	*to++ = ' ';
+	to += put_number(to, length);
+	*to++ = ' ';
+	put_number(to, frames);
 	must_write("/proc/sys/vm/window", words);
 }
 

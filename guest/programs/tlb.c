@@ -8,11 +8,10 @@
  */
 #include "guest/programs/check.h"
 
-#define SYS_SCHED_YIELD 24
-#define SYS_CLONE	56
-#define PAGES_MOST	256
-#define ROUNDS		12
-#define CEILING		"/proc/sys/vm/tlb_flush_ceiling"
+#define SYS_CLONE  56
+#define PAGES_MOST 256
+#define ROUNDS	   12
+#define CEILING	   "/proc/sys/vm/tlb_flush_ceiling"
 
 /* ns of one mprotect of `pages` pages and the touches behind it, the least of ROUNDS. */
 static uint64_t cost(volatile char *memory, uint64_t pages)

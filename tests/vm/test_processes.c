@@ -56,6 +56,10 @@ static const struct {
 	  "x\nt\n" },
 	{ "cd /tmp; echo one >f; mv f g; ln -s g l; cat l; rm g; cat l 2>/dev/null || echo gone",
 	  "one\ngone\n" },
+	{ "free | grep -c Mem; uptime | grep -c 'load average'; readlink /proc/self/exe; sleep 9 & "
+	  "ps | "
+	  "grep -c \"^ *$! \"; kill $!; top -bn1 | grep -c '^  PID  PPID'",
+	  "1\n1\n/bin/busybox\n1\n1\n" },
 	{ "exec 3>/tmp/held; rm /tmp/held; echo text >&3; echo $?", "0\n" },
 };
 

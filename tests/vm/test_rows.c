@@ -82,7 +82,18 @@ ROW(demand_paging, "64M", "paging is right", guest_program("paging"))
 ROW(huge_pages, "64M", "huge pages are right", guest_program("huge"), "sure")
 ROW(replacement, "64M", "replacement: all is right", "--append", "swap=8M",
     guest_program("replacement"))
-ROW(out_of_memory, "64M", "oomkill: only the fattest died", guest_program("oomkill"))
+ROW(out_of_memory, "24M", "oomkill: only the fattest died", guest_program("oomkill"))
+ROW(out_of_memory_with_a_swap, "24M", "oomkill: only the fattest died", "--append", "swap=512K",
+    guest_program("oomkill"))
+ROW(who_is_killed_is_chosen, "24M", "oomkill: oom_score_adj is heeded", guest_program("oomkill"),
+    "adjust")
+ROW(who_is_killed_is_chosen_with_a_swap, "24M", "oomkill: oom_score_adj is heeded", "--append",
+    "swap=512K", guest_program("oomkill"), "adjust")
+ROW(overcommit, "64M", "promises are right", guest_program("overcommit"))
+ROW(overcommit_with_a_swap, "64M", "promises are right", "--append", "swap=8M",
+    guest_program("overcommit"))
+ROW(proc_of_processes, "64M", "/proc is right", guest_program("procfs"))
+ROW(proc_of_processes_on_two_cpus, "64M", "/proc is right", "--cpus", "2", guest_program("procfs"))
 ROW(segmentation, "64M", "segment: base and limit are enforced", guest_program("segment"))
 ROW(tlb, "64M", "tlb: flushes are right", guest_program("tlb"))
 ROW(tlb_on_two_cpus, "64M", "tlb: flushes are right", "--cpus", "2", guest_program("tlb"))
