@@ -13,6 +13,7 @@
 #define MSR_KERNEL_GS_BASE 0xc0000102
 
 #define CR0_TS	       (1 << 3)
+#define CR4_PGE        (1 << 7)
 #define CR4_OSFXSR     (1 << 9)
 #define CR4_OSXMMEXCPT (1 << 10)
 #define CR4_UMIP       (1 << 11)

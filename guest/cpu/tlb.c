@@ -16,6 +16,15 @@ static uint64_t generation_last = 1; /* a new space's */
 
 static void flush_local(uint64_t start, uint64_t end)
 {
+	/* The kernel's own entries are global: only this empties all of them. */
+	if (start >= USER_END) {
+		uint64_t cr4 = cr4_read();
+
+		cr4_write(cr4 & ~CR4_PGE);
+		cr4_write(cr4);
+		vm_count.nr_tlb_local_flush_all++;
+		return;
+	}
 	if ((end - start) >> PAGE_SHIFT > tlb_flush_ceiling) {
 		cr3_write(cr3_read() & ~CR3_NO_FLUSH);
 		vm_count.nr_tlb_local_flush_all++;
@@ -70,6 +79,27 @@ void tlb_flush_range(struct space *space, uint64_t start, uint64_t end)
 	}
 	if (unlikely(space->cpus & ~self))
 		shoot_down(space->cpus & ~self, start, end);
+}
+
+void tlb_flush_kernel(void)
+{
+	uint32_t busy = 0;
+
+	for (unsigned i = 0; i < cpu_count; i++) {
+		struct cpu *cpu = &cpus[i];
+
+		if (cpu == this_cpu()) {
+			flush_local(USER_END, UINT64_MAX);
+		} else if (cpu->current != cpu->idle) {
+			busy |= 1u << i;
+		} else {
+			cpu->flush_start = USER_END;
+			cpu->flush_end = UINT64_MAX;
+			__atomic_store_n(&cpu->flush_wanted, 1, __ATOMIC_RELEASE);
+		}
+	}
+	if (busy)
+		shoot_down(busy, USER_END, UINT64_MAX);
 }
 
 void tlb_flush_page(struct space *space, uint64_t va)

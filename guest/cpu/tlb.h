@@ -20,6 +20,9 @@ void tlb_flush_page(struct space *space, uint64_t va);
 void tlb_flush_range(struct space *space, uint64_t start, uint64_t end);
 void tlb_flush_space(struct space *space);
 
+/* The kernel's own half, on all CPUs; an idle one does it before it touches anything. */
+void tlb_flush_kernel(void);
+
 /* Beyond so many pages a whole flush is taken for one by one; /proc/sys/vm/tlb_flush_ceiling. */
 extern uint64_t tlb_flush_ceiling;
 struct text;

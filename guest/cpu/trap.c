@@ -99,7 +99,10 @@ static void user_fault_failed(const struct trap_frame *frame, uint64_t address,
 			     : frame->error & PF_WRITE ? "write"
 						       : "read";
 
-	if (result == FAULT_NO_MEMORY)
+	/* One that was killed is not gone yet: after it the access is tried again. */
+	if (result == FAULT_NO_MEMORY && spaces_doomed && !current_space()->doomed)
+		this_cpu()->work |= WORK_YIELD;
+	else if (result == FAULT_NO_MEMORY)
 		process_out_of_memory(address);
 	else
 		signal_fault(&info, "%s of address %016lx at rip %016lx, rsp %016lx: %s", access,
@@ -108,11 +111,9 @@ static void user_fault_failed(const struct trap_frame *frame, uint64_t address,
 						 : fault_reason(result));
 }
 
-static enum fault_result resolve(const struct trap_frame *frame, uint64_t address)
+static bool is_user_fault(const struct trap_frame *frame, uint64_t address)
 {
-	if (unlikely(address >= USER_END || (frame->error & PF_RESERVED) || !current_space()))
-		return FAULT_ACCESS;
-	return fault_resolve(current_space(), address, fault_access(frame->error));
+	return likely(address < USER_END && !(frame->error & PF_RESERVED) && current_space());
 }
 
 static void user_exception(const struct trap_frame *frame)
@@ -146,8 +147,11 @@ void trap_handle(struct trap_frame *frame)
 {
 	if (likely(frame->vector == VECTOR_PAGE_FAULT)) {
 		uint64_t address = cr2_read();
-		enum fault_result result = resolve(frame, address);
+		enum fault_result result = FAULT_ACCESS;
 
+		if (is_user_fault(frame, address))
+			result =
+				fault_resolve(current_space(), address, fault_access(frame->error));
 		if (unlikely(result != FAULT_DONE))
 			user_fault_failed(frame, address, result);
 	} else if (frame->vector >= VECTOR_TIMER) {
@@ -167,7 +171,8 @@ void trap_handle_kernel(struct trap_frame *frame)
 		interrupt(frame);
 		return;
 	}
-	if (frame->vector == VECTOR_PAGE_FAULT && resolve(frame, address) == FAULT_DONE)
+	if (frame->vector == VECTOR_PAGE_FAULT && is_user_fault(frame, address) &&
+	    fault_resolve_now(current_space(), address, fault_access(frame->error)) == FAULT_DONE)
 		return;
 	if ((frame->vector != VECTOR_PAGE_FAULT && frame->vector != 13) || !user_fixup(&frame->rip))
 		kernel_failure(frame, address);

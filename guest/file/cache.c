@@ -9,6 +9,7 @@
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/space.h"
+#include "guest/memory/trim.h"
 #include "guest/memory/user.h"
 
 #define FRAMES_FIRST 16
@@ -80,7 +81,11 @@ uint64_t cache_frame(struct node *node, uint64_t index, bool write, bool *major)
 	*major = false;
 	if (frame)
 		return frame;
-	page = make_room(node, index) ? page_alloc_user(0, &fresh) : NULL;
+	if (!make_room(node, index))
+		return 0;
+	page = page_alloc_user(0, &fresh);
+	if (!page && memory_trim() > 0)
+		page = page_alloc_user(0, &fresh);
 	if (!page)
 		return 0;
 	to = page_address(page);

@@ -99,6 +99,7 @@ struct file_table *file_table_create(void)
 		return NULL;
 	table->slot = memory_alloc_zero(TABLE_SIZE_FIRST * sizeof(*table->slot));
 	table->size = TABLE_SIZE_FIRST;
+	table->full = 0;
 	table->refs = 1;
 	if (table->slot)
 		return table;
@@ -114,6 +115,7 @@ struct file_table *file_table_copy(const struct file_table *from)
 		return NULL;
 	table->slot = memory_alloc(from->size * sizeof(*table->slot));
 	table->size = from->size;
+	table->full = from->full;
 	table->refs = 1;
 	if (!table->slot) {
 		memory_free(table);
@@ -166,7 +168,7 @@ static int grow(struct file_table *table, unsigned wanted)
 
 int file_install(struct file_table *table, struct file *file, int lowest, bool close_on_exec)
 {
-	unsigned fd = lowest;
+	unsigned fd = MAX((unsigned)lowest, table->full);
 
 	while (fd < table->size && table->slot[fd].file)
 		fd++;
@@ -175,6 +177,8 @@ int file_install(struct file_table *table, struct file *file, int lowest, bool c
 	if (fd >= table->size && grow(table, fd))
 		return -ENOMEM;
 	table->slot[fd] = (struct file_slot){ file, close_on_exec };
+	if ((unsigned)lowest <= table->full)
+		table->full = fd + 1;
 	return fd;
 }
 
@@ -192,6 +196,7 @@ int file_close(struct file_table *table, int fd)
 	if (!file)
 		return -EBADF;
 	table->slot[fd] = (struct file_slot){ 0 };
+	table->full = MIN(table->full, (unsigned)fd);
 	file_put(file);
 	return 0;
 }

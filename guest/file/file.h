@@ -81,6 +81,7 @@ struct file_slot {
 struct file_table {
 	struct file_slot *slot;
 	unsigned size; /* slots there are now */
+	unsigned full; /* so many of the first are in use; perhaps more */
 	unsigned refs;
 };
 

@@ -11,13 +11,17 @@
 
 #define PIPE_ORDER  4
 #define PIPE_SIZE   (PAGE_SIZE << PIPE_ORDER)
+#define PIPE_PAGES  (1ull << PIPE_ORDER)
 #define PIPE_ATOMIC PAGE_SIZE
+#define PIPES_SHARE 4 /* a quarter of the memory, as nobody counts it against a process */
 
 struct pipe {
 	uint8_t *ring;
 	uint64_t head, tail; /* bytes taken out, put in */
 	unsigned readers, writers;
 };
+
+static uint64_t pipe_pages; /* of all pipes */
 
 static struct pipe *pipe_of(struct file *file)
 {
@@ -165,6 +169,7 @@ static void pipe_put(struct pipe *pipe)
 	changed(pipe);
 	if (pipe->readers + pipe->writers > 0)
 		return;
+	pipe_pages -= PIPE_PAGES;
 	page_free(page_of_address(pipe->ring), PIPE_ORDER, false);
 	memory_free(pipe);
 }
@@ -190,9 +195,13 @@ static const struct file_ops writer_ops = { .write = pipe_write,
 
 int pipe_create(uint32_t flags, struct file **reader, struct file **writer)
 {
-	struct page *pages = page_alloc(PIPE_ORDER, PAGE_ANY);
-	struct pipe *pipe = memory_alloc_zero(sizeof(*pipe));
+	struct page *pages;
+	struct pipe *pipe;
 
+	if (pipe_pages + PIPE_PAGES > page_total / PIPES_SHARE)
+		return -ENFILE;
+	pages = page_alloc(PIPE_ORDER, PAGE_ANY);
+	pipe = memory_alloc_zero(sizeof(*pipe));
 	*reader = file_create(&reader_ops, NULL, (flags & OPEN_NONBLOCK) | OPEN_READ);
 	*writer = file_create(&writer_ops, NULL, (flags & OPEN_NONBLOCK) | OPEN_WRITE);
 	if (!pages || !pipe || !*reader || !*writer) {
@@ -203,6 +212,7 @@ int pipe_create(uint32_t flags, struct file **reader, struct file **writer)
 		memory_free(*writer);
 		return -ENOMEM;
 	}
+	pipe_pages += PIPE_PAGES;
 	*pipe = (struct pipe){ .ring = page_address(pages), .readers = 1, .writers = 1 };
 	(*reader)->private = (*writer)->private = pipe;
 	return 0;

@@ -4,7 +4,8 @@
 
 #include "guest/file/file.h"
 
-/* Both ends, each with one reference. 0 or -ENOMEM. */
+/* Both ends, each with one reference. 0, -ENOMEM, or -ENFILE: pipes have a quarter
+ * of the memory already. */
 int pipe_create(uint32_t flags, struct file **reader, struct file **writer);
 
 #endif

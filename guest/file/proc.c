@@ -24,6 +24,7 @@
 #include "guest/memory/pressure.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/slab.h"
+#include "guest/memory/trim.h"
 #include "guest/memory/user.h"
 #include "guest/memory/workingset.h"
 #include "guest/process/load.h"
@@ -59,8 +60,8 @@ static void filesystems_text(struct text *text)
 }
 
 static const struct proc_file {
-	const char *name; /* perhaps with folders before it */
-	void (*write)(struct text *text);
+	const char *name;		  /* perhaps with folders before it */
+	void (*write)(struct text *text); /* optional: it reads as nothing */
 	/* optional (-EACCES): a write of at most STORE_MAX bytes, ended by a zero; 0 or -errno */
 	int (*store)(const char *words);
 } files[] = {
@@ -77,6 +78,7 @@ static const struct proc_file {
 	{ "slabinfo", slabinfo_text, NULL },
 	{ "stat", stat_text, NULL },
 	{ "sys/vm/compact_memory", compact_memory_text, compact_memory_store },
+	{ "sys/vm/drop_caches", NULL, drop_caches_store },
 	{ "sys/vm/extfrag_threshold", extfrag_threshold_text, extfrag_threshold_store },
 	{ "sys/vm/overcommit_kbytes", overcommit_kbytes_text, overcommit_kbytes_store },
 	{ "sys/vm/overcommit_memory", overcommit_memory_text, overcommit_memory_store },
@@ -127,7 +129,7 @@ static int make_text(struct file *file)
 		if (!process)
 			return -ESRCH;
 		process_files[node->device].write(process, &text);
-	} else {
+	} else if (files[node->device].write) {
 		files[node->device].write(&text);
 	}
 	if (text.failed) {

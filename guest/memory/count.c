@@ -7,6 +7,7 @@
 #include "guest/memory/page.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/workingset.h"
+#include "guest/process/thread.h"
 
 struct vm_count vm_count;
 
@@ -14,6 +15,8 @@ void vmstat_text(struct text *text)
 {
 	text_add(text, "nr_free_pages %lu\nnr_file_pages %lu\nnr_swap_used %lu\n", page_free_total,
 		 cache_pages, swap_pages_used);
+	text_add(text, "nr_kernel_stack %lu\nnr_kernel_stack_tables %lu\n", thread_stack_pages,
+		 thread_stack_tables);
 	text_add(text, "workingset_estimate_pages %lu\n", workingset_estimate);
 	text_add(text, "nr_replaceable %lu\nswap_bytes_used %lu\n", replace_main.count,
 		 swap_bytes_used);
@@ -36,6 +39,7 @@ void meminfo_text(struct text *text)
 		{ "SwapTotal:", swap_pages_total },
 		{ "SwapFree:", swap_pages_total - MIN(swap_pages_total, swap_pages_used) },
 		{ "Shmem:", cache_pages },
+		{ "KernelStack:", thread_stack_pages },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(lines); i++)

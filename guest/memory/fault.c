@@ -123,7 +123,8 @@ static NOINLINE enum fault_result map_copy(struct space *space, struct area *are
 		leaf[index] |= PTE_LENT;
 	frame = table_frame(leaf, index, &fresh);
 	if (!frame) {
-		leaf[index] = old;
+		/* The search for one may have broken the reservation. */
+		leaf[index] = page_of_address(leaf)->reserve ? old : old & ~PTE_SLOT;
 		return FAULT_NO_MEMORY;
 	}
 	to = direct(frame << PAGE_SHIFT);
@@ -389,6 +390,18 @@ enum fault_result fault_resolve(struct space *space, uint64_t va, uint32_t acces
 	return FAULT_DONE;
 }
 
+enum fault_result fault_resolve_now(struct space *space, uint64_t va, uint32_t access)
+{
+	enum fault_result result = fault_resolve(space, va, access);
+
+	if (likely(result != FAULT_NO_MEMORY) || !spaces_doomed || space->doomed)
+		return result;
+	page_reserve_open = true;
+	result = resolve(space, va, access);
+	page_reserve_open = false;
+	return result;
+}
+
 int fault_populate_for(struct space *space, uint64_t start, uint64_t end, uint32_t access)
 {
 	uint64_t need = access & AREA_WRITE ? PTE_P | PTE_W : PTE_P, size;
@@ -432,7 +445,7 @@ uint64_t fault_translate(struct space *space, uint64_t va, bool write)
 		enum fault_result result = FAULT_NO_AREA;
 
 		if (va < USER_END)
-			result = fault_resolve(space, va, write ? AREA_WRITE : AREA_READ);
+			result = fault_resolve_now(space, va, write ? AREA_WRITE : AREA_READ);
 		if (result == FAULT_NO_MEMORY)
 			process_out_of_memory(va);
 		if (result != FAULT_DONE)

@@ -16,6 +16,10 @@ enum fault_result {
 /* Makes va accessible for `access` (one of AREA_READ, AREA_WRITE, AREA_EXEC), or says why not. */
 enum fault_result fault_resolve(struct space *space, uint64_t va, uint32_t access);
 
+/* The same for the kernel's own access, which cannot wait until those whom the OOM killer chose are
+ * gone: until then it may have some of the kernel's reserve. */
+enum fault_result fault_resolve_now(struct space *space, uint64_t va, uint32_t access);
+
 /* Brings in all pages of [start, end), which is mapped: for the access, or as each area allows.
  * 0, -ENOMEM, or -EFAULT (beyond a file's end, or no access there). */
 int fault_populate_for(struct space *space, uint64_t start, uint64_t end, uint32_t access);

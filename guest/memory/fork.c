@@ -48,6 +48,8 @@ static int copy_entries(struct space *child, uint64_t *from, uint64_t va, unsign
 			if (!to)
 				return -ENOMEM;
 			page_of_address(to)->flags |= LEAF_SINGLE;
+			/* That may have broken a reservation: from[i] is another now. */
+			pte = from[i];
 		}
 		/* Now, for making a table may have broken reservations. */
 		pte = from[i];

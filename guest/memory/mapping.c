@@ -93,6 +93,7 @@ uint64_t space_release_memory(struct space *space)
 {
 	uint64_t before = page_free_total;
 
+	spaces_doomed += !space->doomed;
 	space->doomed = true;
 	for (unsigned i = 0; i < space->area_count; i++) {
 		const struct area *area = space->area[i];

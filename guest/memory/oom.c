@@ -46,7 +46,8 @@ static struct process *worst(void)
 	for (struct process *process = process_list; process; process = process->next) {
 		int64_t badness = oom_badness(process);
 
-		if (process == process_init || badness <= most)
+		/* Until it executes something, a vfork's child has its parent's memory. */
+		if (process->space == process_init->space || badness <= most)
 			continue;
 		chosen = process;
 		most = badness;
@@ -55,6 +56,19 @@ static struct process *worst(void)
 	if (init != OOM_NEVER && (!chosen || (init > 0 && init / 4 > most)))
 		chosen = process_init;
 	return chosen;
+}
+
+/* Who shares the memory has none either. And all of them go next: others wait for what they hold.
+ */
+static void kill_all_of(const struct space *space)
+{
+	for (struct process *process = process_list; process; process = process->next) {
+		if (process->space != space)
+			continue;
+		process_kill(process, SIGKILL);
+		for (struct thread *thread = process->threads; thread; thread = thread->next)
+			thread_hurry(thread);
+	}
 }
 
 bool oom_kill(void)
@@ -71,7 +85,7 @@ bool oom_kill(void)
 		 resident(process->space), process->space->resident[RESIDENT_SWAPPED],
 		 process->oom_adjust);
 	vm_count.oom_kill++;
-	process_kill(process, SIGKILL);
+	kill_all_of(process->space);
 	freed = space_release_memory(process->space);
 	log_line(QUIRE_LEVEL_INFO, "that gave %lu pages back", freed);
 	return true;

@@ -9,6 +9,7 @@
 #include "guest/lib/string.h"
 #include "guest/memory/compact.h"
 #include "guest/memory/count.h"
+#include "guest/memory/trim.h"
 #include "guest/monitor/doorbell.h"
 
 #define REGION_MAX 16
@@ -33,6 +34,7 @@ static struct region regions[REGION_MAX];
 static unsigned region_count;
 static uint64_t *used; /* a bit a frame */
 uint64_t page_free_total, page_total, page_frame_end;
+bool page_reserve_open;
 static bool untouched_zero; /* the monitor's contract holds */
 static bool can_release;    /* and it takes memory back */
 
@@ -230,6 +232,8 @@ struct page *page_alloc(unsigned order, enum page_need need)
 	page = take_any(order, need == PAGE_ZERO, &fresh);
 	if (!page && order > 0 && compact_for(order))
 		page = take_any(order, need == PAGE_ZERO, &fresh);
+	if (!page && memory_trim() > 0)
+		page = take_any(order, need == PAGE_ZERO, &fresh);
 	if (!page)
 		return NULL;
 	page->refs = 0;
@@ -243,7 +247,9 @@ struct page *page_alloc_user(unsigned order, bool *fresh)
 {
 	struct page *page;
 
-	if (order > PAGE_ORDER_MAX || page_free_total < PAGE_RESERVE + (1ull << order))
+	uint64_t reserve = page_reserve_open ? PAGE_RESERVE / 2 : PAGE_RESERVE;
+
+	if (order > PAGE_ORDER_MAX || page_free_total < reserve + (1ull << order))
 		return NULL;
 	page = take_any(order, true, fresh);
 	if (page)

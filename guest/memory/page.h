@@ -69,14 +69,17 @@ struct page_range {
 void page_init(const struct page_range *usable, unsigned usable_count,
 	       const struct page_range *keep, unsigned keep_count, bool reads_zero);
 
-/* A block for the kernel, or NULL when there is none. One of several pages may be made by moving a
- * program's pages (compact.h). */
+/* A block for the kernel, or NULL when there is none, even after memory_trim(). One of several
+ * pages may be made by moving a program's pages (compact.h). */
 struct page *page_alloc(unsigned order, enum page_need need);
 
 /* The same for a process: leaves PAGE_RESERVE pages for the kernel. *fresh says whether it reads as
  * zero; nothing is cleared. */
 #define PAGE_RESERVE 128
 struct page *page_alloc_user(unsigned order, bool *fresh);
+
+/* While it is set, half of that reserve is for processes, too. */
+extern bool page_reserve_open;
 
 /* Gives back 2^order pages, or any run of frames. One that is not handed out is a panic. */
 void page_free(struct page *page, unsigned order, bool fresh);

@@ -10,6 +10,7 @@
 #include "guest/memory/pressure.h"
 #include "guest/memory/reserve.h"
 #include "guest/memory/space.h"
+#include "guest/memory/trim.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
 
@@ -261,6 +262,8 @@ bool memory_reclaim(unsigned pages)
 {
 	static bool inside;
 	uint64_t start = clock_now(), before = page_free_total, freed;
+	/* Below that it would be for the kernel only. */
+	uint64_t enough = MAX(before, (uint64_t)PAGE_RESERVE);
 
 	if (inside)
 		return false;
@@ -268,11 +271,12 @@ bool memory_reclaim(unsigned pages)
 	vm_count.pgscan++;
 	/* What is set aside and not used goes before what is. */
 	reservations_break();
-	while (swap_on && page_free_total < before + pages && replace_evict(&replace_main))
+	while (swap_on && page_free_total < enough + pages && replace_evict(&replace_main))
 		;
-	if (page_free_total == before)
-		table_trim();
-	if (page_free_total == before)
+	if (page_free_total <= enough)
+		memory_trim();
+	/* Only when those that were killed are gone is it known whether that was enough. */
+	if (page_free_total <= enough && !spaces_doomed)
 		oom_kill();
 	freed = page_free_total - before;
 	vm_count.pgsteal += freed;

@@ -6,6 +6,7 @@
  */
 #include "guest/memory/reserve.h"
 #include "guest/memory/owner.h"
+#include "guest/memory/trim.h"
 
 static uint32_t reservations; /* first leaf's frame, or 0 */
 
@@ -128,7 +129,7 @@ static uint64_t single_frame(struct page *record, unsigned index, bool *fresh)
 {
 	struct page *page = page_alloc_user(0, fresh);
 
-	if (!page && reservations_break() + table_trim() > 0)
+	if (!page && memory_trim() > 0)
 		page = page_alloc_user(0, fresh);
 	if (!page)
 		return 0;

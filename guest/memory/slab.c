@@ -116,14 +116,27 @@ void *slab_alloc_zero(struct slab_cache *cache)
 	return object;
 }
 
+/* The slab that holds nothing, which is the first with room: it has no other beside it. */
+static uint64_t destroy_empty(struct slab_cache *cache)
+{
+	struct page *slab = page_of_frame(cache->partial);
+
+	if (!cache->partial || (slab->objects & IN_USE_MASK))
+		return 0;
+	slab_destroy(cache, slab);
+	return 1ull << cache->order;
+}
+
 static void give_back(struct slab_cache *cache, struct page *slab, uint8_t *object)
 {
 	uint32_t offset = object - (uint8_t *)page_address(slab), in_use;
 
 	CHECK(slab->order == cache->number && offset % cache->stride == 0);
 	in_use = slab->objects & IN_USE_MASK;
-	if (in_use == cache->capacity)
+	if (in_use == cache->capacity) {
+		destroy_empty(cache);
 		partial_add(cache, slab);
+	}
 	*(uint16_t *)object = slab->count;
 	slab->count = offset / cache->stride + 1;
 	slab->objects--;
@@ -147,14 +160,8 @@ uint64_t slab_trim(void)
 {
 	uint64_t freed = 0;
 
-	for (struct slab_cache *cache = caches; cache; cache = cache->next) {
-		struct page *slab = page_of_frame(cache->partial);
-
-		if (!cache->partial || (slab->objects & IN_USE_MASK))
-			continue;
-		slab_destroy(cache, slab);
-		freed += 1ull << cache->order;
-	}
+	for (struct slab_cache *cache = caches; cache; cache = cache->next)
+		freed += destroy_empty(cache);
 	return freed;
 }
 

@@ -16,6 +16,7 @@
 
 static uint64_t number_last;
 struct space *space_list;
+unsigned spaces_doomed;
 bool space_randomise = true;
 static struct slab_cache space_cache = SLAB_CACHE("space", struct space);
 static struct slab_cache area_cache = SLAB_CACHE("area", struct area);
@@ -134,6 +135,7 @@ void space_put(struct space *space)
 {
 	if (--space->refs > 0)
 		return;
+	spaces_doomed -= space->doomed;
 	for (unsigned i = 0; i < space->area_count; i++) {
 		table_unmap(space, space->area[i]->start, space->area[i]->end);
 		space_account(space, space->area[i]->flags, -area_pages(space->area[i]));

@@ -81,6 +81,7 @@ struct space {
 };
 
 extern struct space *space_list;
+extern unsigned spaces_doomed; /* that are not gone yet */
 
 /* Programs are placed at random; norandmaps on the command line says no. */
 extern bool space_randomise;

@@ -35,8 +35,6 @@ uint64_t *table_create(void)
 		return page_address(page);
 	}
 	page = page_alloc(0, PAGE_ZERO);
-	if (!page && reservations_break() > 0)
-		page = page_alloc(0, PAGE_ZERO);
 	return page ? page_address(page) : NULL;
 }
 

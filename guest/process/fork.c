@@ -87,12 +87,18 @@ static void begin(struct thread *child, const struct clone *clone)
 	thread_begin(child, &frame);
 }
 
+/* Why there is none: for want of a number, or of memory. */
+static int no_thread(void)
+{
+	return thread_count >= THREAD_MAX ? -EAGAIN : -ENOMEM;
+}
+
 static int64_t clone_thread(const struct clone *clone)
 {
 	struct thread *child = thread_create(current_process());
 
 	if (!child)
-		return -EAGAIN;
+		return no_thread();
 	if (copy_thread(child, clone)) {
 		current_process()->threads = child->next;
 		current_process()->thread_count--;
@@ -125,7 +131,7 @@ static int64_t clone_process(const struct clone *clone)
 	int pid, error;
 
 	if (!child)
-		return -EAGAIN;
+		return no_thread();
 	error = copy_process(child, clone);
 	if (!error)
 		error = copy_thread(child->threads, clone);

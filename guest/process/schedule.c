@@ -91,6 +91,23 @@ static inline struct thread *ready_take(void)
 	return thread;
 }
 
+void thread_hurry(struct thread *thread)
+{
+	struct thread **link = &ready_first, *previous = NULL;
+
+	if (thread->state != THREAD_READY || thread == ready_first)
+		return;
+	while (*link != thread) {
+		previous = *link;
+		link = &previous->queue;
+	}
+	*link = thread->queue;
+	if (ready_last == thread)
+		ready_last = previous;
+	thread->queue = ready_first;
+	ready_first = thread;
+}
+
 /* The timer of this CPU rings at `deadline` or before. */
 static void alarm_at(uint64_t deadline)
 {
@@ -326,6 +343,7 @@ void idle_run(void)
 		kernel_lock_give();
 		doorbell_wait();
 		kernel_lock_take();
+		tlb_answer();
 		sleeping &= ~(1u << this_cpu()->number);
 	}
 }

@@ -81,6 +81,12 @@ extern uint64_t switch_count; /* schedule.c: switches from one thread to another
  * are THREAD_MAX. process NULL: an idle thread. */
 struct thread *thread_create(struct process *process);
 
+/* Unmaps the stacks of threads that ended, which are kept for others. Returns the pages. */
+uint64_t thread_trim_stacks(void);
+
+/* Pages that kernel stacks hold, and the tables that map them; for good, those. */
+extern uint64_t thread_stack_pages, thread_stack_tables;
+
 /* Frees one that has never run or that is dead and off its stack. */
 void thread_destroy(struct thread *thread);
 
@@ -108,6 +114,9 @@ unsigned thread_wake_some(const void *channel, unsigned count);
 
 /* Ends one thread's wait. */
 void thread_rouse(struct thread *thread);
+
+/* If it is ready, it is the next that runs. */
+void thread_hurry(struct thread *thread);
 
 /* Gives way to another that is ready, and to none where this CPU may not run the current one. */
 void thread_yield(void);

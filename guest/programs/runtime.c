@@ -52,7 +52,7 @@ bool equal(const char *a, const char *b)
 	return *a == *b;
 }
 
-static char line[1024];
+static __attribute__((aligned(1024))) char line[1024]; /* in one page */
 static size_t used;
 
 static void put(char c)

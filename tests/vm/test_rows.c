@@ -115,3 +115,33 @@ ROW(contiguous_odd, "24M", "contiguous runs are right", "--append", "contiguous=
 ROW(working_set, "32M", "the working set is right", guest_program("workingset"))
 ROW(working_set_with_a_swap, "32M", "the working set is right", "--append", "swap=8M",
     guest_program("workingset"), "swap")
+ROW(usertests, "16M", "tests, all right", guest_program("usertests"))
+ROW(usertests_on_two_cpus, "16M", "tests, all right", "--cpus", "2", guest_program("usertests"))
+ROW(bombs, "16M", "bombs: quire lives", guest_program("bombs"), "all")
+ROW(bombs_on_two_cpus, "16M", "bombs: quire lives", "--cpus", "2", guest_program("bombs"), "all")
+
+/* What the tests above stand on: a leak is seen, and a name that is none is no success. */
+Test(rows, usertests_find_leaks)
+{
+	struct child *child = run_bifold("--memory", "16M", guest_program("usertests"), "leak-page",
+					 "leak-objects", "links");
+
+	cr_assert_eq(child->status, 1, "status %d; it said: %s%s", child->status, child->out_text,
+		     child->err_text);
+	cr_assert(strstr(child->out_text, "leak-page leaks 1 pages") != NULL, "%s",
+		  child->out_text);
+	cr_assert(strstr(child->out_text, "leak-objects leaks 1 objects") != NULL, "%s",
+		  child->out_text);
+	cr_assert(strstr(child->out_text, "2 of 3 tests failed") != NULL, "%s", child->out_text);
+	child = run_bifold("--memory", "16M", guest_program("usertests"), "links", "no-such-test");
+	cr_assert_eq(child->status, 2);
+}
+
+Test(rows, usertests_are_listed)
+{
+	struct child *child = run_bifold("--memory", "16M", guest_program("usertests"), "--list");
+
+	cr_assert_eq(child->status, 0);
+	cr_assert(strstr(child->out_text, "stop-and-continue\n") != NULL, "%s", child->out_text);
+	cr_assert(strstr(child->out_text, "leak-page") == NULL, "%s", child->out_text);
+}

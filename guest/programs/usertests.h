@@ -1,0 +1,24 @@
+/* The tests of `usertests`. Each runs in a process of its own; what it leaves behind is a leak. */
+#ifndef GUEST_PROGRAMS_USERTESTS_H
+#define GUEST_PROGRAMS_USERTESTS_H
+
+#include "guest/programs/tasks.h"
+
+struct user_test {
+	const char *name;
+	void (*run)(void); /* says what is wrong by expect() */
+};
+
+/* Each ends with an entry without a name. */
+extern const struct user_test process_tests[], signal_tests[], memory_tests[], file_tests[];
+
+/* The program's own path, for exec. */
+extern const char *self;
+
+/* An address of the kernel's. */
+#define KERNEL 0xffffffff80200000
+
+/* Zeroed words that forks share. */
+volatile uint32_t *shared_words(void);
+
+#endif
