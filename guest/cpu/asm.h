@@ -13,7 +13,7 @@
 #define MSR_KERNEL_GS_BASE 0xc0000102
 
 #define CR0_TS	       (1 << 3)
-#define CR4_PGE        (1 << 7)
+#define CR4_PGE	       (1 << 7)
 #define CR4_OSFXSR     (1 << 9)
 #define CR4_OSXMMEXCPT (1 << 10)
 #define CR4_UMIP       (1 << 11)
@@ -131,18 +131,6 @@ static inline uint8_t in8(uint16_t port)
 
 	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
 	return value;
-}
-
-/* Waits for one interrupt: STI takes effect after HLT has begun, so none is missed. */
-static inline void wait_for_interrupt(void)
-{
-	__asm__ volatile("sti; hlt; cli" : : : "memory");
-}
-
-/* The same with a port write in HLT's place, which STI covers in the same way. */
-static inline void out32_for_interrupt(uint16_t port, uint32_t value)
-{
-	__asm__ volatile("sti; outl %0, %1; cli" : : "a"(value), "Nd"(port) : "memory");
 }
 
 static inline void pause(void)

@@ -110,6 +110,11 @@ extern volatile uint32_t kernel_lock;
 void kernel_lock_take(void);
 void kernel_lock_give(void);
 
+/* entry.S: interrupts are let in until one came, in HLT or in a port write that ends with one. The
+ * lock is not held. */
+void wait_by_halt(void);
+void wait_by_port(uint32_t value, uint16_t port);
+
 #define this_cpu_field(field) (((struct cpu __seg_gs *)0)->field)
 
 static inline struct cpu *this_cpu(void)
@@ -121,5 +126,6 @@ static inline struct thread *current(void)
 {
 	return this_cpu_field(current);
 }
+
 #endif
 #endif

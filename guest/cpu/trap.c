@@ -169,6 +169,7 @@ void trap_handle_kernel(struct trap_frame *frame)
 
 	if (frame->vector >= VECTOR_TIMER) {
 		interrupt(frame);
+		user_fixup(&frame->rip);
 		return;
 	}
 	if (frame->vector == VECTOR_PAGE_FAULT && is_user_fault(frame, address) &&

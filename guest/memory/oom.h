@@ -2,9 +2,9 @@
  * The OOM killer: when nothing else gives memory, the process that holds most of it goes. By
  * Linux's measure: resident and swapped pages, and oom_score_adj thousandths of all memory on top.
  *
- * What it holds alone comes back at once; the rest - page tables, the stack, its share of what others
- * have as well - when it is gone. Until then nobody else is killed (spaces_doomed, space.h): a
- * program's fault is tried again after the next turn, and the kernel's own access to a program's
+ * What it holds alone comes back at once; the rest - page tables, the stack, its share of what
+ * others have as well - when it is gone. Until then nobody else is killed (spaces_doomed, space.h):
+ * a program's fault is tried again after the next turn, and the kernel's own access to a program's
  * memory, which cannot wait, may have half of the reserve (fault_resolve_now()).
  */
 #ifndef GUEST_MEMORY_OOM_H

@@ -7,8 +7,8 @@
 
 #include "guest/lib/types.h"
 
-/* Gives all of it to the allocator. Returns the pages. Entries of any leaf table may lose their bits
- * of PTE_SLOT: whoever holds a copy of one looks again. */
+/* Gives all of it to the allocator. Returns the pages. Entries of any leaf table may lose their
+ * bits of PTE_SLOT: whoever holds a copy of one looks again. */
 uint64_t memory_trim(void);
 
 /* /proc/sys/vm/drop_caches: 1, 2 or 3, which are the same here - files are not a cache of anything

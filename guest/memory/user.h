@@ -38,7 +38,8 @@ struct vector_cursor {
 int user_segments(struct vector_cursor *cursor, bool write, uint64_t limit,
 		  struct quire_segment *segment, unsigned max);
 
-/* Sends a kernel-mode fault at *rip to its fixup. False when the instruction has none. */
+/* Sends what happened in the kernel at *rip (a fault, or an interrupt before a wait) to its fixup.
+ * False when the instruction has none. */
 bool user_fixup(uint64_t *rip);
 
 #endif

@@ -123,9 +123,9 @@ void check_failed(const char *condition, const char *file, int line)
 void doorbell_wait(void)
 {
 	if (alone)
-		wait_for_interrupt();
+		wait_by_halt();
 	else
-		out32_for_interrupt(QUIRE_PORT_DOORBELL, prepare(request_begin(), QUIRE_OP_WAIT));
+		wait_by_port(prepare(request_begin(), QUIRE_OP_WAIT), QUIRE_PORT_DOORBELL);
 }
 
 void doorbell_yield(void)

@@ -16,8 +16,8 @@
 static uint8_t bytes[128];
 
 /*
- * The byte at `offset` of the segment. An interrupt in compatibility mode may cost the upper half of
- * RSP: it is kept in memory.
+ * The byte at `offset` of the segment. An interrupt in compatibility mode may cost the upper half
+ * of RSP: it is kept in memory.
  */
 uint32_t segment_read(uint32_t selector, uint32_t offset);
 __asm__(".text\n"
