@@ -87,6 +87,32 @@ int codec_decompress(struct codec *codec, const void *data, size_t length, void 
 		       : -EBADMSG;
 }
 
+int codec_decompress_once(enum mm_compressor kind, const void *data, size_t length, void *page)
+{
+	struct codec codec = { .kind = kind };
+	int error;
+
+	if (kind == MM_COMPRESSOR_ZSTD) {
+		codec.unscratch = ZSTD_createDCtx();
+		if (codec.unscratch == NULL)
+			return -ENOMEM;
+	}
+	error = codec_decompress(&codec, data, length, page);
+	codec_finish(&codec);
+	return error;
+}
+
+const char *codec_name(enum mm_compressor kind)
+{
+	static const char *const names[] = {
+		[MM_COMPRESSOR_NONE] = "none",
+		[MM_COMPRESSOR_LZ4] = "lz4",
+		[MM_COMPRESSOR_ZSTD] = "zstd",
+	};
+
+	return names[kind];
+}
+
 bool codec_same_filled(const void *page, uint64_t *word)
 {
 	const uint64_t *words = page;

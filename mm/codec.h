@@ -34,6 +34,11 @@ size_t codec_compress(struct codec *codec, const void *page, void *out, size_t l
 /* The way back: exactly a page comes out, or -EBADMSG. */
 int codec_decompress(struct codec *codec, const void *data, size_t length, void *page);
 
+/* The same without a codec at hand; zstd takes a context from the heap meanwhile (-ENOMEM). */
+int codec_decompress_once(enum mm_compressor kind, const void *data, size_t length, void *page);
+
+const char *codec_name(enum mm_compressor kind);
+
 /* Is the page one 64-bit word over and over? Which? */
 bool codec_same_filled(const void *page, uint64_t *word);
 

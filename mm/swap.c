@@ -261,6 +261,14 @@ void swap_read(struct swap *swap, struct swap_page *pages, unsigned count)
 			pages[i].error = -EBADMSG;
 }
 
+int swap_read_unverified(struct swap *swap, uint32_t slot, void *memory)
+{
+	struct swap_page page = { .slot = slot, .memory = memory };
+
+	transfer(swap, &page, 1, false);
+	return page.error;
+}
+
 uint32_t swap_slots_used(const struct swap *swap)
 {
 	return swap->used;

@@ -85,6 +85,12 @@ bool swap_hash_equal(const struct swap *swap, uint32_t slot, XXH128_hash_t hash)
 void swap_write(struct swap *swap, struct swap_page *pages, unsigned count);
 void swap_read(struct swap *swap, struct swap_page *pages, unsigned count);
 
+/*
+ * One slot as it stands in the file, for who holds no claim on it: the slot may change meanwhile,
+ * so verifying is left to the caller, under the lock. 0 or -errno.
+ */
+int swap_read_unverified(struct swap *swap, uint32_t slot, void *memory);
+
 uint32_t swap_slots_used(const struct swap *swap);
 uint32_t swap_slots_free(const struct swap *swap);
 

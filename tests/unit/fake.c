@@ -124,6 +124,8 @@ static int fake_release(void *backing, gfn_t first, uint32_t count)
 	struct fake *fake = backing;
 	int error;
 
+	if (fake->releasing != NULL)
+		fake->releasing(fake, first, count);
 	pthread_mutex_lock(&fake->lock);
 	injected(fake, FAKE_RELEASE, count, &error);
 	for (uint32_t i = 0; i < count && error == 0; i++) {

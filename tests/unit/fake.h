@@ -46,6 +46,8 @@ struct fake {
 	void (*unmapped)(struct fake *fake, gfn_t first, uint32_t count);
 	/* Called when mm asks for a frame's page in order to store it; no lock is held. */
 	void (*paged)(struct fake *fake, gfn_t frame);
+	/* Called before a range's pages are given back; no lock is held. */
+	void (*releasing)(struct fake *fake, gfn_t first, uint32_t count);
 	void *context;
 
 	unsigned failure_count; /* failed() calls */
