@@ -19,4 +19,11 @@ struct ept_space;
 int ept_read(struct ept_space *space, gpa_t address, void *buffer, size_t length);
 int ept_write(struct ept_space *space, gpa_t address, const void *buffer, size_t length);
 
+/*
+ * Reads without bringing anything in or telling anybody: what is stored is copied from where it is
+ * stored. For walkers and whoever only looks. -EFAULT as above, -EBADMSG or -errno of a page that
+ * cannot be read back, which is then nobody else's trouble.
+ */
+int ept_look(struct ept_space *space, gpa_t address, void *buffer, size_t length);
+
 #endif

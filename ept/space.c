@@ -18,6 +18,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "ept/host_page.h"
 #include "ept/internal.h"
 
 /* How many pages an access of the monitor pins at once. */
@@ -336,31 +337,17 @@ int ept_space_discard(struct ept_space *space, gfn_t first, uint32_t count)
 		       : -errno;
 }
 
-/* The "present" bit of /proc/self/pagemap for the guest view's page. */
-static bool is_mapped(hva_t address)
-{
-	uint64_t entry = 0;
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return false;
-	if (pread(fd, &entry, sizeof(entry), (off_t)(address.v / PAGE_SIZE * sizeof(entry))) !=
-	    sizeof(entry))
-		entry = 0;
-	close(fd);
-	return entry >> 63 & 1;
-}
-
 void ept_space_translate(const struct ept_space *space, gpa_t address,
 			 struct ept_translation *translation)
 {
 	int slot = find_range(space, address, 1);
 
 	*translation = (struct ept_translation){ .is_ram = slot >= 0, .memslot = slot };
-	if (slot >= 0) {
-		translation->hva = hva((uintptr_t)space->guest_view + address.v);
-		translation->mapped = is_mapped(translation->hva);
-	}
+	if (slot < 0)
+		return;
+	translation->offset = address.v - space->range[slot].start.v;
+	translation->hva = hva((uintptr_t)space->guest_view + address.v);
+	translation->backing_page_size = PAGE_SIZE; /* huge pages are off; see map_view() */
 }
 
 /* Copies between the monitor and pages that are pinned meanwhile. */
@@ -406,4 +393,44 @@ int ept_read(struct ept_space *space, gpa_t address, void *buffer, size_t length
 int ept_write(struct ept_space *space, gpa_t address, const void *buffer, size_t length)
 {
 	return access_guest(space, address, (uint8_t *)(uintptr_t)buffer, length, true);
+}
+
+/* Unmanaged memory that was never touched has no page, and must not get one by being looked at. */
+static int look_unmanaged(const struct ept_space *space, gfn_t frame, void *page)
+{
+	void *at = space->guest_view + gfn_to_gpa(frame).v;
+	struct ept_host_page host;
+
+	ept_host_page_get(hva((uintptr_t)at), &host);
+	if (host.known && !host.present && !host.swapped)
+		memset(page, 0, PAGE_SIZE);
+	else
+		memcpy(page, at, PAGE_SIZE);
+	return 0;
+}
+
+int ept_look(struct ept_space *space, gpa_t address, void *buffer, size_t length)
+{
+	_Alignas(PAGE_SIZE) uint8_t page[PAGE_SIZE];
+	uint8_t *to = buffer;
+
+	if (length > 0 && find_range(space, address, length) < 0)
+		return -EFAULT;
+	while (length > 0) {
+		size_t offset = address.v % PAGE_SIZE, piece = PAGE_SIZE - offset;
+		int error = space->manager_ops != NULL
+				    ? space->manager_ops->look(space->manager, gpa_to_gfn(address),
+							       page)
+				    : look_unmanaged(space, gpa_to_gfn(address), page);
+
+		if (error != 0)
+			return error;
+		if (piece > length)
+			piece = length;
+		memcpy(to, page + offset, piece);
+		to += piece;
+		address.v += piece;
+		length -= piece;
+	}
+	return 0;
 }

@@ -39,6 +39,9 @@ struct ept_manager_ops {
 	/* Bring frames in and keep them; see mm_pin(). */
 	int (*pin)(void *manager, gfn_t first, uint32_t count);
 	void (*unpin)(void *manager, gfn_t first, uint32_t count);
+	/* Copy a frame's content to page, which is page-aligned, from wherever it lies, changing
+	 * nothing; see mm_look(). */
+	int (*look)(void *manager, gfn_t frame, void *page);
 	/* The fault thread has ended without being told to: nobody serves faults any more. what is
 	 * a sentence. Called once, from the dying thread. */
 	void (*dead)(void *manager, int error, const char *what);
@@ -108,12 +111,13 @@ uint64_t ept_space_host_bytes(const struct ept_space *space);
 int ept_probe_userfaultfd(void);
 int ept_probe_memfd(void);
 
-/* What the host knows of the second fold of an address; for dumps and for people. */
+/* The second fold of an address: where its page would be in the monitor. */
 struct ept_translation {
 	bool is_ram;
 	int memslot;
-	hva_t hva;   /* in the guest view */
-	bool mapped; /* the guest view has a page-table entry for it */
+	uint64_t offset; /* in the memslot; bytes */
+	hva_t hva;	 /* in the guest view */
+	uint64_t backing_page_size;
 };
 void ept_space_translate(const struct ept_space *space, gpa_t address,
 			 struct ept_translation *translation);

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 
 #include "base/log.h"
+#include "ept/access.h"
 #include "ept/walk.h"
 #include "vmm/machine.h"
 
@@ -36,7 +37,11 @@ static void dump_registers(const struct kvm_regs *r, const struct kvm_sregs *s)
 static void walk_with(struct machine *machine, const struct kvm_sregs *s, uint64_t address,
 		      struct ept_walk *walk)
 {
-	ept_walk(machine->space, s->cr0, s->cr3, s->cr4, s->efer, gva(address), walk);
+	const struct ept_paging paging = {
+		.cr0 = s->cr0, .cr3 = s->cr3, .cr4 = s->cr4, .efer = s->efer
+	};
+
+	ept_walk(machine->space, &paging, gva(address), walk);
 }
 
 static void dump_code(struct machine *machine, const struct kvm_regs *r, const struct kvm_sregs *s)
@@ -49,7 +54,8 @@ static void dump_code(struct machine *machine, const struct kvm_regs *r, const s
 	if (length > CODE_BYTES)
 		length = CODE_BYTES;
 	walk_with(machine, s, s->cs.base + r->rip, &walk);
-	if (!walk.present || ept_read(machine->space, walk.address, code, length) != 0) {
+	if (walk.end != EPT_WALK_PAGE ||
+	    ept_look(machine->space, walk.address, code, length) != 0) {
 		log_error("code at rip: not readable");
 		return;
 	}
@@ -61,21 +67,20 @@ static void dump_code(struct machine *machine, const struct kvm_regs *r, const s
 static void dump_folds(struct machine *machine, const struct kvm_sregs *s, const char *name,
 		       uint64_t address)
 {
-	static const char *const tables[] = { "", "PT", "PD", "PDPT", "PML4", "PML5" };
 	struct ept_translation second;
 	struct ept_walk walk;
 
 	walk_with(machine, s, address, &walk);
 	log_error("%s %016llx, first fold:", name, (unsigned long long)address);
 	for (int i = 0; i < walk.step_count; i++)
-		log_error("  %-4s entry at %#llx: %016llx", tables[walk.step[i].level],
+		log_error("  %-4s entry at %#llx: %016llx", ept_walk_level_name(walk.step[i].level),
 			  (unsigned long long)walk.step[i].entry_at.v,
 			  (unsigned long long)walk.step[i].entry);
 	if (walk.error != 0) {
 		log_error("  that table cannot be read: %s", strerror(-walk.error));
 		return;
 	}
-	if (!walk.present) {
+	if (walk.end != EPT_WALK_PAGE) {
 		log_error("  not present");
 		return;
 	}
@@ -84,10 +89,9 @@ static void dump_folds(struct machine *machine, const struct kvm_sregs *s, const
 		log_error("  guest-physical %#llx; second fold: no memory there",
 			  (unsigned long long)walk.address.v);
 	else
-		log_error("  guest-physical %#llx; second fold: memslot %d, host-virtual %#llx, %s",
+		log_error("  guest-physical %#llx; second fold: memslot %d, host-virtual %#llx",
 			  (unsigned long long)walk.address.v, second.memslot,
-			  (unsigned long long)second.hva.v,
-			  second.mapped ? "mapped" : "not mapped");
+			  (unsigned long long)second.hva.v);
 }
 
 void machine_dump(struct vcpu *vcpu)

@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "guest/abi.h"
+#include "mm/look.h"
 #include "vmm/host.h"
 
 /* Three pages and one page below 4 GiB that Intel processors without real-mode support need. */
@@ -112,6 +113,13 @@ static void unpin_frames(void *context, gfn_t first, uint32_t count)
 	mm_unpin(((struct machine *)context)->mm, first, count);
 }
 
+static int look_at_frame(void *context, gfn_t frame, void *page)
+{
+	struct mm_look look;
+
+	return mm_look(((struct machine *)context)->mm, frame, &look, page);
+}
+
 static void fault_thread_dead(void *context, int error, const char *what)
 {
 	struct machine *machine = context;
@@ -124,6 +132,7 @@ static const struct ept_manager_ops manager_ops = {
 	.fault = serve_fault,
 	.pin = pin_frames,
 	.unpin = unpin_frames,
+	.look = look_at_frame,
 	.dead = fault_thread_dead,
 };
 

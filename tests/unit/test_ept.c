@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "ept/internal.h"
-#include "ept/walk.h"
+#include "ept/host_page.h"
 
 #define FRAMES 64
 
@@ -148,6 +148,14 @@ static void unpin(void *context, gfn_t first, uint32_t count)
 	((struct fake_manager *)context)->pins--;
 }
 
+/* Frames are looked at in the memfd; frame 13 cannot be. */
+static int look_at(void *context, gfn_t frame, void *page)
+{
+	struct fake_manager *manager = context;
+
+	return frame.v == 13 ? -EBADMSG : ept_backing_ops.read(manager->space, frame, page);
+}
+
 static void dead(void *context, int error, const char *what)
 {
 	struct fake_manager *manager = context;
@@ -157,7 +165,7 @@ static void dead(void *context, int error, const char *what)
 	sem_post(&manager->died);
 }
 
-static const struct ept_manager_ops fake_ops = { serve, pin, unpin, dead };
+static const struct ept_manager_ops fake_ops = { serve, pin, unpin, look_at, dead };
 
 static struct fake_manager *open_space(void)
 {
@@ -452,44 +460,49 @@ Test(ept, ram_has_a_hole_below_4_gib)
 	ept_space_translate(space, gpa(EPT_HOLE_START), &translation);
 	cr_assert(!translation.is_ram);
 	ept_space_translate(space, gpa(EPT_HOLE_END), &translation);
-	cr_assert(translation.is_ram && translation.memslot == 1 && translation.mapped);
+	cr_assert(translation.is_ram && translation.memslot == 1 && translation.offset == 0);
+	ept_space_translate(space, gpa(EPT_HOLE_END + 0x1234), &translation);
+	cr_assert(translation.offset == 0x1234 && translation.backing_page_size == PAGE_SIZE);
 	ept_space_destroy(space);
 }
 
-/* Page tables of ours in an unmanaged space, with a page of each size and ways to go wrong. */
-Test(ept, walks_guest_page_tables)
+/* A look across pages, at resident and at absent ones; nothing is pinned and no fault served. */
+Test(ept, looks_without_touching)
+{
+	struct fake_manager *manager = open_space();
+	uint8_t bytes[2 * PAGE_SIZE];
+
+	fill_frames(manager, 1, 2);
+	cr_assert_eq(ept_look(manager->space, gpa(2 * PAGE_SIZE - 5), bytes, 10), 0);
+	for (int i = 0; i < 10; i++)
+		cr_assert_eq(bytes[i], i < 5 ? 1 : 2);
+	cr_assert_eq(ept_look(manager->space, gpa(3 * PAGE_SIZE - 1), bytes, PAGE_SIZE + 2), 0);
+	cr_assert(bytes[0] == 2 && bytes[1] == 0 && bytes[PAGE_SIZE] == 0);
+	cr_assert_eq(ept_look(manager->space, gpa(12 * PAGE_SIZE), bytes, PAGE_SIZE + 1), -EBADMSG);
+	cr_assert_eq(ept_look(manager->space, gpa(FRAMES * PAGE_SIZE - 1), bytes, 2), -EFAULT);
+	cr_assert_eq(ept_look(manager->space, gpa(UINT64_MAX), bytes, 2), -EFAULT);
+	cr_assert_eq(ept_look(manager->space, gpa(UINT64_MAX), bytes, 0), 0);
+	cr_assert_eq(ept_space_host_bytes(manager->space), 2 * PAGE_SIZE);
+	cr_assert_eq(manager->pins + (int)manager->faults, 0);
+	ept_space_destroy(manager->space);
+}
+
+Test(ept, looks_at_unmanaged_memory_without_touching)
 {
 	struct ept_config config = { .memory_bytes = FRAMES * PAGE_SIZE };
-	const uint64_t cr0 = 1ul << 31, lma = 1ul << 10;
+	struct ept_host_page page;
 	struct ept_space *space;
-	struct ept_walk walk;
-	const struct {
-		uint64_t at, entry;
-	} entries[] = {
-		{ 0x1000 + 8 * 0, 0x2003 },		/* PML4[0] -> PDPT */
-		{ 0x1000 + 8 * 1, 0xfff0000003 },	/* PML4[1] -> no memory */
-		{ 0x2000 + 8 * 0, 0x3003 },		/* PDPT[0] -> PD */
-		{ 0x2000 + 8 * 1, 0x40000083 },		/* PDPT[1] -> 1 GiB */
-		{ 0x3000 + 8 * 0, 0x4003 },		/* PD[0] -> PT */
-		{ 0x3000 + 8 * 1, 0x600083 },		/* PD[1] -> 2 MiB */
-		{ 0x4000 + 8 * 5, 0x8000000000009003 }, /* PT[5] -> 4 KiB, NX */
-	};
+	uint64_t word = 42;
 
 	cr_assert_eq(ept_space_create(&config, &space), 0);
-	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
-		cr_assert_eq(ept_write(space, gpa(entries[i].at), &entries[i].entry, 8), 0);
-	ept_walk(space, cr0, 0x1000, 0, lma, gva(0x5123), &walk);
-	cr_assert(walk.present && walk.address.v == 0x9123 && walk.page_size == 4096);
-	cr_assert_eq(walk.step_count, 4);
-	ept_walk(space, cr0, 0x1000, 0, lma, gva(0x212345), &walk);
-	cr_assert(walk.present && walk.address.v == 0x612345 && walk.page_size == 2 << 20);
-	ept_walk(space, cr0, 0x1000, 0, lma, gva(0x40001234), &walk);
-	cr_assert(walk.present && walk.address.v == 0x40001234 && walk.page_size == 1 << 30);
-	ept_walk(space, cr0, 0x1000, 0, lma, gva(0x6000), &walk);
-	cr_assert(!walk.present && walk.error == 0 && walk.step_count == 4);
-	ept_walk(space, cr0, 0x1000, 0, lma, gva(1ul << 39), &walk);
-	cr_assert(!walk.present && walk.error == -EFAULT);
-	ept_walk(space, 0, 0, 0, 0, gva(0x777), &walk);
-	cr_assert(walk.present && walk.address.v == 0x777);
+	cr_assert_eq(ept_write(space, gpa(0x3008), &word, 8), 0);
+	cr_assert_eq(ept_look(space, gpa(0x3008), &word, 8), 0);
+	cr_assert_eq(word, 42);
+	cr_assert_eq(ept_look(space, gpa(0x5000), &word, 8), 0);
+	cr_assert_eq(word, 0);
+	ept_host_page_get(hva((uintptr_t)space->guest_view + 0x3000), &page);
+	cr_assert(page.known && page.present && !page.swapped);
+	ept_host_page_get(hva((uintptr_t)space->guest_view + 0x5000), &page);
+	cr_assert(page.known && !page.present, "it has no page still");
 	ept_space_destroy(space);
 }
