@@ -462,7 +462,7 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	machine->vcpu_count = config->cpu_count;
 	for (unsigned i = 0; i < QUIRE_CPU_MAX; i++)
 		machine->vcpu[i].fd = -1;
-	pthread_mutex_init(&machine->lock, NULL);
+	machine_gate_init(machine);
 	sigaction(SIGUSR1, &kick, NULL); /* machine_kick(): only to break into a system call */
 	machine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	machine->input_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -591,6 +591,7 @@ void machine_destroy(struct machine *machine)
 		close(machine->stop_fd);
 	if (machine->input_fd >= 0)
 		close(machine->input_fd);
+	pthread_cond_destroy(&machine->gate);
 	pthread_mutex_destroy(&machine->lock);
 	free(machine);
 }

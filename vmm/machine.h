@@ -53,6 +53,7 @@ struct vcpu {
 	struct kvm_run *run;	 /* (V) but immediate_exit, which any thread may set */
 	pthread_t thread;	 /* (L) */
 	bool started;		 /* (L) and not yet to be joined: others may kick it */
+	bool inside;		 /* (L) in KVM_RUN, or about to be */
 };
 
 /* (C) constant after create; (L) lock; (A) atomic; (O) the creator's */
@@ -70,6 +71,8 @@ struct machine {
 	int input_fd; /* (C) eventfd, written when the guest waits for input */
 
 	pthread_mutex_t lock;
+	pthread_cond_t gate;		  /* (L) a pause began to hold, or ended; or the stop */
+	unsigned pauses;		  /* (L) who wants the vCPUs outside */
 	enum machine_stop_kind stop_kind; /* (L) */
 	int stop_status;		  /* (L) */
 	bool told;			  /* (L) the reason was logged where it was met */
@@ -114,6 +117,18 @@ void machine_destroy(struct machine *machine);
 int machine_set_registers(struct machine *machine, const struct loader_result *entry);
 void *machine_vcpu_thread(void *vcpu);
 void machine_kick(struct machine *machine);
+
+/*
+ * pause.c. The vCPUs are kept out of the guest until machine_resume(), as often as paused; their
+ * registers may be read meanwhile. -ETIMEDOUT when one does not come out in time (it waits for a
+ * page): then it goes on as if nothing had been asked. Not from a vCPU's thread.
+ */
+int machine_pause(struct machine *machine, unsigned milliseconds);
+void machine_resume(struct machine *machine);
+void machine_gate_init(struct machine *machine); /* the lock and the gate */
+/* For the vCPU's thread, around KVM_RUN. False: the machine stops. */
+bool machine_enter(struct vcpu *vcpu);
+void machine_left(struct vcpu *vcpu);
 
 /* crash.c: registers, the bytes at RIP, both folds of RIP and of CR2, on standard error. */
 void machine_dump(struct vcpu *vcpu);

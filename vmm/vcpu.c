@@ -69,6 +69,7 @@ void machine_kick(struct machine *machine)
 		if (vcpu->started && !pthread_equal(vcpu->thread, pthread_self()))
 			pthread_kill(vcpu->thread, SIGUSR1);
 	}
+	pthread_cond_broadcast(&machine->gate);
 	pthread_mutex_unlock(&machine->lock);
 }
 
@@ -155,11 +156,14 @@ void *machine_vcpu_thread(void *argument)
 		CPU_SET((unsigned)machine->cpu, &set);
 		pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 	}
-	while (!machine_stopping(machine)) {
-		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0)
+	while (machine_enter(vcpu)) {
+		int error = ioctl(vcpu->fd, KVM_RUN, 0) == 0 ? 0 : errno;
+
+		machine_left(vcpu);
+		if (error == 0)
 			handle_exit(vcpu);
-		else if (errno != EINTR && errno != EAGAIN)
-			crash(vcpu, strerror(errno), (uint64_t)errno);
+		else if (error != EINTR && error != EAGAIN)
+			crash(vcpu, strerror(error), (uint64_t)error);
 	}
 	return NULL;
 }

@@ -1,0 +1,106 @@
+/*
+ * The gate before the guest. A vCPU's thread passes it on its way into KVM_RUN; while somebody
+ * holds the machine paused, or once it stops, it does not. Those inside are called out the way a
+ * stop does it: immediate_exit for one about to enter, the signal for one inside.
+ *
+ * A vCPU whose thread is at a device's work counts as outside: it cannot come back in, and KVM
+ * answers for its registers. One that waits for a page is inside until it has it.
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "vmm/machine.h"
+
+void machine_gate_init(struct machine *machine)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&machine->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&machine->gate, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+bool machine_enter(struct vcpu *vcpu)
+{
+	struct machine *machine = vcpu->machine;
+	bool go_in;
+
+	pthread_mutex_lock(&machine->lock);
+	while (machine->pauses > 0 && machine->stop_kind == MACHINE_RUNNING)
+		pthread_cond_wait(&machine->gate, &machine->lock);
+	go_in = machine->stop_kind == MACHINE_RUNNING;
+	if (go_in) {
+		/* Left over from a pause. A stop sets it again, after stop_kind. */
+		__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELEASE);
+		vcpu->inside = true;
+	}
+	pthread_mutex_unlock(&machine->lock);
+	return go_in;
+}
+
+void machine_left(struct vcpu *vcpu)
+{
+	struct machine *machine = vcpu->machine;
+
+	pthread_mutex_lock(&machine->lock);
+	vcpu->inside = false;
+	if (machine->pauses > 0)
+		pthread_cond_broadcast(&machine->gate);
+	pthread_mutex_unlock(&machine->lock);
+}
+
+static bool any_inside(const struct machine *machine)
+{
+	for (unsigned i = 0; i < machine->vcpu_count; i++)
+		if (machine->vcpu[i].inside)
+			return true;
+	return false;
+}
+
+static void call_out(struct machine *machine)
+{
+	for (unsigned i = 0; i < machine->vcpu_count; i++) {
+		struct vcpu *vcpu = &machine->vcpu[i];
+
+		if (!vcpu->inside)
+			continue;
+		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELEASE);
+		if (vcpu->started)
+			pthread_kill(vcpu->thread, SIGUSR1);
+	}
+}
+
+int machine_pause(struct machine *machine, unsigned milliseconds)
+{
+	struct timespec deadline;
+	int error = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_sec += milliseconds / 1000;
+	deadline.tv_nsec += (long)(milliseconds % 1000) * 1000000;
+	deadline.tv_sec += deadline.tv_nsec / 1000000000;
+	deadline.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&machine->lock);
+	machine->pauses++;
+	call_out(machine);
+	while (error == 0 && any_inside(machine))
+		error = -pthread_cond_timedwait(&machine->gate, &machine->lock, &deadline);
+	pthread_mutex_unlock(&machine->lock);
+	if (error != 0)
+		machine_resume(machine);
+	return error;
+}
+
+void machine_resume(struct machine *machine)
+{
+	pthread_mutex_lock(&machine->lock);
+	CHECK(machine->pauses > 0);
+	if (--machine->pauses == 0)
+		pthread_cond_broadcast(&machine->gate);
+	pthread_mutex_unlock(&machine->lock);
+}
