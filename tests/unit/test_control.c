@@ -1,0 +1,425 @@
+/* The control socket without a guest: what clients may do to it, and that others do not notice. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "vmm/control.h"
+#include "vmm/control_socket.h"
+
+#define BIG	 (4u << 20)
+#define REQUEST	 "{\"id\":1,\"method\":\"echo\",\"params\":{\"a\":[1,2]}}\n"
+#define RESPONSE "{\"id\":1,\"result\":{\"a\":[1,2]}}\n"
+
+static char folder[64], path[96];
+static struct control *control;
+static atomic_uint answered;
+
+static json_t *echo(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+{
+	answered++;
+	return params != NULL ? json_incref(params) : json_null();
+}
+
+static json_t *fail(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+{
+	snprintf(error, CONTROL_ERROR_SIZE, "it is %s", (const char *)context);
+	return NULL;
+}
+
+static json_t *big(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+{
+	char *text = malloc(BIG);
+	json_t *result;
+
+	memset(text, 'x', BIG);
+	result = json_stringn(text, BIG);
+	free(text);
+	return result;
+}
+
+static const struct control_method methods[] = {
+	{ "echo", echo },
+	{ "fail", fail },
+	{ "big", big },
+	{ NULL, NULL },
+};
+
+static void init(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	strcpy(folder, "/tmp/bifold-control-XXXXXX");
+	cr_assert(mkdtemp(folder) != NULL);
+	snprintf(path, sizeof(path), "%s/s", folder);
+}
+
+static void finish(void)
+{
+	unlink(path);
+	rmdir(folder);
+}
+
+TestSuite(control, .init = init, .fini = finish, .timeout = 60);
+
+static void begin(void)
+{
+	cr_assert_eq(control_create(path, methods, (void *)(uintptr_t) "wrong", &control), 0);
+}
+
+static void end(void)
+{
+	struct stat status;
+
+	control_destroy(control);
+	cr_assert(lstat(path, &status) != 0 && errno == ENOENT, "the socket is left");
+}
+
+static int open_client(void)
+{
+	const struct timeval patience = { .tv_sec = 30 };
+	int fd = control_socket_connect(path);
+
+	cr_assert(fd >= 0, "%s", strerror(-fd));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	return fd;
+}
+
+static void say(int fd, const char *text)
+{
+	cr_assert_eq(send(fd, text, strlen(text), 0), (ssize_t)strlen(text));
+}
+
+/* One line; NULL: the other side has closed. */
+static char *hear(int fd)
+{
+	static char line[4096];
+	size_t n = 0;
+
+	do {
+		ssize_t got = recv(fd, line + n, 1, 0);
+
+		if (got <= 0)
+			return NULL;
+	} while (line[n++] != '\n' && n < sizeof(line) - 1);
+	line[n] = '\0';
+	return line;
+}
+
+static void expect(int fd, const char *answer)
+{
+	char *line = hear(fd);
+
+	cr_assert(line != NULL, "closed, instead of %s", answer);
+	cr_assert_str_eq(line, answer);
+}
+
+static void expect_error(int fd, const char *part)
+{
+	char *line = hear(fd);
+
+	cr_assert(line != NULL && strstr(line, "\"error\"") != NULL && strstr(line, part) != NULL,
+		  "%s", line);
+}
+
+Test(control, answers)
+{
+	struct stat status;
+	int fd;
+
+	begin();
+	cr_assert_eq(stat(path, &status), 0);
+	cr_assert_eq(status.st_mode & 0777, 0600);
+	fd = open_client();
+	say(fd, REQUEST);
+	expect(fd, RESPONSE);
+	say(fd, "{\"id\":{\"any\":null},\"method\":\"echo\"}\r\n");
+	expect(fd, "{\"id\":{\"any\":null},\"result\":null}\n");
+	say(fd, "{\"method\":\"fail\",\"id\":\"x\"}\n");
+	expect(fd, "{\"id\":\"x\",\"error\":\"it is wrong\"}\n");
+	/* Several at once, and one in pieces. */
+	say(fd, REQUEST REQUEST "\n  \n" REQUEST "{\"id\":1,\"met");
+	for (int i = 0; i < 3; i++)
+		expect(fd, RESPONSE);
+	say(fd, "hod\":\"fail\"}\n");
+	expect(fd, "{\"id\":1,\"error\":\"it is wrong\"}\n");
+	close(fd);
+	end();
+}
+
+Test(control, asks)
+{
+	json_t *params = json_pack("{s:i}", "a", 7), *result;
+
+	begin();
+	result = control_ask(path, "echo", params);
+	cr_assert_eq(json_integer_value(json_object_get(result, "a")), 7);
+	json_decref(result);
+	result = control_ask(path, "big", NULL);
+	cr_assert_eq(json_string_length(result), BIG);
+	json_decref(result);
+	cr_assert_null(control_ask(path, "fail", NULL));
+	cr_assert_null(control_ask(path, "nothing", NULL));
+	json_decref(params);
+	end();
+	cr_assert_null(control_ask(path, "echo", NULL));
+}
+
+Test(control, garbage)
+{
+	static const char *const garbage[] = {
+		"hello\n",
+		"\xff\xfe\n",
+		"{\"id\":\xc3\x28}\n",
+		"[]\n",
+		"1\n",
+		"\"method\"\n",
+		"{}\n",
+		"{\"method\":7}\n",
+		"{\"method\":\"echo\",\"params\":[]}\n",
+		"{\"method\":\"echo\",\"method\":\"echo\"}\n",
+		"{\"method\":\"\xc3\xa4\xc3\xa4"
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa4\"}\n",
+		"{\"method\":\"echo\"} x\n",
+	};
+	static char deep[8192];
+	int fd, other;
+
+	begin();
+	fd = open_client();
+	other = open_client();
+	for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++) {
+		say(fd, garbage[i]);
+		expect_error(fd, "");
+		say(other, REQUEST);
+		expect(other, RESPONSE);
+	}
+	cr_assert_eq(send(fd, "{\"a\0b\":1}\n", 10, 0), 10);
+	expect_error(fd, "");
+	memset(deep, '[', sizeof(deep) - 2);
+	deep[sizeof(deep) - 2] = '\n';
+	say(fd, deep);
+	expect_error(fd, "");
+	say(fd, REQUEST);
+	expect(fd, RESPONSE);
+	close(fd);
+	close(other);
+	end();
+}
+
+Test(control, line_too_long)
+{
+	static char piece[10000];
+	int fd, other;
+
+	memset(piece, 'a', sizeof(piece) - 1);
+	begin();
+	fd = open_client();
+	other = open_client();
+	for (int i = 0; i < 100; i++) {
+		say(fd, piece);
+		if (i == 1)
+			expect_error(fd, "too long");
+		say(other, REQUEST);
+		expect(other, RESPONSE);
+	}
+	say(fd, "\n" REQUEST);
+	expect(fd, RESPONSE);
+	/* The longest that is taken. */
+	piece[0] = '\0';
+	{
+		static char line[CONTROL_LINE_MAX + 2];
+
+		memset(line, ' ', CONTROL_LINE_MAX - sizeof(REQUEST) + 1);
+		strcat(line, REQUEST);
+		cr_assert_eq(strlen(line), CONTROL_LINE_MAX);
+		say(fd, line);
+		expect(fd, RESPONSE);
+	}
+	close(fd);
+	close(other);
+	end();
+}
+
+Test(control, half_open)
+{
+	int fd, silent;
+
+	begin();
+	silent = open_client(); /* says nothing */
+	fd = open_client();
+	say(fd, REQUEST REQUEST "{\"half");
+	shutdown(fd, SHUT_WR);
+	expect(fd, RESPONSE);
+	expect(fd, RESPONSE);
+	cr_assert_null(hear(fd), "then the end");
+	close(fd);
+	/* Gone before the answer. */
+	for (int i = 0; i < 20; i++) {
+		fd = open_client();
+		say(fd, "{\"method\":\"big\"}\n" REQUEST);
+		close(fd);
+	}
+	fd = open_client();
+	say(fd, REQUEST);
+	expect(fd, RESPONSE);
+	say(silent, REQUEST);
+	expect(silent, RESPONSE);
+	close(fd);
+	close(silent);
+	end();
+}
+
+/* Who does not take his answer, or never ends his line, is cut off in time; others go on. */
+Test(control, slow_clients)
+{
+	int reader, writer, fd;
+	uint64_t began;
+	char byte;
+
+	begin();
+	reader = open_client();
+	say(reader, "{\"method\":\"big\"}\n");
+	writer = open_client();
+	say(writer, "{\"method\"");
+	fd = open_client();
+	began = clock_now_ns();
+	say(writer, ":");
+	say(fd, REQUEST);
+	expect(fd, RESPONSE);
+	cr_assert_lt(clock_now_ns() - began, 1000000000ull);
+	cr_assert_null(hear(writer));
+	cr_assert_lt(clock_now_ns() - began, CONTROL_PATIENCE_NS + 2000000000ull);
+	/* What was sent is there, then nothing comes. */
+	{
+		size_t got = 0;
+
+		while (recv(reader, &byte, 1, 0) == 1)
+			got++;
+		cr_assert_lt(got, BIG);
+	}
+	say(fd, REQUEST);
+	expect(fd, RESPONSE);
+	close(reader);
+	close(writer);
+	close(fd);
+	end();
+}
+
+static void *ask_often(void *argument)
+{
+	int fd = open_client();
+
+	for (int i = 0; i < 100; i++) {
+		say(fd, REQUEST);
+		expect(fd, RESPONSE);
+	}
+	close(fd);
+	return NULL;
+}
+
+Test(control, fifty_clients)
+{
+	pthread_t thread[50];
+
+	begin();
+	for (int i = 0; i < 50; i++)
+		cr_assert_eq(pthread_create(&thread[i], NULL, ask_often, NULL), 0);
+	for (int i = 0; i < 50; i++)
+		pthread_join(thread[i], NULL);
+	cr_assert_eq(answered, 5000);
+	end();
+}
+
+/* More than there are places: the longest silent goes. */
+Test(control, more_clients_than_places)
+{
+	int fd[2 * CONTROL_CLIENT_MAX];
+
+	begin();
+	for (int i = 0; i < 2 * CONTROL_CLIENT_MAX; i++) {
+		fd[i] = open_client();
+		say(fd[i], REQUEST);
+		expect(fd[i], RESPONSE);
+	}
+	cr_assert_null(hear(fd[0]));
+	say(fd[2 * CONTROL_CLIENT_MAX - 1], REQUEST);
+	expect(fd[2 * CONTROL_CLIENT_MAX - 1], RESPONSE);
+	for (int i = 0; i < 2 * CONTROL_CLIENT_MAX; i++)
+		close(fd[i]);
+	end();
+}
+
+/* --- the path --- */
+
+static void refused(const char *at)
+{
+	cr_assert_lt(control_create(at, methods, NULL, &control), 0, "%s", at);
+}
+
+Test(control, stale_socket_is_replaced)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strcpy(address.sun_path, path);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	cr_assert_eq(listen(fd, 1), 0);
+	refused(path); /* somebody answers */
+	close(fd);
+	begin();
+	end();
+}
+
+Test(control, what_is_no_socket_is_left_alone)
+{
+	char target[128];
+	struct stat status;
+	int fd = open(path, O_CREAT | O_WRONLY, 0644);
+
+	refused(path);
+	cr_assert(stat(path, &status) == 0 && S_ISREG(status.st_mode));
+	close(fd);
+	unlink(path);
+	snprintf(target, sizeof(target), "%s/target", folder);
+	cr_assert_eq(symlink(target, path), 0);
+	refused(path);
+	cr_assert(lstat(path, &status) == 0 && S_ISLNK(status.st_mode));
+	unlink(path);
+	refused(folder);
+	refused("");
+	refused("/nonexistent/s");
+	{
+		char name[200];
+
+		memset(name, 'a', sizeof(name) - 1);
+		name[sizeof(name) - 1] = '\0';
+		refused(name);
+	}
+}
+
+/* Another may have taken the name meanwhile: that one stays. */
+Test(control, removes_only_its_own)
+{
+	struct control *first;
+	struct stat status;
+
+	begin();
+	first = control;
+	unlink(path);
+	begin();
+	control_destroy(first);
+	cr_assert_eq(lstat(path, &status), 0);
+	end();
+}

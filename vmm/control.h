@@ -1,0 +1,58 @@
+/*
+ * The control socket of a running guest: a unix stream socket, mode 0600, where each line is a JSON
+ * object.
+ *
+ *   -> {"id": 1, "method": "translate", "params": {"address": 4096}}
+ *   <- {"id": 1, "result": {...}}
+ *   <- {"id": 1, "error": "a sentence"}
+ *
+ * "id" may be any JSON value and comes back as it was (null, where it could not be read); "params"
+ * may be left out. Answers come in the order of the requests.
+ *
+ * One thread serves all clients, and waits for none: sockets do not block, a client gets one
+ * request in each turn, and none while it has not taken its last answer. A line over
+ * CONTROL_LINE_MAX is answered with an error and skipped. Who leaves a line half sent, or an answer
+ * half taken, for CONTROL_PATIENCE_NS is cut off. CONTROL_CLIENT_MAX may be connected; one more
+ * takes the place of who has been silent longest.
+ */
+#ifndef VMM_CONTROL_H
+#define VMM_CONTROL_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#define CONTROL_LINE_MAX    16384u /* bytes, the newline included */
+#define CONTROL_CLIENT_MAX  64
+#define CONTROL_PATIENCE_NS 10000000000ull
+#define CONTROL_ERROR_SIZE  256
+
+struct control;
+
+struct control_method {
+	const char *name;
+	/*
+	 * The result, a new reference, or NULL and a sentence in error. params is an object, or
+	 * NULL if there were none. On the control thread: the next client waits meanwhile, so it
+	 * must end soon.
+	 */
+	json_t *(*answer)(void *context, json_t *params, char error[CONTROL_ERROR_SIZE]);
+};
+
+/*
+ * Makes the socket and starts the thread. A socket at path that nobody answers is replaced;
+ * anything else there is left alone, and -EADDRINUSE. methods ends with a NULL name and is the
+ * caller's. 0 or -errno, with a line logged.
+ */
+int control_create(const char *path, const struct control_method *methods, void *context,
+		   struct control **control);
+
+/* Ends the thread and removes the socket, if it still is the one. Takes NULL. */
+void control_destroy(struct control *control);
+
+/*
+ * The other side: ask one question. The result, a new reference, or NULL with a line logged that
+ * names path.
+ */
+json_t *control_ask(const char *path, const char *method, json_t *params);
+
+#endif

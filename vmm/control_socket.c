@@ -1,0 +1,117 @@
+#include "vmm/control_socket.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define BACKLOG 64
+
+static int address_of(const char *path, struct sockaddr_un *address)
+{
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (path[0] == '\0' || strlen(path) >= sizeof(address->sun_path))
+		return -ENAMETOOLONG;
+	strcpy(address->sun_path, path);
+	return 0;
+}
+
+int control_socket_connect(const char *path)
+{
+	struct sockaddr_un address;
+	int error = address_of(path, &address), fd;
+
+	if (error != 0)
+		return error;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	error = -errno;
+	close(fd);
+	return error;
+}
+
+/* What is at path that may not be there? NULL: nothing, and if it was a dead socket, not any more.
+ */
+static const char *make_way(const char *path)
+{
+	struct stat status;
+	int fd;
+
+	if (lstat(path, &status) != 0)
+		return errno == ENOENT ? NULL : strerror(errno);
+	if (!S_ISSOCK(status.st_mode))
+		return "something that is no socket is there; it is left alone";
+	fd = control_socket_connect(path);
+	if (fd >= 0) {
+		close(fd);
+		return "somebody answers there already";
+	}
+	if (fd != -ECONNREFUSED)
+		return strerror(-fd);
+	return unlink(path) == 0 || errno == ENOENT ? NULL : strerror(errno);
+}
+
+int control_socket_open(const char *path, struct control_socket *out)
+{
+	struct sockaddr_un address;
+	const char *obstacle;
+	struct stat status;
+	int error = address_of(path, &address);
+
+	*out = (struct control_socket){ .fd = -1 };
+	if (error != 0) {
+		log_error("--control %s: a socket's path has 1 to %zu bytes", path,
+			  sizeof(address.sun_path) - 1);
+		return error;
+	}
+	obstacle = make_way(path);
+	if (obstacle != NULL) {
+		log_error("--control %s: %s", path, obstacle);
+		return -EADDRINUSE;
+	}
+	out->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* The mode of the socket becomes that of the file: there is no moment at which others may.
+	 */
+	if (out->fd < 0 || fchmod(out->fd, 0600) != 0 ||
+	    bind(out->fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		goto fail;
+	out->path = strdup(path);
+	if (out->path == NULL || lstat(path, &status) != 0)
+		goto fail_bound;
+	out->device = status.st_dev;
+	out->inode = status.st_ino;
+	if (listen(out->fd, BACKLOG) == 0)
+		return 0;
+
+fail_bound:
+	error = -errno;
+	unlink(path);
+	errno = -error;
+fail:
+	error = -errno;
+	log_error("--control %s: %m", path);
+	if (out->fd >= 0)
+		close(out->fd);
+	free(out->path);
+	return error;
+}
+
+void control_socket_close(struct control_socket *socket)
+{
+	struct stat status;
+
+	if (lstat(socket->path, &status) == 0 && status.st_dev == socket->device &&
+	    status.st_ino == socket->inode)
+		unlink(socket->path);
+	close(socket->fd);
+	free(socket->path);
+}
