@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -12,6 +13,7 @@
 #include "ept/access.h"
 #include "ept/walk.h"
 #include "vmm/machine.h"
+#include "vmm/translation.h"
 
 #define CODE_BYTES 16
 
@@ -34,26 +36,16 @@ static void dump_registers(const struct kvm_regs *r, const struct kvm_sregs *s)
 		  s->gdt.base, s->idt.base);
 }
 
-static void walk_with(struct machine *machine, const struct kvm_sregs *s, uint64_t address,
-		      struct ept_walk *walk)
-{
-	const struct ept_paging paging = {
-		.cr0 = s->cr0, .cr3 = s->cr3, .cr4 = s->cr4, .efer = s->efer
-	};
-
-	ept_walk(machine->space, &paging, gva(address), walk);
-}
-
-static void dump_code(struct machine *machine, const struct kvm_regs *r, const struct kvm_sregs *s)
+static void dump_code(struct machine *machine, const struct ept_paging *paging, uint64_t address)
 {
 	struct ept_walk walk;
 	uint8_t code[CODE_BYTES];
 	char text[3 * CODE_BYTES + 1] = "";
-	size_t length = PAGE_SIZE - r->rip % PAGE_SIZE;
+	size_t length = PAGE_SIZE - address % PAGE_SIZE;
 
 	if (length > CODE_BYTES)
 		length = CODE_BYTES;
-	walk_with(machine, s, s->cs.base + r->rip, &walk);
+	ept_walk(machine->space, paging, gva(address), &walk);
 	if (walk.end != EPT_WALK_PAGE ||
 	    ept_look(machine->space, walk.address, code, length) != 0) {
 		log_error("code at rip: not readable");
@@ -64,34 +56,29 @@ static void dump_code(struct machine *machine, const struct kvm_regs *r, const s
 	log_error("code at rip:%s", text);
 }
 
-static void dump_folds(struct machine *machine, const struct kvm_sregs *s, const char *name,
+/* As 'bifold translate' shows it, line by line into the log. */
+static void dump_folds(struct vcpu *vcpu, const struct ept_paging *paging, const char *name,
 		       uint64_t address)
 {
-	struct ept_translation second;
-	struct ept_walk walk;
+	struct translation t;
+	char *text = NULL, *rest, *line;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	json_t *json;
 
-	walk_with(machine, s, address, &walk);
-	log_error("%s %016llx, first fold:", name, (unsigned long long)address);
-	for (int i = 0; i < walk.step_count; i++)
-		log_error("  %-4s entry at %#llx: %016llx", ept_walk_level_name(walk.step[i].level),
-			  (unsigned long long)walk.step[i].entry_at.v,
-			  (unsigned long long)walk.step[i].entry);
-	if (walk.error != 0) {
-		log_error("  that table cannot be read: %s", strerror(-walk.error));
+	if (out == NULL)
 		return;
-	}
-	if (walk.end != EPT_WALK_PAGE) {
-		log_error("  not present");
-		return;
-	}
-	ept_space_translate(machine->space, walk.address, &second);
-	if (!second.is_ram)
-		log_error("  guest-physical %#llx; second fold: no memory there",
-			  (unsigned long long)walk.address.v);
-	else
-		log_error("  guest-physical %#llx; second fold: memslot %d, host-virtual %#llx",
-			  (unsigned long long)walk.address.v, second.memslot,
-			  (unsigned long long)second.hva.v);
+	translation_make(vcpu->machine, vcpu->number, paging, gva(address), &t);
+	json = translation_to_json(&t);
+	fprintf(out, "%s: ", name);
+	translation_print(json, out);
+	json_decref(json);
+	fclose(out);
+	rest = text;
+	while ((line = strsep(&rest, "\n")) != NULL)
+		if (line[0] != '\0')
+			log_error("%s", line);
+	free(text);
 }
 
 void machine_dump(struct vcpu *vcpu)
@@ -99,16 +86,18 @@ void machine_dump(struct vcpu *vcpu)
 	struct machine *machine = vcpu->machine;
 	struct kvm_regs registers;
 	struct kvm_sregs special;
+	struct ept_paging paging;
 
 	if (ioctl(vcpu->fd, KVM_GET_REGS, &registers) != 0 ||
-	    ioctl(vcpu->fd, KVM_GET_SREGS, &special) != 0) {
+	    ioctl(vcpu->fd, KVM_GET_SREGS, &special) != 0 ||
+	    translation_paging(vcpu, &paging) != 0) {
 		log_error("the registers cannot be read: %m");
 		return;
 	}
 	if (machine->vcpu_count > 1)
 		log_error("on vCPU %u of %u:", vcpu->number, machine->vcpu_count);
 	dump_registers(&registers, &special);
-	dump_code(machine, &registers, &special);
-	dump_folds(machine, &special, "rip", special.cs.base + registers.rip);
-	dump_folds(machine, &special, "cr2", special.cr2);
+	dump_code(machine, &paging, special.cs.base + registers.rip);
+	dump_folds(vcpu, &paging, "rip", special.cs.base + registers.rip);
+	dump_folds(vcpu, &paging, "cr2", special.cr2);
 }

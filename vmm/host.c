@@ -1,6 +1,9 @@
 #include "vmm/host.h"
 
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static bool parameter_is_on(const char *path)
@@ -23,6 +26,33 @@ const char *host_second_layer(void)
 	if (parameter_is_on("/sys/module/kvm_amd/parameters/npt"))
 		return "npt";
 	return "shadow";
+}
+
+/*
+ * KVM takes five levels under NPT where the host itself has five, and under EPT where addresses
+ * have more than 48 bits as well.
+ */
+unsigned host_second_levels(void)
+{
+	FILE *file = fopen("/proc/cpuinfo", "re");
+	const char *layer = host_second_layer();
+	bool has_la57 = false;
+	unsigned bits = 0;
+	char *line = NULL;
+	size_t size = 0;
+
+	if (file == NULL)
+		return 4;
+	while (getline(&line, &size, file) > 0 && line[0] != '\n') {
+		if (strncmp(line, "flags", 5) == 0)
+			has_la57 = strstr(line, " la57") != NULL;
+		sscanf(line, "address sizes : %u bits physical", &bits);
+	}
+	free(line);
+	fclose(file);
+	return has_la57 && (strcmp(layer, "npt") == 0 || (strcmp(layer, "ept") == 0 && bits > 48))
+		       ? 5
+		       : 4;
 }
 
 /* Not by CPUID: where this host is itself a guest, that may show another processor. */

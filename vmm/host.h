@@ -7,6 +7,9 @@
 /* "ept", "npt" or "shadow": how KVM here folds guest-physical addresses. */
 const char *host_second_layer(void);
 
+/* How many levels the tables of KVM's second layer have here, for pages of 4 KiB. */
+unsigned host_second_levels(void);
+
 /* Whether KVM here emulates a guest's ring 0: it has neither VMX nor SVM. */
 bool host_emulates_ring0(void);
 

@@ -18,6 +18,8 @@ static const struct command {
 	{ "run", "run a program in a guest whose memory bifold manages", command_run },
 	{ "doctor", "check whether this host can do it, and say how to mend what it lacks",
 	  command_doctor },
+	{ "translate", "follow an address of a running guest through both layers",
+	  command_translate },
 };
 
 static void print_help(FILE *file)
@@ -30,10 +32,10 @@ static void print_help(FILE *file)
 	      "\n",
 	      file);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		fprintf(file, "  %-8s %s\n", commands[i].name, commands[i].summary);
+		fprintf(file, "  %-10s %s\n", commands[i].name, commands[i].summary);
 	fputs("\n"
-	      "  --help     this text; 'bifold COMMAND --help' says more\n"
-	      "  --version  the version\n"
+	      "  --help       this text; 'bifold COMMAND --help' says more\n"
+	      "  --version    the version\n"
 	      "\n"
 	      "Begin with 'bifold doctor', then 'bifold run'.\n",
 	      file);

@@ -27,6 +27,7 @@ enum {
 	OPTION_POLICY,
 	OPTION_FILE,
 	OPTION_REPORT,
+	OPTION_CONTROL,
 	OPTION_TIMEOUT,
 	OPTION_KERNEL,
 	OPTION_UNMANAGED,
@@ -44,6 +45,7 @@ static const struct option long_options[] = {
 	{ "policy", required_argument, NULL, OPTION_POLICY },
 	{ "file", required_argument, NULL, OPTION_FILE },
 	{ "report", required_argument, NULL, OPTION_REPORT },
+	{ "control", required_argument, NULL, OPTION_CONTROL },
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
 	{ "kernel", required_argument, NULL, OPTION_KERNEL },
 	{ "unmanaged", no_argument, NULL, OPTION_UNMANAGED },
@@ -82,6 +84,7 @@ static void print_help(void)
 	      "its\n"
 	      "                          own, in /); may be repeated\n"
 	      "  --report FILE           write what happened as JSON\n"
+	      "  --control PATH          answer questions on this socket: see 'bifold translate'\n"
 	      "  --timeout SECONDS       stop the guest after that long (exit status 124)\n"
 	      "  --unmanaged             leave the guest's memory to the host kernel, to compare\n"
 	      "  --kernel FILE           boot this kernel instead of the one inside bifold\n"
@@ -228,6 +231,9 @@ static int parse_one(struct run_options *options, int option, char *value, const
 		return parse_file(options, value);
 	case OPTION_REPORT:
 		options->report_path = value;
+		return 0;
+	case OPTION_CONTROL:
+		options->control_path = value;
 		return 0;
 	case OPTION_TIMEOUT:
 		return parse_seconds(options, value);

@@ -29,6 +29,7 @@ struct run_options {
 	char *policy_options;	  /* or NULL; points into policy_text */
 	char *policy_text;	  /* owned */
 	const char *report_path;  /* or NULL */
+	const char *control_path; /* or NULL */
 	unsigned timeout_seconds; /* 0: none */
 	const char *kernel_path;  /* NULL: the quire inside the binary */
 	bool unmanaged;		  /* the host kernel manages guest memory: for comparisons */

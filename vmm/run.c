@@ -21,8 +21,10 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "vmm/commands.h"
+#include "vmm/control.h"
 #include "vmm/host.h"
 #include "vmm/image.h"
+#include "vmm/inspect.h"
 #include "vmm/machine.h"
 #include "vmm/options.h"
 #include "vmm/program.h"
@@ -45,6 +47,7 @@ struct run {
 	const void *kernel;
 	size_t kernel_size;
 	struct machine *machine;
+	struct control *control;
 	int signal_fd;
 };
 
@@ -343,11 +346,16 @@ static int run_machine(struct run *run)
 		error = open_report(run);
 	if (error == 0)
 		error = make_machine(run);
+	if (error == 0 && run->options.control_path != NULL)
+		error = control_create(run->options.control_path, inspect_methods, run->machine,
+				       &run->control);
 	if (error == 0)
 		error = machine_start(run->machine);
 	if (error != 0)
 		return MACHINE_STATUS_FAILED;
 	wait_for_end(run);
+	control_destroy(run->control);
+	run->control = NULL;
 	machine_join(run->machine);
 	check_accounts(run->machine);
 	return tell(run);
@@ -367,6 +375,7 @@ int command_run(int argc, char **argv)
 		status = program_find(run.options.arguments[0], &run.program);
 	if (status == 0)
 		status = run_machine(&run);
+	control_destroy(run.control);
 	machine_destroy(run.machine);
 	archive_destroy(run.root);
 	if (run.report_file != NULL)

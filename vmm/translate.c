@@ -1,0 +1,115 @@
+/* bifold translate: an address of a running guest through both layers. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "vmm/commands.h"
+#include "vmm/control.h"
+#include "vmm/translation.h"
+
+#define STATUS_FAILED 1 /* the guest could not be asked */
+#define STATUS_USAGE  125
+
+static void print_help(void)
+{
+	fputs("Usage: bifold translate [OPTION...] PATH GVA\n"
+	      "\n"
+	      "Follow the guest-virtual address GVA through both layers of translation: each entry "
+	      "of\n"
+	      "the guest's page tables, then what holds the page in the monitor, and what the way "
+	      "costs\n"
+	      "a processor. PATH is the control socket of a guest: bifold run --control PATH. "
+	      "Looking\n"
+	      "changes nothing: what is compressed or swapped stays so.\n"
+	      "\n"
+	      "  --cr3 GPA    walk the page tables at this guest-physical address\n"
+	      "  --vcpu N     use the registers of this vCPU (default 0)\n"
+	      "  --json       print it as JSON\n"
+	      "  -h, --help   this text\n"
+	      "\n"
+	      "GVA and GPA: 0x7fffc0de, or decimal. Exit status 0: it was told, also where the "
+	      "way\n"
+	      "stops; 1: the guest cannot be asked; 125: bad options.\n",
+	      stdout);
+}
+
+/* Checks that it is a number; the text itself is sent. */
+static int parse_number(json_t *params, const char *name, const char *what, const char *value)
+{
+	char *end;
+
+	errno = 0;
+	strtoull(value, &end, 0);
+	if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0) {
+		log_error("%s '%s': expected a number such as 0x7fffc0de", what, value);
+		return -EINVAL;
+	}
+	return json_object_set_new(params, name, json_string(value)) == 0 ? 0 : -ENOMEM;
+}
+
+/* 0, 1: help was printed, or -errno. */
+static int parse(int argc, char **argv, json_t *params, bool *json)
+{
+	static const struct option long_options[] = {
+		{ "cr3", required_argument, NULL, 'c' },
+		{ "vcpu", required_argument, NULL, 'v' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int option, error = 0;
+
+	optind = 0;
+	while (error == 0 && (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		if (option == 'c') {
+			error = parse_number(params, "cr3", "--cr3", optarg);
+		} else if (option == 'v') {
+			error = parse_number(params, "vcpu", "--vcpu", optarg);
+		} else if (option == 'j') {
+			*json = true;
+		} else if (option == 'h') {
+			print_help();
+			return 1;
+		} else {
+			error = -EINVAL;
+		}
+	}
+	if (error == 0 && argc - optind != 2) {
+		log_error("a PATH and a GVA are needed: try 'bifold translate --help'");
+		error = -EINVAL;
+	}
+	return error != 0 ? error : parse_number(params, "address", "GVA", argv[optind + 1]);
+}
+
+static int show(const json_t *result, bool json)
+{
+	if (json) {
+		json_dumpf(result, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else if (translation_print(result, stdout) != 0) {
+		log_error("the guest's answer is no translation");
+		return STATUS_FAILED;
+	}
+	return fflush(stdout) == 0 ? 0 : STATUS_FAILED;
+}
+
+int command_translate(int argc, char **argv)
+{
+	json_t *params = json_object(), *result;
+	bool json = false;
+	int status = parse(argc, argv, params, &json);
+
+	if (status != 0) {
+		json_decref(params);
+		return status > 0 ? 0 : STATUS_USAGE;
+	}
+	result = control_ask(argv[optind], "translate", params);
+	status = result != NULL ? show(result, json) : STATUS_FAILED;
+	json_decref(result);
+	json_decref(params);
+	return status;
+}
