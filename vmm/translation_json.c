@@ -2,6 +2,7 @@
  * A translation as JSON. Addresses and raw entries are strings, "0x...": they have 64 bits, and
  * JSON's numbers often have fewer.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "vmm/translation.h"
@@ -128,7 +129,8 @@ static json_t *reason_to_json(const struct ept_walk *walk)
 	case EPT_WALK_UNREADABLE:
 		return json_sprintf("second layer: the %s at 0x%llx cannot be read back: %s", name,
 				    (unsigned long long)(last->entry_at.v & PAGE_MASK),
-				    strerror(-walk->error));
+				    walk->error == -EBADMSG ? "its stored data is damaged"
+							    : strerror(-walk->error));
 	case EPT_WALK_NON_CANONICAL:
 		return json_string("the address is not canonical: bits 63 to 47 differ");
 	case EPT_WALK_FIVE_LEVELS:
@@ -268,7 +270,9 @@ json_t *translation_to_json(const struct translation *t)
 		set(object, "access", access_to_json(t));
 		set(object, "second", second_to_json(t));
 	}
-	if (t->walk.step_count > 0)
+	/* Where there is no table, what a processor still reads of the second layer is not ours to
+	 * say. */
+	if (t->walk.step_count > 0 && t->walk.end != EPT_WALK_NO_TABLE)
 		set(object, "bill", bill_to_json(t));
 	return object;
 }

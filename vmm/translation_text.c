@@ -46,8 +46,9 @@ static void print_state(const json_t *fold, FILE *out)
 			text(fold, "compressor"));
 	if (has(fold, "slot"))
 		fprintf(out,
-			strcmp(state, "swapped") == 0 ? " at slot %lld"
-						      : ", an older copy at slot %lld",
+			strcmp(has(fold, "content") ? text(fold, "content") : state, "swapped") == 0
+				? " at slot %lld"
+				: ", an older copy at slot %lld",
 			number(fold, "slot"));
 	if (has(fold, "pins"))
 		fputs(", pinned by the monitor", out);
