@@ -42,8 +42,7 @@ uint64_t ept_walk_reserved(const struct ept_paging *paging, int level, uint64_t 
 	return entry & mask;
 }
 
-/* How the walk ends before its first step, if it does. */
-static bool ends_at_once(const struct ept_paging *paging, gva_t address, struct ept_walk *walk)
+bool ept_walk_ends_at_once(const struct ept_paging *paging, gva_t address, struct ept_walk *walk)
 {
 	if (!(paging->cr0 & CR0_PG)) {
 		walk->end = EPT_WALK_PAGE;
@@ -104,21 +103,21 @@ void ept_walk_with(ept_walk_read *read, void *context, const struct ept_paging *
 	uint64_t table = paging->cr3 & EPT_ADDRESS;
 
 	*walk = (struct ept_walk){ 0 };
-	if (ends_at_once(paging, address, walk))
+	if (ept_walk_ends_at_once(paging, address, walk))
 		return;
 	while (step_into(read, context, paging, address, table, walk))
 		table = walk->step[walk->step_count - 1].entry & EPT_ADDRESS;
 }
 
-static int look(void *context, gpa_t address, void *buffer, size_t length)
+int ept_walk_look(void *space, gpa_t address, void *buffer, size_t length)
 {
-	return ept_look(context, address, buffer, length);
+	return ept_look(space, address, buffer, length);
 }
 
 void ept_walk(struct ept_space *space, const struct ept_paging *paging, gva_t address,
 	      struct ept_walk *walk)
 {
-	ept_walk_with(look, space, paging, address, walk);
+	ept_walk_with(ept_walk_look, space, paging, address, walk);
 }
 
 /* The highest level whose entry has these bits so; 0: none. */

@@ -79,6 +79,12 @@ void ept_walk(struct ept_space *space, const struct ept_paging *paging, gva_t ad
 void ept_walk_with(ept_walk_read *read, void *context, const struct ept_paging *paging,
 		   gva_t address, struct ept_walk *walk);
 
+/* Whether the walk ends before its first step, and then how. */
+bool ept_walk_ends_at_once(const struct ept_paging *paging, gva_t address, struct ept_walk *walk);
+
+/* An ept_walk_read of a struct ept_space, by ept_look(). */
+int ept_walk_look(void *space, gpa_t address, void *buffer, size_t length);
+
 /* The reserved bits that are set in a present entry of this level. */
 uint64_t ept_walk_reserved(const struct ept_paging *paging, int level, uint64_t entry);
 

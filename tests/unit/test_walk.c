@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ept/walk.h"
+#include "ept/maps.h"
 
 #define MEMORY 0x10000ul /* guest RAM here; tables lie in it, pages need not */
 #define BROKEN 0xf000ul	 /* a page of it that cannot be read back */
@@ -362,4 +362,96 @@ Test(walk, bill)
 	cr_assert_eq(ept_walk_references(4, 3), 19);
 	cr_assert_eq(ept_walk_references(0, 4), 4);
 	cr_assert_eq(ept_walk_references(1, 0), 1);
+}
+
+/* --- whole address spaces --- */
+
+static struct ept_maps_page pages[64];
+static unsigned page_count, page_max = 64;
+static struct ept_maps_summary summary;
+
+static bool note(void *context, const struct ept_maps_page *page)
+{
+	if (page_count < 64)
+		pages[page_count] = *page;
+	return ++page_count < page_max;
+}
+
+static void map_all(void)
+{
+	page_count = 0;
+	ept_maps(read_memory, NULL, &paging, note, NULL, &summary);
+}
+
+static void expect_mapped(unsigned i, uint64_t at, uint64_t physical, uint64_t size,
+			  uint64_t rights)
+{
+	cr_assert_lt(i, page_count);
+	cr_assert_eq(pages[i].address.v, at, "%#lx", pages[i].address.v);
+	cr_assert_eq(pages[i].physical.v, physical, "%#lx", pages[i].physical.v);
+	cr_assert_eq(pages[i].size, size);
+	cr_assert_eq(pages[i].rights, rights, "%#lx", pages[i].rights);
+}
+
+Test(walk, maps)
+{
+	prepare();
+	set(0x1000, 256, EPT_NO_EXECUTE | 0x2005);
+	set(0x4000, 6, EPT_NO_EXECUTE | 0xa005);
+	set(0x4000, 7, 0xb000);
+	map_all();
+	cr_assert_eq(summary.end, EPT_WALK_PAGE);
+	cr_assert_eq(page_count, 8);
+	expect_mapped(0, 0x5000, 0x9000, 4096, EPT_WRITE | EPT_USER);
+	expect_mapped(1, 0x6000, 0xa000, 4096, EPT_USER | EPT_NO_EXECUTE);
+	expect_mapped(2, 0x200000, 0x600000, 2 << 20, EPT_WRITE | EPT_USER);
+	expect_mapped(3, 0x40000000, 0x40000000, 1 << 30, EPT_WRITE | EPT_USER);
+	expect_mapped(4, 0xffff800000005000ul, 0x9000, 4096, EPT_USER | EPT_NO_EXECUTE);
+	expect_mapped(7, 0xffff800040000000ul, 0x40000000, 1 << 30, EPT_USER | EPT_NO_EXECUTE);
+	cr_assert_eq(summary.tables, 7);
+	cr_assert(!summary.cut && summary.reserved + summary.no_table + summary.unreadable == 0);
+}
+
+Test(walk, maps_with_flaws)
+{
+	prepare();
+	set(0x1000, 510, 0x1007);    /* itself */
+	set(0x1000, 1, 0x2087);	     /* reserved */
+	set(0x2000, 2, 0x200000007); /* no table */
+	set(0x3000, 3, BROKEN | 7);  /* unreadable */
+	map_all();
+	cr_assert_eq(page_count, 6);
+	cr_assert_eq(summary.in_itself, 1);
+	cr_assert_eq(summary.reserved, 1);
+	cr_assert_eq(summary.no_table, 2, "by both ways to the PDPT");
+	cr_assert_eq(summary.unreadable, 2);
+	page_max = 3;
+	map_all();
+	cr_assert(summary.cut && page_count == 3);
+	paging.cr4 = CR4_LA57;
+	map_all();
+	cr_assert_eq(summary.end, EPT_WALK_FIVE_LEVELS);
+	paging.cr0 = 0;
+	map_all();
+	cr_assert(summary.end == EPT_WALK_PAGE && summary.tables == 0);
+}
+
+/* Four pages that map all there is, 512 times over at each level. */
+Test(walk, maps_of_hostile_tables)
+{
+	prepare();
+	page_max = UINT32_MAX;
+	for (unsigned i = 0; i < 512; i++) {
+		set(0x1000, i, 0x2007);
+		set(0x2000, i, 0x3007);
+		set(0x3000, i, 0x4007);
+		set(0x4000, i, 0x9007);
+	}
+	map_all();
+	cr_assert(summary.cut);
+	cr_assert_eq(summary.tables, EPT_MAPS_TABLES_MAX);
+	for (unsigned i = 0; i < 512; i++)
+		set(0x1000, i, 0x1007);
+	map_all();
+	cr_assert(!summary.cut && page_count == 0 && summary.in_itself == 512);
 }
