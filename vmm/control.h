@@ -55,4 +55,10 @@ void control_destroy(struct control *control);
  */
 json_t *control_ask(const char *path, const char *method, json_t *params);
 
+/*
+ * For the command lines of those who ask: adds value, decimal or 0x..., to params as text. -EINVAL
+ * with a line logged that calls it what.
+ */
+int control_add_number(json_t *params, const char *name, const char *what, const char *value);
+
 #endif

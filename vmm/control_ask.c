@@ -89,3 +89,16 @@ json_t *control_ask(const char *path, const char *method, json_t *params)
 	json_decref(answer);
 	return result;
 }
+
+int control_add_number(json_t *params, const char *name, const char *what, const char *value)
+{
+	char *end;
+
+	errno = 0;
+	strtoull(value, &end, 0);
+	if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0) {
+		log_error("%s '%s': expected a number such as 0x7fffc0de", what, value);
+		return -EINVAL;
+	}
+	return json_object_set_new(params, name, json_string(value)) == 0 ? 0 : -ENOMEM;
+}

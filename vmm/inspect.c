@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "vmm/machine.h"
+#include "vmm/maps.h"
 #include "vmm/translation.h"
 
 #define PAUSE_MS 2000 /* for a vCPU to come out */
@@ -104,7 +105,27 @@ static json_t *translate(void *context, json_t *params, char error[CONTROL_ERROR
 	return translation_to_json(&t);
 }
 
+/* The guest goes on while its tables are read: that may take a while. */
+static json_t *maps(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+{
+	struct machine *machine = context;
+	struct ept_paging paging;
+	uint64_t cr3 = 0;
+	unsigned vcpu;
+	bool has_cr3;
+
+	if (!get_number(params, "cr3", &cr3, &has_cr3, error) ||
+	    !get_vcpu(machine, params, &vcpu, error) ||
+	    !pause_and_read(machine, vcpu, &paging, error))
+		return NULL;
+	machine_resume(machine);
+	if (has_cr3)
+		paging.cr3 = cr3;
+	return maps_to_json(machine, vcpu, &paging);
+}
+
 const struct control_method inspect_methods[] = {
 	{ "translate", translate },
+	{ "maps", maps },
 	{ NULL, NULL },
 };

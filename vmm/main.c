@@ -20,6 +20,7 @@ static const struct command {
 	  command_doctor },
 	{ "translate", "follow an address of a running guest through both layers",
 	  command_translate },
+	{ "maps", "print the address space of a running guest", command_maps },
 };
 
 static void print_help(FILE *file)

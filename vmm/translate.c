@@ -37,20 +37,6 @@ static void print_help(void)
 	      stdout);
 }
 
-/* Checks that it is a number; the text itself is sent. */
-static int parse_number(json_t *params, const char *name, const char *what, const char *value)
-{
-	char *end;
-
-	errno = 0;
-	strtoull(value, &end, 0);
-	if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0) {
-		log_error("%s '%s': expected a number such as 0x7fffc0de", what, value);
-		return -EINVAL;
-	}
-	return json_object_set_new(params, name, json_string(value)) == 0 ? 0 : -ENOMEM;
-}
-
 /* 0, 1: help was printed, or -errno. */
 static int parse(int argc, char **argv, json_t *params, bool *json)
 {
@@ -66,9 +52,9 @@ static int parse(int argc, char **argv, json_t *params, bool *json)
 	optind = 0;
 	while (error == 0 && (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		if (option == 'c') {
-			error = parse_number(params, "cr3", "--cr3", optarg);
+			error = control_add_number(params, "cr3", "--cr3", optarg);
 		} else if (option == 'v') {
-			error = parse_number(params, "vcpu", "--vcpu", optarg);
+			error = control_add_number(params, "vcpu", "--vcpu", optarg);
 		} else if (option == 'j') {
 			*json = true;
 		} else if (option == 'h') {
@@ -82,7 +68,7 @@ static int parse(int argc, char **argv, json_t *params, bool *json)
 		log_error("a PATH and a GVA are needed: try 'bifold translate --help'");
 		error = -EINVAL;
 	}
-	return error != 0 ? error : parse_number(params, "address", "GVA", argv[optind + 1]);
+	return error != 0 ? error : control_add_number(params, "address", "GVA", argv[optind + 1]);
 }
 
 static int show(const json_t *result, bool json)

@@ -1,0 +1,127 @@
+/* bifold maps: the address space of a running guest. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "vmm/commands.h"
+#include "vmm/control.h"
+#include "vmm/maps.h"
+
+#define STATUS_FAILED 1
+#define STATUS_USAGE  125
+
+struct options {
+	bool json;
+	const char *plot; /* or NULL */
+	const char *path;
+};
+
+static void print_help(void)
+{
+	fputs("Usage: bifold maps [OPTION...] PATH\n"
+	      "\n"
+	      "Print the address space that a vCPU of a running guest uses: a line for each range "
+	      "of\n"
+	      "pages with the same rights, with the sizes of its pages, and where its frames are. "
+	      "PATH\n"
+	      "is the control socket of a guest: bifold run --control PATH.\n"
+	      "\n"
+	      "  --cr3 GPA    of the page tables at this guest-physical address\n"
+	      "  --vcpu N     of this vCPU (default 0)\n"
+	      "  --json       print it as JSON\n"
+	      "  --plot FILE  also draw it into FILE, as SVG\n"
+	      "  -h, --help   this text\n"
+	      "\n"
+	      "Rights: u: programs may use it; r, w, x: read, write, execute. Exit status 1: the "
+	      "guest\n"
+	      "cannot be asked; 125: bad options.\n",
+	      stdout);
+}
+
+static int parse(int argc, char **argv, json_t *params, struct options *options)
+{
+	static const struct option long_options[] = {
+		{ "cr3", required_argument, NULL, 'c' }, { "vcpu", required_argument, NULL, 'v' },
+		{ "json", no_argument, NULL, 'j' },	 { "plot", required_argument, NULL, 'p' },
+		{ "help", no_argument, NULL, 'h' },	 { 0 },
+	};
+	int option, error = 0;
+
+	optind = 0;
+	while (error == 0 && (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		if (option == 'c') {
+			error = control_add_number(params, "cr3", "--cr3", optarg);
+		} else if (option == 'v') {
+			error = control_add_number(params, "vcpu", "--vcpu", optarg);
+		} else if (option == 'j') {
+			options->json = true;
+		} else if (option == 'p') {
+			options->plot = optarg;
+		} else if (option == 'h') {
+			print_help();
+			return 1;
+		} else {
+			error = -EINVAL;
+		}
+	}
+	if (error == 0 && argc - optind != 1) {
+		log_error("a PATH is needed: try 'bifold maps --help'");
+		error = -EINVAL;
+	}
+	options->path = argv[optind];
+	return error;
+}
+
+static int draw(const json_t *maps, const char *path)
+{
+	FILE *file = fopen(path, "we");
+	int error;
+
+	if (file == NULL) {
+		log_error("%s: %m", path);
+		return -errno;
+	}
+	error = maps_draw(maps, file);
+	if (fclose(file) != 0 && error == 0)
+		error = -errno;
+	if (error != 0)
+		log_error("%s: %s", path, strerror(-error));
+	return error;
+}
+
+static int show(const json_t *maps, const struct options *options)
+{
+	int error = 0;
+
+	if (options->json) {
+		json_dumpf(maps, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		error = maps_print(maps, stdout);
+		if (error != 0)
+			log_error("the guest's answer is no address space");
+	}
+	if (error == 0 && options->plot != NULL)
+		error = draw(maps, options->plot);
+	return error == 0 && fflush(stdout) == 0 ? 0 : STATUS_FAILED;
+}
+
+int command_maps(int argc, char **argv)
+{
+	json_t *params = json_object(), *maps;
+	struct options options = { 0 };
+	int status = parse(argc, argv, params, &options);
+
+	if (status != 0) {
+		json_decref(params);
+		return status > 0 ? 0 : STATUS_USAGE;
+	}
+	maps = control_ask(options.path, "maps", params);
+	status = maps != NULL ? show(maps, &options) : STATUS_FAILED;
+	json_decref(maps);
+	json_decref(params);
+	return status;
+}
