@@ -72,21 +72,35 @@ void harness_init(void)
 	cr_assert(mkdtemp(scratch) != NULL, "mkdtemp: %s", strerror(errno));
 }
 
-void harness_forget(void)
+static void forget(struct child *child)
+{
+	if (child->pid > 0) {
+		kill(child->pid, SIGKILL);
+		waitpid(child->pid, NULL, 0);
+	}
+	close_end(&child->in);
+	close_end(&child->out);
+	close_end(&child->err);
+	free(child->out_text);
+	free(child->err_text);
+	free(child);
+}
+
+void child_forget(struct child *child)
 {
 	for (int i = 0; i < child_count; i++) {
-		if (children[i]->pid > 0) {
-			kill(children[i]->pid, SIGKILL);
-			waitpid(children[i]->pid, NULL, 0);
-		}
-		close_end(&children[i]->in);
-		close_end(&children[i]->out);
-		close_end(&children[i]->err);
-		free(children[i]->out_text);
-		free(children[i]->err_text);
-		free(children[i]);
+		if (children[i] != child)
+			continue;
+		forget(child);
+		children[i] = children[--child_count];
+		return;
 	}
-	child_count = 0;
+}
+
+void harness_forget(void)
+{
+	while (child_count > 0)
+		forget(children[--child_count]);
 }
 
 void harness_finish(void)

@@ -37,7 +37,7 @@ const char *bifold_path(void);
 const char *busybox_path(void);
 const char *guest_program(const char *name); /* built from guest/programs */
 const char *guest_kernel(void);
-const char *test_program(const char *name);  /* built from tests/vm/programs */
+const char *test_program(const char *name); /* built from tests/vm/programs */
 
 /*
  * Start argv. prepare (or NULL) runs in the child before exec, to change its world; a non-zero
@@ -53,6 +53,9 @@ void child_finish(struct child *child, const void *input, size_t input_size);
  * end. */
 void child_wait_for(struct child *child, bool err, const char *text);
 void child_send(struct child *child, const char *text);
+
+/* Ends this one, if it runs, and frees it. */
+void child_forget(struct child *child);
 
 /* Start and finish. The words after the first are arguments; ends with NULL. */
 struct child *run_words(prepare_fn *prepare, const char *input, const char *word, ...)

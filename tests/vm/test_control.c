@@ -1,0 +1,294 @@
+/* Running guests looked at from outside: translate, maps, and the socket they answer on. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/vm/harness.h"
+
+static void init(void)
+{
+	harness_init();
+	need_kvm();
+}
+
+TestSuite(control, .init = init, .fini = harness_finish, .timeout = 300);
+
+static const char *const no_options[] = { NULL };
+static uint64_t written, read_only, untouched, far, code;
+
+static const char *socket_path(void)
+{
+	return scratch_path("control");
+}
+
+/* A guest with cold pages of known addresses. options: words of bifold run; ends with NULL. */
+static struct child *start_places(const char *busy_mib, const char *const *options)
+{
+	const char *argv[32] = { bifold_path(), "run", "--control", socket_path() };
+	struct child *child;
+	int n = 4;
+
+	while (*options != NULL)
+		argv[n++] = *options++;
+	argv[n++] = "--";
+	argv[n++] = test_program("places");
+	argv[n++] = busy_mib;
+	child = child_start(argv, NULL);
+	child_wait_for(child, false, "ready");
+	cr_assert_eq(sscanf(strstr(child->out_text, "written"),
+			    "written %lx read_only %lx untouched %lx far %lx code %lx", &written,
+			    &read_only, &untouched, &far, &code),
+		     5, "%s", child->out_text);
+	return child;
+}
+
+static void end_guest(struct child *child)
+{
+	struct stat status;
+
+	kill(child->pid, SIGTERM);
+	child_finish(child, NULL, 0);
+	cr_assert_eq(child->status, 128 + SIGTERM, "status %d: %s", child->status, child->err_text);
+	cr_assert(lstat(socket_path(), &status) != 0 && errno == ENOENT, "the socket is left");
+}
+
+/* Its output; the child is forgotten. */
+static json_t *parse(struct child *child)
+{
+	json_t *json;
+
+	cr_assert_eq(child->status, 0, "status %d: %s", child->status, child->err_text);
+	json = json_loads(child->out_text, 0, NULL);
+	cr_assert(json_is_object(json), "%s", child->out_text);
+	child_forget(child);
+	return json;
+}
+
+static json_t *translate(uint64_t address)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "0x%lx", address);
+	return parse(run_words(NULL, NULL, bifold_path(), "translate", "--json", socket_path(),
+			       text, NULL));
+}
+
+static const char *text_of(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text != NULL ? text : "";
+}
+
+static bool may(const json_t *t, const char *access)
+{
+	const json_t *rights = json_object_get(json_object_get(t, "access"), "user");
+
+	return json_is_true(json_object_get(json_object_get(rights, access), "allowed"));
+}
+
+Test(control, translates)
+{
+	struct child *guest = start_places("1", no_options);
+	json_t *t = translate(written + 0x123);
+
+	cr_assert_str_eq(text_of(t, "end"), "page");
+	cr_assert_eq(strtoull(text_of(t, "guest_physical"), NULL, 16) % 4096, 0x123);
+	cr_assert_str_eq(text_of(json_object_get(t, "second"), "state"), "resident");
+	cr_assert(may(t, "read") && may(t, "write") && !may(t, "execute"));
+	t = translate(read_only);
+	cr_assert(may(t, "read") && !may(t, "write") && !may(t, "execute"));
+	t = translate(code);
+	cr_assert(may(t, "read") && !may(t, "write") && may(t, "execute"));
+	cr_assert_str_eq(text_of(translate(untouched), "end"), "not_present");
+	cr_assert_str_eq(text_of(translate(0), "end"), "not_present");
+	cr_assert_str_eq(text_of(translate(0x8000000000000000ul), "end"), "non_canonical");
+	end_guest(guest);
+}
+
+/* Cold pages and their page tables lie in the swap; looking at them leaves them there. */
+static void looks_only(const char *compressor, const char *state)
+{
+	const char *const options[] = { "--memory",	"64M",	    "--budget", "8M",
+					"--compressor", compressor, NULL };
+	struct child *guest = start_places("24", options);
+	struct timespec pause = { .tv_nsec = 200000000 };
+	unsigned stored = 0;
+
+	/* The guest is busy pushing them out. */
+	for (int tries = 0; tries < 50 && stored < 8; tries++) {
+		stored = 0;
+		nanosleep(&pause, NULL);
+		for (uint64_t i = 0; i < 64; i += 4) {
+			json_t *first = translate(far + i * (2ul << 20)), *second;
+			json_t *step = json_array_get(json_object_get(first, "steps"), 3);
+			const char *table = text_of(json_object_get(step, "in"), "state");
+
+			cr_assert_str_eq(text_of(first, "end"), "page");
+			if (strcmp(table, state) != 0)
+				continue;
+			second = translate(far + i * (2ul << 20));
+			cr_assert(json_equal(json_object_get(first, "steps"),
+					     json_object_get(second, "steps")),
+				  "looking moved a page table");
+			stored++;
+		}
+	}
+	cr_assert_geq(stored, 8, "page tables that are %s", state);
+	end_guest(guest);
+}
+
+Test(control, swapped_tables_stay_swapped)
+{
+	looks_only("none", "swapped");
+}
+
+Test(control, compressed_tables_stay_compressed)
+{
+	looks_only("lz4", "compressed");
+}
+
+Test(control, maps)
+{
+	struct child *guest = start_places("1", no_options);
+	json_t *maps = parse(run_words(NULL, NULL, bifold_path(), "maps", "--json", "--plot",
+				       scratch_path("maps.svg"), socket_path(), NULL));
+	json_t *range;
+	size_t i, size, found = 0;
+	char *plot;
+
+	json_array_foreach(json_object_get(maps, "ranges"), i, range)
+	{
+		uint64_t start = strtoull(text_of(range, "start"), NULL, 16);
+		uint64_t last = strtoull(text_of(range, "last"), NULL, 16);
+
+		if (start <= written && written <= last)
+			found += json_is_true(json_object_get(range, "write"));
+		if (start <= read_only && read_only <= last)
+			found += json_is_false(json_object_get(range, "write"));
+		if (start <= code && code <= last)
+			found += json_is_true(json_object_get(range, "execute"));
+		cr_assert(!(start <= untouched && untouched <= last));
+	}
+	cr_assert_eq(found, 3);
+	plot = read_file(scratch_path("maps.svg"), &size);
+	cr_assert(plot != NULL && strstr(plot, "<svg") != NULL && strstr(plot, "</svg>") != NULL);
+	end_guest(guest);
+}
+
+static struct child *start_hold(const char *const *more)
+{
+	const char *argv[32] = { bifold_path(), "run", "--control", socket_path() };
+	struct child *child;
+	int n = 4;
+
+	while (*more != NULL)
+		argv[n++] = *more++;
+	argv[n++] = "--";
+	argv[n++] = test_program("hold");
+	argv[n++] = "16";
+	argv[n++] = "random";
+	child = child_start(argv, NULL);
+	child_wait_for(child, false, "ready");
+	return child;
+}
+
+static void end_hold(struct child *guest)
+{
+	struct stat status;
+
+	child_finish(guest, "\n", 1);
+	cr_assert_eq(guest->status, 0, "status %d: %s", guest->status, guest->err_text);
+	cr_assert(strstr(guest->out_text, "whole") != NULL);
+	cr_assert(lstat(socket_path(), &status) != 0, "the socket is left");
+}
+
+/* A guest that sleeps, each of its vCPUs, and one whose memory is the host kernel's. */
+Test(control, sleeping_and_other_guests)
+{
+	struct child *guest = start_hold((const char *const[]){ "--cpus", "2", NULL });
+	struct child *asked;
+
+	for (int i = 0; i < 20; i++) {
+		asked = run_words(NULL, NULL, bifold_path(), "translate", "--vcpu",
+				  i % 2 ? "1" : "0", socket_path(), "0xffffffff80200000", NULL);
+		cr_assert_eq(asked->status, 0, "%s", asked->err_text);
+		child_forget(asked);
+	}
+	asked = run_words(NULL, NULL, bifold_path(), "translate", "--vcpu", "2", socket_path(), "0",
+			  NULL);
+	cr_assert_eq(asked->status, 1);
+	cr_assert(strstr(asked->err_text, "2 vCPUs") != NULL, "%s", asked->err_text);
+	end_hold(guest);
+	guest = start_hold((const char *const[]){ "--unmanaged", NULL });
+	asked = run_words(NULL, NULL, bifold_path(), "translate", socket_path(),
+			  "0xffffffff80200000", NULL);
+	cr_assert_eq(asked->status, 0, "%s", asked->err_text);
+	cr_assert(strstr(asked->out_text, "the host kernel's to manage") != NULL, "%s",
+		  asked->out_text);
+	end_hold(guest);
+}
+
+static int connect_raw(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path());
+	cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0, "%s",
+		     strerror(errno));
+	return fd;
+}
+
+/* Fifty at once, all of them up to no good; the guest's data is whole, and an honest one is served.
+ */
+Test(control, bad_clients_disturb_nobody)
+{
+	struct child *guest =
+		start_hold((const char *const[]){ "--memory", "48M", "--budget", "8M", NULL });
+	static char junk[70000];
+	int fd[50];
+
+	for (int i = 0; i < 50; i++) {
+		fd[i] = connect_raw();
+		memset(junk, i % 2 ? '[' : 0xff, sizeof(junk));
+		if (i % 5 == 1)
+			junk[sizeof(junk) - 1] = '\n';
+		if (i % 5 == 4)
+			strcpy(junk, "{\"method\":\"maps\"}\n{\"method\":\"maps\"}\n{\"meth");
+		if (i % 5 != 3)
+			send(fd[i], junk, i % 5 == 4 ? strlen(junk) : sizeof(junk),
+			     MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (i % 5 == 2)
+			shutdown(fd[i], SHUT_WR);
+	}
+	cr_assert_str_eq(text_of(translate(0xffffffff80200000), "end"), "page");
+	for (int i = 0; i < 50; i++)
+		close(fd[i]);
+	cr_assert_str_eq(text_of(translate(0xffffffff80200000), "end"), "page");
+	end_hold(guest);
+}
+
+Test(control, nobody_answers)
+{
+	struct child *asked =
+		run_words(NULL, NULL, bifold_path(), "translate", socket_path(), "0", NULL);
+
+	cr_assert_eq(asked->status, 1);
+	cr_assert(strstr(asked->err_text, "No such file") != NULL, "%s", asked->err_text);
+	write_file(socket_path(), "x", 1);
+	asked = run_bifold("--control", socket_path(), busybox_path(), "true");
+	cr_assert_eq(asked->status, 125);
+	cr_assert(strstr(asked->err_text, "no socket") != NULL, "%s", asked->err_text);
+	cr_assert_eq(run_words(NULL, NULL, bifold_path(), "maps", NULL)->status, 125);
+	cr_assert_eq(run_words(NULL, NULL, bifold_path(), "translate", "a", "b", NULL)->status,
+		     125);
+}
