@@ -35,7 +35,7 @@ _bifold_value()
 			_bifold_words sfifo sfifo,watched=
 		fi
 		;;
-	--file | --report | --kernel) _bifold_files -f ;;
+	--file | --report | --kernel | --control) _bifold_files -f ;;
 	--timeout) _bifold_words 10 60 600 ;;
 	esac
 }
@@ -50,12 +50,30 @@ _bifold_program_index()
 		case ${words[i]} in
 		--) echo $((i + 1)) && return ;;
 		--memory | --budget | --cpus | --append | --swap | --swap-size | --compressor | --policy | --file | \
-			--report | --timeout | --kernel) ((i++)) ;;
+			--report | --control | --timeout | --kernel) ((i++)) ;;
 		-*) ;;
 		*) break ;;
 		esac
 	done
 	echo "$i"
+}
+
+# Completes the command line of bifold translate and bifold maps.
+_bifold_look()
+{
+	case $prev in
+	--vcpu) _bifold_words 0 1 2 3 4 5 6 7 ;;
+	--cr3) ;;
+	*)
+		if [[ $cur != -* ]]; then
+			_bifold_files -f
+		elif [[ $1 == maps ]]; then
+			_bifold_words --cr3 --vcpu --json --plot --help
+		else
+			_bifold_words --cr3 --vcpu --json --help
+		fi
+		;;
+	esac
 }
 
 _bifold()
@@ -75,7 +93,7 @@ _bifold()
 	COMPREPLY=()
 
 	if ((cword == 1)); then
-		_bifold_words run doctor --help --version
+		_bifold_words run doctor translate maps --help --version
 		return
 	fi
 	if [[ ${words[1]} == doctor ]]; then
@@ -86,6 +104,10 @@ _bifold()
 		fi
 		return
 	fi
+	if [[ ${words[1]} == translate || ${words[1]} == maps ]]; then
+		_bifold_look "${words[1]}"
+		return
+	fi
 	[[ ${words[1]} == run ]] || return
 	program=$(_bifold_program_index)
 	if ((cword > program)); then
@@ -94,7 +116,7 @@ _bifold()
 		_bifold_value "$prev"
 	elif [[ $cur == -* && $prev != -- ]]; then
 		_bifold_words --memory --budget --cpus --append --swap --swap-size --compressor --policy --file \
-			--report --timeout --unmanaged --kernel --verbose --help --
+			--report --control --timeout --unmanaged --kernel --verbose --help --
 	else
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -c -- "$cur")
