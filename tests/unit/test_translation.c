@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/maps.h"
 #include "vmm/translation.h"
 
 #define MEMORY 0x10000ul
@@ -251,5 +252,66 @@ Test(translation, prints_whatever_comes)
 		json_decref(json);
 	}
 	cr_assert_eq(translation_print(NULL, out), -EINVAL);
+	fclose(out);
+}
+
+/* --- address spaces --- */
+
+static const char maps_json[] =
+	"{\"vcpu\":1,\"cr3\":\"0x1000\",\"followed\":true,\"tables\":9,\"in_itself\":1,"
+	"\"reserved\":2,"
+	"\"no_table\":3,\"unreadable\":4,\"cut\":true,\"ranges\":["
+	"{\"start\":\"0x400000\",\"last\":\"0x43ffff\",\"bytes\":262144,\"user\":true,\"write\":"
+	"false,"
+	"\"execute\":true,\"pages\":{\"4k\":64},\"frames\":{\"resident\":40,\"compressed\":20,"
+	"\"swapped\":4}},"
+	"{\"start\":\"0xffff800000000000\",\"last\":\"0xffff80003fffffff\",\"bytes\":1073741824,"
+	"\"user\":false,\"write\":true,\"execute\":false,\"pages\":{\"2m\":256,\"1g\":1},"
+	"\"frames\":{\"untouched\":1000,\"outside\":12,\"same-filled\":5}}]}";
+
+static void print_maps(const char *name, int (*print_one)(const json_t *, FILE *))
+{
+	json_t *maps = json_loads(maps_json, 0, NULL);
+	char *text;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	cr_assert_eq(print_one(maps, out), 0);
+	fclose(out);
+	expect_golden(name, text);
+	free(text);
+	json_decref(maps);
+}
+
+Test(translation, maps_as_text)
+{
+	print_maps("maps.txt", maps_print);
+}
+
+Test(translation, maps_as_picture)
+{
+	print_maps("maps.svg", maps_draw);
+}
+
+Test(translation, maps_of_whatever_comes)
+{
+	static const char *const answers[] = {
+		"[]",
+		"{\"ranges\":{}}",
+		"{\"ranges\":[]}",
+		"{\"ranges\":[1,null,{\"start\":7,\"bytes\":-1,\"pages\":3,\"frames\":{"
+		"\"resident\":-5}},"
+		"{\"pages\":{\"4k\":\"<\"},\"frames\":{\"swapped\":\"<\",\"resident\":1e99}}]}",
+	};
+	FILE *out = fopen("/dev/null", "w");
+
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		json_t *json = json_loads(answers[i], 0, NULL);
+
+		cr_assert_not_null(json);
+		cr_assert_eq(maps_print(json, out), i < 2 ? -EINVAL : 0);
+		cr_assert_eq(maps_draw(json, out), i < 2 ? -EINVAL : 0);
+		json_decref(json);
+	}
 	fclose(out);
 }
