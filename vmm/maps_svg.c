@@ -1,7 +1,7 @@
 /*
  * An address space as a picture: a bar for each range, divided by the states of its frames. The
  * bars are equally long, for a guest's ranges differ by six orders of magnitude; the sizes are
- * written beside them. Black on white, with patterns of grey that differ where colours do not.
+ * written beside them. The colours differ in lightness, too: it is to be read from grey paper.
  */
 #include "vmm/maps.h"
 
@@ -22,9 +22,9 @@
 static const struct {
 	const char *name, *colour;
 } states[] = {
-	{ "resident", "#1b5e8c" },    { "watched", "#5fa3cf" },	  { "evicting", "#b9d9ee" },
+	{ "resident", "#2f76ad" },    { "watched", "#8cbfe0" },	  { "evicting", "#b9d9ee" },
 	{ "filling", "#b9d9ee" },     { "releasing", "#d9d9d9" }, { "compressed", "#e08a1e" },
-	{ "same-filled", "#f6d8a8" }, { "swapped", "#8c2d1b" },	  { "untouched", "#f2f2f2" },
+	{ "same-filled", "#f6d8a8" }, { "swapped", "#5a1208" },	  { "untouched", "#f2f2f2" },
 	{ "unmanaged", "#6b6b6b" },   { "outside", "#ffffff" },
 };
 #define STATES (sizeof(states) / sizeof(states[0]))
