@@ -243,7 +243,7 @@ Test(stop, kernels_that_crash)
 		expect(child, 125, cases[i].said);
 		cr_assert(strstr(child->err_text, "rip ") != NULL);
 		cr_assert(strstr(child->err_text, "code at rip:") != NULL);
-		cr_assert(strstr(child->err_text, "second fold") != NULL, "%s", child->err_text);
+		cr_assert(strstr(child->err_text, "Second layer") != NULL, "%s", child->err_text);
 	}
 }
 
