@@ -136,8 +136,9 @@ static void looks_only(const char *compressor, const char *state)
 			if (strcmp(table, state) != 0)
 				continue;
 			second = translate(far + i * (2ul << 20));
-			cr_assert(json_equal(json_object_get(first, "steps"),
-					     json_object_get(second, "steps")),
+			/* Of the tables above, the guest's own life moves some. */
+			cr_assert(json_equal(step,
+					     json_array_get(json_object_get(second, "steps"), 3)),
 				  "looking moved a page table");
 			stored++;
 		}
