@@ -39,4 +39,8 @@
 #define EOPNOTSUPP   95
 #define ETIMEDOUT    110
 
+/* Within quire only: the call begins again once the signals that wait have been acted on, whatever
+ * SA_RESTART says (Linux's value). */
+#define ERESTARTNOINTR 513
+
 #endif

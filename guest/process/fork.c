@@ -169,6 +169,10 @@ int64_t process_clone(uint64_t flags, uint64_t stack, uint64_t parent_tid, uint6
 		return -EINVAL;
 	if ((flags & CLONE_SETTLS) && tls >= USER_END)
 		return -EPERM;
+	/* A signal that came to a whole group while this call waited for the kernel lock is for its
+	 * child too, which would not get it: first the signal. */
+	if (signal_waits(current()) || current_process()->exiting)
+		return -ERESTARTNOINTR;
 	if (flags & CLONE_THREAD)
 		return clone_thread(&clone);
 	return clone_process(&clone);

@@ -270,12 +270,14 @@ static void schedule(void)
 	const struct cpu *cpu = this_cpu();
 	struct thread *next = ready_take(), *after;
 
-	/* With a slice under way and no CPU asleep there is nothing to do for those that wait. */
-	if (unlikely(!next))
+	/* With a slice under way and no CPU asleep there is nothing to do for those that wait. One
+	 * may be sent elsewhere, but another behind it be bound to this CPU. */
+	if (unlikely(!next)) {
 		next = cpu->idle;
-	else if (unlikely(ready_first && (sleeping || !cpu->slicing) && (after = ready_peek()) &&
-			  !ready_send(after)))
+	} else if (unlikely(ready_first && (sleeping || !cpu->slicing) && (after = ready_peek()))) {
+		ready_send(after);
 		slice_begin();
+	}
 	if (next != current())
 		switch_to(next);
 	else

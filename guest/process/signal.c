@@ -1,5 +1,6 @@
 /* Signals. signal.h has the scope. */
 #include "guest/process/signal.h"
+#include "guest/lib/errno.h"
 #include "guest/lib/format.h"
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"
@@ -14,7 +15,6 @@
 #define SA_RESETHAND 0x80000000
 #define SA_RESTART   0x10000000
 
-#define EINTR_RESULT   (-4ll)
 #define SYSCALL_LENGTH 2
 
 /* Calls that begin again after a handler with SA_RESTART: read, write, ioctl, readv, writev, wait4,
@@ -227,9 +227,16 @@ void signal_block(uint64_t mask)
 		this_cpu()->work |= WORK_SIGNAL;
 }
 
+static bool must_restart(const struct trap_frame *frame)
+{
+	return (int64_t)frame->rax == -ERESTARTNOINTR;
+}
+
 static bool may_restart(const struct trap_frame *frame)
 {
-	if ((int64_t)frame->rax != EINTR_RESULT)
+	if (must_restart(frame))
+		return true;
+	if ((int64_t)frame->rax != -EINTR)
 		return false;
 	if (frame->vector == NUMBER_FUTEX && frame->r10)
 		return false;
@@ -252,7 +259,7 @@ static void enter_handler(struct trap_frame *frame, const struct signal_info *in
 	struct linux_sigaction *slot = &thread->process->action[info->signal - 1], action = *slot;
 	uint64_t back = thread->restores ? thread->restored : thread->blocked;
 
-	if (from_call && (action.flags & SA_RESTART) && may_restart(frame))
+	if (from_call && (action.flags & SA_RESTART ? may_restart(frame) : must_restart(frame)))
 		restart(frame);
 	thread->restores = false;
 	if (!handler_enter(frame, &action, info, back)) {

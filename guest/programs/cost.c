@@ -1,9 +1,9 @@
 /*
  * What the kernel's own paths cost: `cost WAY COUNT` does one thing so many times and says how long
- * it took. Beside KVM's count of emulated instructions (bifold run --report) it gives instructions
- * each, by the difference of two runs.
+ * it took, and how often the processor changed hands. Beside KVM's count of emulated instructions
+ * (bifold run --report) it gives instructions each, by the difference of two runs.
  */
-#include "guest/programs/runtime.h"
+#include "guest/programs/check.h"
 
 #define SYS_FORK 57
 
@@ -77,12 +77,15 @@ int main(int argc, char **argv)
 		argc = 0;
 	for (unsigned i = 0; argc > 1 && i < sizeof(ways) / sizeof(ways[0]); i++) {
 		uint64_t start;
+		long switches;
 
 		if (!equal(argv[1], ways[i].name))
 			continue;
+		switches = file_number("/proc/stat", "ctxt");
 		start = now();
 		ways[i].go(count);
-		print("%s: %lu times in %lu us\n", argv[1], count, (now() - start) / 1000);
+		print("%s: %lu times in %lu us", argv[1], count, (now() - start) / 1000);
+		print(", %ld switches\n", file_number("/proc/stat", "ctxt") - switches);
 		return 0;
 	}
 	print_error("cost null|touch|upward|yield|switch|fork COUNT\n");

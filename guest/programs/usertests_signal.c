@@ -280,6 +280,67 @@ static void stop_told(void)
 	}
 }
 
+static void __attribute__((noreturn)) fork_on(volatile uint32_t *forks)
+{
+	while (call(FORK) > 0)
+		(*forks)++;
+	for (;;)
+		call(PAUSE);
+}
+
+/* All of a group that forks end by one signal, also who was born meanwhile. */
+static void group_kill(void)
+{
+	volatile uint32_t *forks = shared_words();
+	int ends[2];
+	char byte;
+
+	for (unsigned round = 0; round < 10; round++) {
+		long group;
+
+		call(PIPE, ends);
+		*forks = 0;
+		group = call(FORK);
+		if (group == 0) {
+			call(SETPGID, 0, 0);
+			fork_on(forks);
+		}
+		call(CLOSE, ends[1]);
+		while (*forks < 3)
+			call(SCHED_YIELD);
+		expect(call(KILL, -group, SIGTERM) == 0, "no such group");
+		expect(DIED_OF(wait_for(group)) == SIGTERM, "who forks does not die");
+		/* Until the last has closed its end. One that lives ends this test by SIGALRM. */
+		expect(call(READ, ends[0], &byte, 1) == 0, "a pipe's end");
+		call(CLOSE, ends[0]);
+		end_group(group);
+	}
+}
+
+/* Without SA_RESTART too, no fork fails for a signal. */
+static void signal_fork(void)
+{
+	volatile uint32_t *done = shared_words();
+	long self_pid = call(GETPID), pest;
+
+	on_signal(SIGUSR1, count_signal, 0);
+	pest = call(FORK);
+	if (pest == 0) {
+		while (!*done && call(KILL, self_pid, SIGUSR1) == 0)
+			nap(10);
+		exit(0);
+	}
+	while (caught < 20 * SIGUSR1 && !failures) {
+		long pid = call(FORK);
+
+		if (pid == 0)
+			exit(0);
+		expect(pid > 0 && wait_for(pid) == 0, "a fork under signals");
+	}
+	*done = 1;
+	expect(wait_for(pest) == 0, "who sends the signals");
+}
+
 const struct user_test signal_tests[] = {
 	{ "signal-handler", signal_handler },
 	{ "signal-mask", signal_mask },
@@ -291,5 +352,7 @@ const struct user_test signal_tests[] = {
 	{ "stop-and-continue", stop_and_continue },
 	{ "stopped-deaths", stopped_deaths },
 	{ "stop-told", stop_told },
+	{ "group-kill", group_kill },
+	{ "signal-fork", signal_fork },
 	{ NULL, NULL },
 };

@@ -3,6 +3,7 @@
  * and files that are written, on one CPU and on several, with and without a budget.
  */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,31 +127,59 @@ Test(processes, only_the_fattest_dies)
 	cr_assert(strstr(child->err_text, "out of memory; badness") != NULL, "%s", child->err_text);
 }
 
-/* The counts that docs/benchmarks.md states, where KVM counts ring 0's instructions. */
-static double instructions_each(const char *way, const char *few, const char *many)
+struct spent {
+	double instructions, switches;
+};
+
+/* The least of three runs: interrupts only add, more of them on a busy host. */
+static struct spent spend(const char *way, const char *count)
 {
 	const char *report = scratch_path("r.json");
-	int64_t first, second;
+	struct spent least = { INFINITY, 0 };
 
-	expect(run_bifold("--report", report, guest_program("cost"), way, few), 0, way);
-	first = report_number(report, "kvm.insn_emulation");
-	expect(run_bifold("--report", report, guest_program("cost"), way, many), 0, way);
-	second = report_number(report, "kvm.insn_emulation");
-	return (double)(second - first) / (atoi(many) - atoi(few));
+	for (unsigned i = 0; i < 3; i++) {
+		struct child *child =
+			run_bifold("--report", report, guest_program("cost"), way, count);
+		double one = report_number(report, "kvm.insn_emulation");
+
+		expect(child, 0, way);
+		if (one < least.instructions)
+			least = (struct spent){ one, atof(strstr(child->out_text, "us, ") + 4) };
+		harness_forget();
+	}
+	return least;
 }
 
+/* By the difference of two runs. */
+static struct spent spend_each(const char *way, unsigned few, unsigned many)
+{
+	struct spent first, second;
+	char text[2][16];
+
+	snprintf(text[0], sizeof(text[0]), "%u", few);
+	snprintf(text[1], sizeof(text[1]), "%u", many);
+	first = spend(way, text[0]);
+	second = spend(way, text[1]);
+	return (struct spent){ (second.instructions - first.instructions) / (many - few),
+			       (second.switches - first.switches) / (many - few) };
+}
+
+/* The counts that docs/benchmarks.md states, where KVM counts ring 0's instructions. At the end of
+ * a slice there is a switch more than the program asks for. */
 Test(processes, paths_are_short)
 {
+	struct spent pair;
 	double null, change;
 
 	if (access("/sys/module/kvm_intel/parameters", F_OK) == 0 ||
 	    access("/sys/module/kvm_amd/parameters", F_OK) == 0)
 		cr_skip_test("SKIP: this KVM runs ring 0 itself and counts nothing of it");
-	null = instructions_each("null", "1000", "3000");
-	change = instructions_each("switch", "1000", "3000") - null;
+	null = spend_each("null", 1000, 3000).instructions;
+	pair = spend_each("switch", 1000, 3000);
+	change = (pair.instructions - null) / pair.switches;
 	cr_assert(null <= 60, "a null system call takes %.1f instructions", null);
 	cr_assert(change <= 200, "a context switch takes %.1f instructions", change);
-	cr_assert(instructions_each("touch", "1000", "3000") <= 250);
+	cr_assert(spend_each("touch", 1000, 3000).instructions <= 250);
 }
 
 /* Programs of two C libraries, unchanged: threads, a tree of forks, a mapped file, the stack's
