@@ -279,6 +279,11 @@ int bench_cell_take(struct bench_cell *cell, const char *line)
 
 /* --- the model --- */
 
+bool bench_is_nested(const char *second_layer)
+{
+	return strcmp(second_layer, "ept") == 0 || strcmp(second_layer, "npt") == 0;
+}
+
 unsigned bench_references_nested(enum bench_page guest, enum bench_page host)
 {
 	return (bench_page_size[guest].levels + 1) * (bench_page_size[host].levels + 1) - 1;
@@ -288,7 +293,7 @@ unsigned bench_references(const char *second_layer, enum bench_page guest, enum 
 {
 	enum bench_page smaller = guest < host ? guest : host;
 
-	if (strcmp(second_layer, "shadow") == 0)
+	if (!bench_is_nested(second_layer))
 		return bench_page_size[smaller].levels;
 	return bench_references_nested(guest, host);
 }

@@ -98,6 +98,7 @@ int bench_common_size(const struct bench_cell *const *cells, size_t count);
  * paging; under shadow paging, one table with the smaller page's levels. second_layer is
  * host_second_layer()'s.
  */
+bool bench_is_nested(const char *second_layer);
 unsigned bench_references_nested(enum bench_page guest, enum bench_page host);
 unsigned bench_references(const char *second_layer, enum bench_page guest, enum bench_page host);
 

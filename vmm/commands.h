@@ -4,5 +4,6 @@
 
 int command_run(int argc, char **argv);
 int command_doctor(int argc, char **argv);
+int command_bench(int argc, char **argv);
 
 #endif

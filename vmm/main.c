@@ -18,6 +18,7 @@ static const struct command {
 	{ "run", "run a program in a guest whose memory bifold manages", command_run },
 	{ "doctor", "check whether this host can do it, and say how to mend what it lacks",
 	  command_doctor },
+	{ "bench", "measure what the two layers of translation cost on this host", command_bench },
 };
 
 static void print_help(FILE *file)

@@ -105,10 +105,10 @@ static const struct loop {
 	uint64_t (*run)(const struct chase *chase, uint64_t laps);
 } loops[] = {
 	{ "chase", CHASE_SPREAD, CHASE_PAGE, run_chase },
-	{ "packed", CHASE_PACKED, CHASE_PAGE, run_chase },
 	{ "stride", CHASE_SPREAD, CHASE_PAGE, run_stride },
 	{ "touch", CHASE_SPREAD, CHASE_PAGE, run_touch },
 	{ "scan", CHASE_SPREAD, CHASE_LINE, run_scan },
+	{ "packed", CHASE_PACKED, CHASE_PAGE, run_chase },
 };
 #define LOOP_COUNT (sizeof(loops) / sizeof(loops[0]))
 
