@@ -245,7 +245,12 @@ int main(int argc, char **argv)
 		memory = map_pages(request.page, request.most);
 		order = map_memory(request.most / PAGE * sizeof(*order), RW);
 		if (!memory || !order) {
-			print("absent page no memory on pages of %lu KiB\n", request.page >> 10);
+			print("absent page %s (pages of %lu KiB)\n",
+			      request.page == GIB
+				      ? "this processor, as its kernel sees it, has none, or "
+					"memory has no such piece"
+				      : "no memory",
+			      request.page >> 10);
 			return 0;
 		}
 		sweep(&request, memory, order);
