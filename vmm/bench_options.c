@@ -12,7 +12,7 @@
 #define MOST_DEFAULT	 GIB(1)
 #define ROUNDS_DEFAULT	 9
 #define ROUNDS_MOST	 64
-#define PASSES_DEFAULT	 3
+#define PASSES_DEFAULT	 2
 #define ACCESSES_DEFAULT 65536
 #define EVENTS_DEFAULT	 200
 #define EVENTS_MOST	 4096
@@ -71,7 +71,7 @@ static void print_help(void)
 	      "  --loops LIST         of chase, packed, stride, touch, scan (default: all but "
 	      "scan)\n"
 	      "  --rounds N           measurements of each in a run (default 9)\n"
-	      "  --passes N           runs of each (default 3)\n"
+	      "  --passes N           runs of each (default 2)\n"
 	      "  --accesses N         of a round, at least (default 65536)\n"
 	      "  --events N           how often each event is timed; 0: not at all (default 200)\n"
 	      "  --timeout SECONDS    of each run (default 120)\n"

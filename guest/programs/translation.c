@@ -241,6 +241,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	calibrate();
+	/* Before there is much memory that a fork has to share. */
+	if (request.events > 0)
+		events_run((unsigned)request.events);
 	if (request.most >= request.least) {
 		memory = map_pages(request.page, request.most);
 		order = map_memory(request.most / PAGE * sizeof(*order), RW);
@@ -257,8 +260,6 @@ int main(int argc, char **argv)
 	}
 	print("mapped\n");
 	syscall3(SYS_READ, 0, &go, 1);
-	if (request.events > 0)
-		events_run((unsigned)request.events);
 	if (failures == 0)
 		print("right\n");
 	return failures != 0;
