@@ -40,6 +40,27 @@ _bifold_value()
 	esac
 }
 
+# Completes the next word of bifold bench.
+_bifold_bench()
+{
+	if ((cword == 2)); then
+		_bifold_words translation --help
+		return
+	fi
+	case $prev in
+	--guest-pages | --host-pages) _bifold_words 4K 2M 1G 4K,2M ;;
+	--loops) _bifold_words chase chase,packed chase,packed,stride,touch,scan ;;
+	--least) _bifold_words 64K 1M ;;
+	--most) _bifold_words 64M 256M 1G ;;
+	--plot) _bifold_files -d ;;
+	--rounds | --passes | --accesses | --events | --timeout) ;;
+	*)
+		_bifold_words --guest-pages --host-pages --reserve --least --most --loops --rounds --passes \
+			--accesses --events --timeout --json --csv --plot --verbose --help
+		;;
+	esac
+}
+
 # The index of PROGRAM on bifold run's command line, or of where it would stand: past the current
 # word, where that is an option's value.
 _bifold_program_index()
@@ -75,7 +96,7 @@ _bifold()
 	COMPREPLY=()
 
 	if ((cword == 1)); then
-		_bifold_words run doctor --help --version
+		_bifold_words run doctor bench --help --version
 		return
 	fi
 	if [[ ${words[1]} == doctor ]]; then
@@ -84,6 +105,10 @@ _bifold()
 		else
 			_bifold_words --swap --json --help
 		fi
+		return
+	fi
+	if [[ ${words[1]} == bench ]]; then
+		_bifold_bench
 		return
 	fi
 	[[ ${words[1]} == run ]] || return

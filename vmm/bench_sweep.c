@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -250,6 +251,53 @@ static bool is_guest(void)
 	return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx >> 31 & 1) != 0;
 }
 
+/* --- who else ran --- */
+
+struct load {
+	double busy, stolen, own, at; /* seconds */
+};
+
+static double rusage_seconds(int who)
+{
+	struct rusage usage;
+
+	getrusage(who, &usage);
+	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* Of all processors, from /proc/stat; and of this process and its children that have ended. */
+static struct load read_load(void)
+{
+	unsigned long long user, nice_user, kernel, idle, waiting, interrupt, soft, stolen;
+	double tick = 1.0 / (double)sysconf(_SC_CLK_TCK);
+	FILE *file = fopen("/proc/stat", "re");
+	struct load load = {
+		.own = rusage_seconds(RUSAGE_SELF) + rusage_seconds(RUSAGE_CHILDREN),
+		.at = (double)clock_now_ns() / 1e9,
+	};
+
+	if (file == NULL)
+		return load;
+	if (fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice_user, &kernel,
+		   &idle, &waiting, &interrupt, &soft, &stolen) == 8) {
+		load.busy = (double)(user + nice_user + kernel + interrupt + soft) * tick;
+		load.stolen = (double)stolen * tick;
+	}
+	fclose(file);
+	return load;
+}
+
+static void settle_load(struct bench_sweep *sweep, const struct load *start)
+{
+	struct load end = read_load();
+	double others = end.busy - start->busy - (end.own - start->own);
+
+	sweep->seconds = end.at - start->at;
+	sweep->others = others > 0 ? others / sweep->seconds : 0;
+	sweep->stolen = (end.stolen - start->stolen) / sweep->seconds;
+}
+
 int bench_sweep_run(struct bench_sweep *sweep, const struct bench_options *options,
 		    const volatile sig_atomic_t *interrupted)
 {
@@ -260,7 +308,7 @@ int bench_sweep_run(struct bench_sweep *sweep, const struct bench_options *optio
 		.interrupted = interrupted,
 	};
 	struct bench_pages pages = { { 0 } };
-	uint64_t start = clock_now_ns();
+	struct load start = read_load();
 	int error = 0;
 
 	memset(sweep, 0, sizeof(*sweep));
@@ -275,7 +323,7 @@ int bench_sweep_run(struct bench_sweep *sweep, const struct bench_options *optio
 	bench_pages_release(&pages);
 	if (isatty(STDERR_FILENO))
 		log_status(NULL);
-	sweep->seconds = (double)(clock_now_ns() - start) / 1e9;
+	settle_load(sweep, &start);
 	return error;
 }
 

@@ -17,6 +17,9 @@ struct bench_sweep {
 	/* By guest page and host page; BENCH_NATIVE: the ordinary process. */
 	struct bench_cell cell[BENCH_PAGES][BENCH_PAGES + 1];
 	double seconds;
+	/* Processors' time meanwhile, in processors: what other processes had, and what the host's
+	 * own hypervisor took. */
+	double others, stolen;
 };
 
 /*

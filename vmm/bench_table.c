@@ -6,6 +6,9 @@
 #include "base/units.h"
 #include "vmm/bench_output.h"
 
+/* Processors that others may use before it is said. */
+#define IDLE_MOST 0.05
+
 const struct bench_cell *bench_measured(const struct bench_sweep *sweep, enum bench_page guest,
 					unsigned host)
 {
@@ -226,6 +229,12 @@ void bench_print_table(const struct bench_sweep *sweep, FILE *file)
 		      file);
 	if (counters != NULL)
 		fprintf(file, "counters: %s\n", counters);
+	if (sweep->others > IDLE_MOST || sweep->stolen > IDLE_MOST)
+		fprintf(file,
+			"not quiet: other processes had %.2f of a processor meanwhile, and %.2f "
+			"was taken "
+			"from this host\n",
+			sweep->others, sweep->stolen);
 	if (size >= 0) {
 		put_matrix(sweep, (unsigned)size, file);
 		for (int loop = 0; loop < BENCH_LOOPS; loop++)
