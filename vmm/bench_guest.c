@@ -93,7 +93,7 @@ static void send_mappings(struct guest *guest)
 	uint64_t values[KVM_STAT_COUNT];
 	char text[96] = "kvm";
 
-	kvm_stats_read(guest->machine, values);
+	kvm_stats_read_vm(guest->machine, values);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		size_t used = strlen(text);
 

@@ -144,6 +144,7 @@ static int take_line(struct running *running, const char *line)
 	int error;
 
 	count(running, line);
+	log_debug("%.120s", line);
 	error = bench_cell_take(running->cell, line);
 	if (error == -EBADMSG)
 		log_error("%s", line);
