@@ -178,6 +178,20 @@ static void put_plot(const struct bench_sweep *sweep, unsigned first, FILE *file
 	fputs("\n", file);
 }
 
+static void put_tics(const struct bench_sweep *sweep, FILE *file)
+{
+	for (uint64_t bytes = sweep->options->least, i = 0; bytes <= sweep->options->most;
+	     bytes *= 4, i++)
+		fprintf(file, "%s'%llu %s' %llu.", i > 0 ? ", " : "",
+			(unsigned long long)(bytes < MIB(1)   ? bytes >> 10
+					     : bytes < GIB(1) ? bytes >> 20
+							      : bytes >> 30),
+			bytes < MIB(1)	 ? "KiB"
+			: bytes < GIB(1) ? "MiB"
+					 : "GiB",
+			(unsigned long long)bytes);
+}
+
 static void put_curves(const struct bench_sweep *sweep, FILE *file)
 {
 	fprintf(file,
@@ -197,16 +211,7 @@ static void put_curves(const struct bench_sweep *sweep, FILE *file)
 		"set xtics (",
 		(unsigned long long)sweep->options->least, (unsigned long long)sweep->options->most,
 		(unsigned long long)sweep->options->most);
-	for (uint64_t bytes = sweep->options->least, i = 0; bytes <= sweep->options->most;
-	     bytes *= 4, i++)
-		fprintf(file, "%s'%llu %s' %llu.", i > 0 ? ", " : "",
-			(unsigned long long)(bytes < MIB(1)   ? bytes >> 10
-					     : bytes < GIB(1) ? bytes >> 20
-							      : bytes >> 30),
-			bytes < MIB(1)	 ? "KiB"
-			: bytes < GIB(1) ? "MiB"
-					 : "GiB",
-			(unsigned long long)bytes);
+	put_tics(sweep, file);
 	fputs(")\n", file);
 	put_reach(file);
 	fprintf(file,
