@@ -40,6 +40,27 @@ _bifold_value()
 	esac
 }
 
+# Completes the next word of bifold bench.
+_bifold_bench()
+{
+	if ((cword == 2)); then
+		_bifold_words translation --help
+		return
+	fi
+	case $prev in
+	--guest-pages | --host-pages) _bifold_words 4K 2M 1G 4K,2M ;;
+	--loops) _bifold_words chase chase,packed chase,packed,stride,touch,scan ;;
+	--least) _bifold_words 64K 1M ;;
+	--most) _bifold_words 64M 256M 1G ;;
+	--plot) _bifold_files -d ;;
+	--rounds | --passes | --accesses | --events | --timeout) ;;
+	*)
+		_bifold_words --guest-pages --host-pages --reserve --least --most --loops --rounds --passes \
+			--accesses --events --timeout --json --csv --plot --verbose --help
+		;;
+	esac
+}
+
 # The index of PROGRAM on bifold run's command line, or of where it would stand: past the current
 # word, where that is an option's value.
 _bifold_program_index()
@@ -93,7 +114,7 @@ _bifold()
 	COMPREPLY=()
 
 	if ((cword == 1)); then
-		_bifold_words run doctor translate maps --help --version
+		_bifold_words run doctor translate maps bench --help --version
 		return
 	fi
 	if [[ ${words[1]} == doctor ]]; then
@@ -106,6 +127,10 @@ _bifold()
 	fi
 	if [[ ${words[1]} == translate || ${words[1]} == maps ]]; then
 		_bifold_look "${words[1]}"
+		return
+	fi
+	if [[ ${words[1]} == bench ]]; then
+		_bifold_bench
 		return
 	fi
 	[[ ${words[1]} == run ]] || return

@@ -16,6 +16,7 @@ struct ept_space {
 	size_t range_count;			   /* (C) */
 	uint64_t size;		   /* (C) bytes of address space, the hole included */
 	int memfd;		   /* (C) */
+	bool huge;		   /* (C) the memfd has pages of hugetlbfs */
 	int uffd;		   /* (C) */
 	uint8_t *guest_view;	   /* (C) */
 	uint8_t *monitor_view;	   /* (C) */

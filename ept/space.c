@@ -164,8 +164,12 @@ static int map_view(struct ept_space *space, uint8_t **view)
 {
 	static const int advice[] = { MADV_DONTFORK, MADV_DONTDUMP, MADV_NOHUGEPAGE };
 	int flags = space->memfd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
-	void *at = mmap(NULL, space->size, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE,
-			space->memfd, 0);
+	void *at;
+
+	/* Huge pages that turn out to be missing at the first touch would end the guest there. */
+	if (!space->huge)
+		flags |= MAP_NORESERVE;
+	at = mmap(NULL, space->size, PROT_READ | PROT_WRITE, flags, space->memfd, 0);
 
 	if (at == MAP_FAILED) {
 		int error = -errno;
@@ -181,18 +185,41 @@ static int map_view(struct ept_space *space, uint8_t **view)
 	return 0;
 }
 
-static int create_managed(struct ept_space *space)
+/* page_bytes: as in struct ept_config. */
+static int make_memfd(struct ept_space *space, uint64_t page_bytes)
 {
-	int error;
+	unsigned flags = MFD_CLOEXEC;
 
-	space->memfd = memfd_create("bifold-guest", MFD_CLOEXEC);
+	space->huge = page_bytes > PAGE_SIZE;
+	if (space->huge)
+		flags |= MFD_HUGETLB | (unsigned)__builtin_ctzll(page_bytes) << MAP_HUGE_SHIFT;
+	space->memfd = memfd_create("bifold-guest", flags);
 	if (space->memfd < 0 || ftruncate(space->memfd, (off_t)space->size) != 0) {
-		error = -errno;
+		int error = -errno;
+
 		log_error("cannot make %llu bytes of guest memory: %m",
 			  (unsigned long long)space->size);
 		return error;
 	}
-	error = map_view(space, &space->guest_view);
+	return 0;
+}
+
+static int create_unmanaged(struct ept_space *space, uint64_t page_bytes)
+{
+	int error = page_bytes != 0 ? make_memfd(space, page_bytes) : 0;
+
+	if (error == 0)
+		error = map_view(space, &space->guest_view);
+	space->monitor_view = space->guest_view;
+	return error;
+}
+
+static int create_managed(struct ept_space *space)
+{
+	int error = make_memfd(space, 0);
+
+	if (error == 0)
+		error = map_view(space, &space->guest_view);
 	if (error == 0)
 		error = map_view(space, &space->monitor_view);
 	if (error == 0)
@@ -213,6 +240,7 @@ int ept_space_create(const struct ept_config *config, struct ept_space **out)
 	int error;
 
 	CHECK(config->memory_bytes > 0 && config->memory_bytes % PAGE_SIZE == 0);
+	CHECK(config->host_page_bytes == 0 || config->memory_bytes % config->host_page_bytes == 0);
 	if (space == NULL)
 		return -ENOMEM;
 	space->memfd = space->uffd = space->stop_fd = -1;
@@ -220,12 +248,10 @@ int ept_space_create(const struct ept_config *config, struct ept_space **out)
 	space->manager_ops = config->manager_ops;
 	space->manager = config->manager;
 	lay_out(space, config->memory_bytes);
-	if (space->manager_ops != NULL) {
+	if (space->manager_ops != NULL)
 		error = create_managed(space);
-	} else {
-		error = map_view(space, &space->guest_view);
-		space->monitor_view = space->guest_view;
-	}
+	else
+		error = create_unmanaged(space, config->host_page_bytes);
 	if (error != 0) {
 		ept_space_destroy(space);
 		return error;
@@ -331,6 +357,8 @@ int ept_space_discard(struct ept_space *space, gfn_t first, uint32_t count)
 	CHECK(space->manager_ops == NULL);
 	if (!ept_space_has(space, first, count))
 		return -ERANGE;
+	if (space->memfd >= 0)
+		return ept_backing_ops.release(space, first, count);
 	return madvise(space->guest_view + gfn_to_gpa(first).v, (size_t)count << PAGE_SHIFT,
 		       MADV_DONTNEED) == 0
 		       ? 0

@@ -11,7 +11,8 @@
  * everywhere; the hole costs address space only.
  *
  * Unmanaged spaces (manager == NULL) are plain anonymous memory that the host kernel manages: the
- * rival in tools/bench, with nothing of the above.
+ * rival in tools/bench, with nothing of the above. Or, where the page's size is asked for, a memfd
+ * of such pages, mapped once: what bench translation folds a guest onto.
  *
  * Locks: none of its own. Operations on different ranges may run side by side; mm/ keeps two from
  * one frame.
@@ -51,6 +52,9 @@ struct ept_config {
 	uint64_t memory_bytes;			   /* guest RAM, a multiple of PAGE_SIZE */
 	const struct ept_manager_ops *manager_ops; /* NULL: unmanaged */
 	void *manager;
+	/* Unmanaged: the size of host page, 4 KiB or one that hugetlbfs has; memory_bytes is a
+	 * multiple of it. 0: whatever the host kernel takes. */
+	uint64_t host_page_bytes;
 	const struct ept_host_ops *host; /* NULL: &ept_host */
 };
 

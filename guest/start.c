@@ -1,5 +1,6 @@
 /* Reading PVH's start info and the command line (guest/abi.h has its form). */
 #include "guest/start.h"
+#include "guest/cpu/cpu.h"
 #include "guest/lib/string.h"
 #include "guest/memory/space.h"
 #include "guest/monitor/doorbell.h"
@@ -114,6 +115,8 @@ static void read_command_line(const char *text, struct start *start)
 			start->verbose = true;
 		} else if (!strcmp(word, "norandmaps")) {
 			space_randomise = false;
+		} else if (!strcmp(word, "nopcid")) {
+			cpu_features.pcid = false; /* CR4 may have it: every CR3 is of tag 0 then */
 		}
 	}
 	if (start->argument_count == 0)

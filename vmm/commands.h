@@ -6,5 +6,6 @@ int command_run(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_translate(int argc, char **argv);
 int command_maps(int argc, char **argv);
+int command_bench(int argc, char **argv);
 
 #endif

@@ -1,7 +1,8 @@
-/* quire and its demo program, as bytes. QUIRE and DEMO are paths, given by the build. */
+/* quire and programs for it, as bytes. QUIRE, DEMO and TRANSLATION are paths, given by the build. */
 	.section .rodata, "a", @progbits
 	.balign 4096
 	.globl image_quire, image_quire_end, image_demo, image_demo_end
+	.globl image_translation, image_translation_end
 image_quire:
 	.incbin QUIRE
 image_quire_end:
@@ -9,4 +10,8 @@ image_quire_end:
 image_demo:
 	.incbin DEMO
 image_demo_end:
+	.balign 4096
+image_translation:
+	.incbin TRANSLATION
+image_translation_end:
 	.section .note.GNU-stack, "", @progbits

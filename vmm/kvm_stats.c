@@ -64,11 +64,16 @@ static void read_stats(int of, uint64_t values[KVM_STAT_COUNT])
 	close(fd);
 }
 
-void kvm_stats_read(const struct machine *machine, uint64_t values[KVM_STAT_COUNT])
+void kvm_stats_read_vm(const struct machine *machine, uint64_t values[KVM_STAT_COUNT])
 {
 	for (int i = 0; i < KVM_STAT_COUNT; i++)
 		values[i] = UINT64_MAX;
 	read_stats(machine->vm_fd, values);
+}
+
+void kvm_stats_read(const struct machine *machine, uint64_t values[KVM_STAT_COUNT])
+{
+	kvm_stats_read_vm(machine, values);
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
 		read_stats(machine->vcpu[i].fd, values);
 }

@@ -20,6 +20,10 @@ enum kvm_stat {
 
 extern const char *const kvm_stat_names[KVM_STAT_COUNT];
 
+/* The vCPUs must be out of the guest: KVM answers for one only then. */
 void kvm_stats_read(const struct machine *machine, uint64_t values[KVM_STAT_COUNT]);
+
+/* Only what is the VM's, such as the mappings: also while vCPUs run. */
+void kvm_stats_read_vm(const struct machine *machine, uint64_t values[KVM_STAT_COUNT]);
 
 #endif

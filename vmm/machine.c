@@ -420,7 +420,10 @@ static int check_budget(const struct mm_config *mm, uint64_t memory_bytes)
 
 static int create_memory(struct machine *machine, const struct machine_config *config)
 {
-	struct ept_config ept = { .memory_bytes = config->memory_bytes };
+	struct ept_config ept = {
+		.memory_bytes = config->memory_bytes,
+		.host_page_bytes = config->unmanaged ? config->host_page_bytes : 0,
+	};
 	struct mm_config mm = config->mm;
 	int error;
 

@@ -40,7 +40,8 @@ struct machine_config {
 	uint64_t memory_bytes;
 	unsigned cpu_count; /* 1..QUIRE_CPU_MAX */
 	bool unmanaged;
-	struct mm_config mm; /* frame_count, backing and failed are filled in by the machine */
+	uint64_t host_page_bytes; /* unmanaged: as in struct ept_config */
+	struct mm_config mm;	  /* frame_count, backing and failed are filled in by the machine */
 };
 
 struct machine;

@@ -21,6 +21,7 @@ static const struct command {
 	{ "translate", "follow an address of a running guest through both layers",
 	  command_translate },
 	{ "maps", "print the address space of a running guest", command_maps },
+	{ "bench", "measure what the two layers of translation cost on this host", command_bench },
 };
 
 static void print_help(FILE *file)
