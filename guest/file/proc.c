@@ -97,19 +97,24 @@ static const struct process_file {
 	const char *name;
 	uint32_t mode;
 	void (*write)(struct process *process, struct text *text);
-	int (*store)(struct process *process, const char *words); /* optional, as above */
+	/* Optional: as above; and in place of write, as a file's read. */
+	int (*store)(struct process *process, const char *words);
+	int64_t (*read)(const struct process *process, const struct io_vector *vector,
+			unsigned count, uint64_t *offset);
 } process_files[] = {
-	{ "cmdline", 0444, process_cmdline_text, NULL },
-	{ "comm", 0644, process_comm_text, process_comm_store },
-	{ "environ", 0400, process_environ_text, NULL },
-	{ "maps", 0444, process_maps_text, NULL },
-	{ "oom_score", 0444, process_oom_score_text, NULL },
-	{ "oom_score_adj", 0644, process_oom_adjust_text, process_oom_adjust_store },
-	{ "smaps", 0444, process_smaps_text, NULL },
-	{ "smaps_rollup", 0444, process_rollup_text, NULL },
-	{ "stat", 0444, process_stat_text, NULL },
-	{ "statm", 0444, process_statm_text, NULL },
-	{ "status", 0444, process_status_text, NULL },
+	{ "cmdline", 0444, .write = process_cmdline_text },
+	{ "comm", 0644, .write = process_comm_text, .store = process_comm_store },
+	{ "environ", 0400, .write = process_environ_text },
+	{ "maps", 0444, .write = process_maps_text },
+	{ "oom_score", 0444, .write = process_oom_score_text },
+	{ "oom_score_adj", 0644, .write = process_oom_adjust_text,
+	  .store = process_oom_adjust_store },
+	{ "pagemap", 0400, .read = process_pagemap_read },
+	{ "smaps", 0444, .write = process_smaps_text },
+	{ "smaps_rollup", 0444, .write = process_rollup_text },
+	{ "stat", 0444, .write = process_stat_text },
+	{ "statm", 0444, .write = process_statm_text },
+	{ "status", 0444, .write = process_status_text },
 };
 
 /* The text of the last link that was read: it is copied before anything else happens. */
@@ -148,6 +153,17 @@ static int64_t proc_read(struct file *file, const struct io_vector *vector, unsi
 	int error = *offset == 0 || !file->text ? make_text(file) : 0;
 
 	return error ? error : file_read_from(file->text, file->text_size, vector, count, offset);
+}
+
+static int64_t process_file_read(struct file *file, const struct io_vector *vector, unsigned count,
+				 uint64_t *offset)
+{
+	const struct process_file *entry = &process_files[file->node->device];
+	const struct process *process = process_find(file->node->pid);
+
+	if (!entry->read)
+		return proc_read(file, vector, count, offset);
+	return process ? entry->read(process, vector, count, offset) : -ESRCH;
 }
 
 /* What is written, ended by a zero; a line's end is left out. */
@@ -191,7 +207,7 @@ static int64_t process_file_write(struct file *file, const struct io_vector *vec
 static const struct file_ops global_ops = { .read = proc_read,
 					    .write = global_write,
 					    .seekable = true };
-static const struct file_ops process_file_ops = { .read = proc_read,
+static const struct file_ops process_file_ops = { .read = process_file_read,
 						  .write = process_file_write,
 						  .seekable = true };
 

@@ -60,12 +60,30 @@ void space_maps_text(struct space *space, struct text *text)
 		line(space, space->area[i], text);
 }
 
+/* Owners of a mapped page; the page cache is one, but no mapping. */
+static uint64_t owners_of(uint64_t pte)
+{
+	bool counted = !(pte & PTE_FILE) || (pte & PTE_COUNTED);
+
+	return counted ? pte_page(pte)->refs + (pte & PTE_FILE ? 0 : 1) : 1;
+}
+
+uint64_t space_pagemap_entry(const struct space *space, uint64_t va)
+{
+	uint64_t size, *entry = table_find(space->root, va, &size), pte = entry ? *entry : 0;
+
+	if (pte_holds(pte))
+		return PAGEMAP_PRESENT | (pte & PTE_FILE ? PAGEMAP_FILE : 0) |
+		       (owners_of(pte) <= 1 ? PAGEMAP_EXCLUSIVE : 0) |
+		       (pte_frame(pte) + (va & (size - 1)) / PAGE_SIZE);
+	return pte & PTE_SWAP ? PAGEMAP_SWAPPED | pte_frame(pte) << 5 : 0;
+}
+
 /* One entry's share of a page: how many owners it has, and whether it is dirty. */
 static void add_page(struct footprint *usage, uint64_t pte)
 {
-	bool dirty = pte & PTE_D, counted = !(pte & PTE_FILE) || (pte & PTE_COUNTED);
-	/* The page cache is an owner, but no mapping. */
-	uint64_t owners = counted ? pte_page(pte)->refs + (pte & PTE_FILE ? 0 : 1) : 1;
+	bool dirty = pte & PTE_D;
+	uint64_t owners = owners_of(pte);
 	uint64_t part = (1ull << PSS_SHIFT) / (owners ? owners : 1);
 
 	if (pte & PTE_COUNTED)

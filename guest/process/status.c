@@ -105,6 +105,29 @@ void process_rollup_text(struct process *process, struct text *text)
 		space_smaps_rollup_text(process->space, text);
 }
 
+int64_t process_pagemap_read(const struct process *process, const struct io_vector *vector,
+			     unsigned count, uint64_t *offset)
+{
+	int64_t total = 0;
+
+	for (; count > 0; vector++, count--) {
+		if ((*offset | vector->length) % sizeof(uint64_t))
+			return total ? total : -EINVAL;
+		for (uint64_t at = 0; at < vector->length; at += sizeof(uint64_t)) {
+			uint64_t va = *offset / sizeof(uint64_t) << PAGE_SHIFT, entry;
+
+			if (!process->space || *offset >= USER_END >> (PAGE_SHIFT - 3))
+				return total;
+			entry = space_pagemap_entry(process->space, va);
+			if (user_write(vector->base + at, &entry, sizeof(entry)))
+				return total ? total : -EFAULT;
+			*offset += sizeof(entry);
+			total += sizeof(entry);
+		}
+	}
+	return total;
+}
+
 void process_statm_text(struct process *process, struct text *text)
 {
 	if (process->space)

@@ -2,6 +2,8 @@
 #ifndef GUEST_PROCESS_STATUS_H
 #define GUEST_PROCESS_STATUS_H
 
+#include "guest/file/file.h"
+
 struct process;
 struct text;
 
@@ -16,6 +18,10 @@ void process_smaps_text(struct process *process, struct text *text);
 void process_stat_text(struct process *process, struct text *text);
 void process_statm_text(struct process *process, struct text *text);
 void process_status_text(struct process *process, struct text *text);
+
+/* pagemap, with offsets and lengths in whole entries of 8 bytes. As a file's read. */
+int64_t process_pagemap_read(const struct process *process, const struct io_vector *vector,
+			     unsigned count, uint64_t *offset);
 
 /* What a write does: 0 or -EINVAL. */
 int process_comm_store(struct process *process, const char *words);

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SCRATCH_PREFIX "bifold-test-"
@@ -169,6 +170,19 @@ const char *guest_program(const char *name)
 const char *guest_kernel(void)
 {
 	return build_path("BIFOLD_GUEST", "../../guest", "quire.elf");
+}
+
+const char *harness_seed(const char *name)
+{
+	const char *given = getenv("BIFOLD_SEED");
+	static char seed[24];
+
+	snprintf(seed, sizeof(seed), "%s", given != NULL ? given : "");
+	if (given == NULL)
+		snprintf(seed, sizeof(seed), "%lld", (long long)time(NULL));
+	/* A warning of Criterion's would fail the suite. */
+	fprintf(stderr, "%s: BIFOLD_SEED=%s\n", name, seed);
+	return seed;
 }
 
 const char *test_program(const char *name)

@@ -31,6 +31,9 @@ void harness_forget(void);
 /* Skips the test, with the reason, where KVM cannot be opened. */
 void need_kvm(void);
 
+/* Of random tests: BIFOLD_SEED, or one from the clock. Says it on standard error. */
+const char *harness_seed(const char *name);
+
 /* Paths: of the scratch folder, the program under test, busybox, and a guest program. */
 const char *scratch_path(const char *name);
 const char *bifold_path(void);

@@ -157,6 +157,111 @@ Test(control, compressed_tables_stay_compressed)
 	looks_only("lz4", "compressed");
 }
 
+static int connect_raw(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path());
+	cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0, "%s",
+		     strerror(errno));
+	return fd;
+}
+
+/* An address as the guest's kernel sees it: its pagemap's entry, and maps's letters. */
+struct told {
+	uint64_t address, entry;
+	char rights[5];
+};
+
+static json_t *ask(FILE *socket, uint64_t address)
+{
+	static char line[65536];
+	json_t *answer, *result;
+
+	fprintf(socket, "{\"method\": \"translate\", \"params\": {\"address\": \"0x%lx\"}}\n",
+		address);
+	fflush(socket);
+	cr_assert(fgets(line, sizeof(line), socket) != NULL, "no answer for %lx", address);
+	answer = json_loads(line, 0, NULL);
+	result = json_incref(json_object_get(answer, "result"));
+	cr_assert(json_is_object(result), "%lx: %s", address, line);
+	json_decref(answer);
+	return result;
+}
+
+/* NULL, or what differs. Pages that wait for a write to be copied may be read-only. */
+static const char *differs(const struct told *told, const json_t *t)
+{
+	bool page = told->entry >> 63 && told->rights[0] == 'r';
+	int64_t upper = (int64_t)told->address >> 47;
+
+	if (upper != 0 && upper != -1)
+		return strcmp(text_of(t, "end"), "non_canonical") ? "the end" : NULL;
+	if (upper != 0)
+		return may(t, "read") ? "who may read" : NULL;
+	if (strcmp(text_of(t, "end"), page ? "page" : "not_present") != 0)
+		return "the end";
+	if (!page)
+		return NULL;
+	if (strtoull(text_of(t, "guest_physical"), NULL, 16) !=
+	    (told->entry & ((1ul << 55) - 1)) * 4096 + told->address % 4096)
+		return "the page";
+	if (!may(t, "read") || may(t, "execute") != (told->rights[2] == 'x') ||
+	    may(t, "write") > (told->rights[1] == 'w'))
+		return "the rights";
+	return NULL;
+}
+
+/* A walk inside the guest against one from outside. */
+static void agrees(const char *budget)
+{
+	const char *seed = harness_seed("agrees");
+	const char *argv[] = { bifold_path(), "run",	  "--control",
+			       socket_path(), "--memory", "64M",
+			       "--budget",    budget,	  test_program("pagemap"),
+			       "10000",	      seed,	  NULL };
+	struct child *guest = child_start(argv, NULL);
+	unsigned pages = 0, huge = 0, compared = 0;
+	FILE *socket;
+	struct told told;
+	const char *at;
+	int length;
+
+	child_wait_for(guest, false, "ready");
+	socket = fdopen(connect_raw(), "r+");
+	cr_assert(socket != NULL);
+	at = strstr(guest->out_text, "begin\n") + strlen("begin\n");
+	while (sscanf(at, "%lx %lx %4s\n%n", &told.address, &told.entry, told.rights, &length) ==
+	       3) {
+		json_t *t = ask(socket, told.address);
+		const char *what = differs(&told, t);
+
+		cr_assert_null(what, "%s differs for %.*s, seed %s: %s", what, length, at, seed,
+			       json_dumps(t, JSON_COMPACT));
+		pages += strcmp(text_of(t, "end"), "page") == 0;
+		huge += json_integer_value(json_object_get(t, "page_size")) == 2 << 20;
+		json_decref(t);
+		compared++;
+		at += length;
+	}
+	fclose(socket);
+	cr_assert_eq(compared, 10000);
+	cr_assert(pages > 2000 && huge > 10, "%u pages, %u of them huge", pages, huge);
+	end_guest(guest);
+	cr_assert_null(strstr(guest->out_text, "moved"), "%s", strstr(guest->out_text, "moved"));
+}
+
+Test(control, agrees_with_the_guest)
+{
+	agrees("64M");
+}
+
+Test(control, agrees_with_the_guest_under_a_budget)
+{
+	agrees("6M");
+}
+
 Test(control, maps)
 {
 	struct child *guest = start_places("1", no_options);
@@ -236,17 +341,6 @@ Test(control, sleeping_and_other_guests)
 	cr_assert(strstr(asked->out_text, "the host kernel's to manage") != NULL, "%s",
 		  asked->out_text);
 	end_hold(guest);
-}
-
-static int connect_raw(void)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path());
-	cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0, "%s",
-		     strerror(errno));
-	return fd;
 }
 
 /* Fifty at once, all of them up to no good; the guest's data is whole, and an honest one is served.

@@ -223,19 +223,10 @@ Test(processes, guard_without_a_handler)
 	expect(run_bifold(test_program("guard"), "die"), 128 + SIGSEGV, "");
 }
 
-/* BIFOLD_FUZZ_SEED repeats a run. */
 Test(processes, random_system_calls)
 {
-	const char *given = getenv("BIFOLD_FUZZ_SEED");
-	char seed[24];
-	struct child *child;
-
-	snprintf(seed, sizeof(seed), "%s", given != NULL ? given : "");
-	if (given == NULL)
-		snprintf(seed, sizeof(seed), "%lld", (long long)time(NULL));
-	/* A warning of Criterion's would fail the suite. */
-	fprintf(stderr, "fuzz: BIFOLD_FUZZ_SEED=%s\n", seed);
-	child = run_bifold("--cpus", "2", "--timeout", "60", guest_program("fuzz"), seed, "10");
+	const char *seed = harness_seed("fuzz");
+	struct child *child = run_bifold("--cpus", "2", "--timeout", "60", guest_program("fuzz"), seed, "10");
 	cr_assert_eq(child->status, 0, "seed %s: status %d: %s", seed, child->status,
 		     child->err_text);
 	expect(child, 0, "workers died, alive");
