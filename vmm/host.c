@@ -1,6 +1,7 @@
 #include "vmm/host.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,7 @@ const char *host_second_layer(void)
  * KVM takes five levels under NPT where the host itself has five, and under EPT where addresses
  * have more than 48 bits as well.
  */
-unsigned host_second_levels(void)
+static unsigned read_second_levels(void)
 {
 	FILE *file = fopen("/proc/cpuinfo", "re");
 	const char *layer = host_second_layer();
@@ -53,6 +54,21 @@ unsigned host_second_levels(void)
 	return has_la57 && (strcmp(layer, "npt") == 0 || (strcmp(layer, "ept") == 0 && bits > 48))
 		       ? 5
 		       : 4;
+}
+
+static unsigned second_levels;
+
+static void learn_second_levels(void)
+{
+	second_levels = read_second_levels();
+}
+
+unsigned host_second_levels(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, learn_second_levels);
+	return second_levels;
 }
 
 /* Not by CPUID: where this host is itself a guest, that may show another processor. */

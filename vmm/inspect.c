@@ -98,8 +98,8 @@ static json_t *translate(void *context, json_t *params, char error[CONTROL_ERROR
 	if (has_cr3)
 		paging.cr3 = cr3;
 	translation_make(machine, vcpu, &paging, gva(address), &t);
-	kvm_stats_read(machine, t.kvm); /* KVM opens a vCPU's statistics only while it is outside */
 	machine_resume(machine);
+	kvm_stats_read_vm(machine, t.kvm);
 	t.cr3_given = has_cr3;
 	t.has_kvm_pages = true;
 	return translation_to_json(&t);

@@ -22,36 +22,47 @@ const char *const kvm_stat_names[KVM_STAT_COUNT] = {
 	[KVM_STAT_PAGES_1G] = "pages_1g",
 };
 
-static void add(const char *name, uint64_t value, uint64_t values[KVM_STAT_COUNT])
+/* Which of ours it is, or -1. */
+static int stat_named(const char *name, size_t room)
 {
-	for (int i = 0; i < KVM_STAT_COUNT; i++) {
-		if (strcmp(name, kvm_stat_names[i]) != 0)
-			continue;
-		values[i] = values[i] == UINT64_MAX ? value : values[i] + value;
-	}
+	for (int i = 0; i < KVM_STAT_COUNT; i++)
+		if (strncmp(name, kvm_stat_names[i], room) == 0)
+			return i;
+	return -1;
+}
+
+/* `size` bytes at `offset`, or NULL. */
+static void *read_block(int fd, size_t size, off_t offset)
+{
+	void *block = malloc(size);
+
+	if (block != NULL && pread(fd, block, size, offset) == (ssize_t)size)
+		return block;
+	free(block);
+	return NULL;
 }
 
 static void read_from(int fd, uint64_t values[KVM_STAT_COUNT])
 {
 	struct kvm_stats_header header;
-	struct kvm_stats_desc *descriptor;
 	size_t size;
+	char *descriptors;
 
 	if (pread(fd, &header, sizeof(header), 0) != sizeof(header))
 		return;
-	size = sizeof(*descriptor) + header.name_size;
-	descriptor = calloc(1, size + 1);
-	for (uint32_t i = 0; descriptor != NULL && i < header.num_desc; i++) {
+	size = sizeof(struct kvm_stats_desc) + header.name_size;
+	descriptors = read_block(fd, header.num_desc * size, header.desc_offset);
+	for (uint32_t i = 0; descriptors != NULL && i < header.num_desc; i++) {
+		const struct kvm_stats_desc *descriptor = (void *)(descriptors + i * size);
+		int stat = stat_named(descriptor->name, header.name_size);
 		uint64_t value;
 
-		if (pread(fd, descriptor, size, header.desc_offset + (off_t)(i * size)) !=
-			    (ssize_t)size ||
-		    pread(fd, &value, sizeof(value), header.data_offset + descriptor->offset) !=
-			    sizeof(value))
-			break;
-		add(descriptor->name, value, values);
+		if (stat < 0 || pread(fd, &value, sizeof(value),
+				      header.data_offset + descriptor->offset) != sizeof(value))
+			continue;
+		values[stat] = values[stat] == UINT64_MAX ? value : values[stat] + value;
 	}
-	free(descriptor);
+	free(descriptors);
 }
 
 static void read_stats(int of, uint64_t values[KVM_STAT_COUNT])

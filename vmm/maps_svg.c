@@ -12,7 +12,7 @@
 
 #include "base/units.h"
 
-#define BARS_MAX  64
+#define BARS_MAX  1024
 #define ROW	  22
 #define BAR_X	  330
 #define BAR_WIDTH 420
