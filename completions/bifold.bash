@@ -91,7 +91,7 @@ _bifold_look()
 		elif [[ $1 == maps ]]; then
 			_bifold_words --cr3 --vcpu --json --plot --help
 		else
-			_bifold_words --cr3 --vcpu --json --help
+			_bifold_words --brief --cr3 --vcpu --json --help
 		fi
 		;;
 	esac

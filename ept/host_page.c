@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/kernel-page-flags.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -9,24 +10,28 @@
 #define PAGEMAP_SWAPPED (1ull << 62)
 #define PAGEMAP_FRAME	((1ull << 55) - 1)
 
-static bool read_word(const char *path, uint64_t index, uint64_t *word)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	bool good;
+/* Open for good, for pages are asked about by the thousand; -1: not for us. */
+static int pagemap_fd, flags_fd;
 
-	if (fd < 0)
-		return false;
-	good = pread(fd, word, sizeof(*word), (off_t)(index * sizeof(*word))) == sizeof(*word);
-	close(fd);
-	return good;
+static void open_files(void)
+{
+	pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	flags_fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+}
+
+static bool read_word(int fd, uint64_t index, uint64_t *word)
+{
+	return pread(fd, word, sizeof(*word), (off_t)(index * sizeof(*word))) == sizeof(*word);
 }
 
 void ept_host_page_get(hva_t address, struct ept_host_page *page)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	uint64_t entry;
 
+	pthread_once(&once, open_files);
 	*page = (struct ept_host_page){ 0 };
-	page->known = read_word("/proc/self/pagemap", address.v >> PAGE_SHIFT, &entry);
+	page->known = read_word(pagemap_fd, address.v >> PAGE_SHIFT, &entry);
 	if (!page->known)
 		return;
 	page->present = entry & PAGEMAP_PRESENT;
@@ -35,8 +40,7 @@ void ept_host_page_get(hva_t address, struct ept_host_page *page)
 		return;
 	/* The kernel shows 0 to whoever may not know. */
 	page->frame = entry & PAGEMAP_FRAME;
-	page->has_flags =
-		page->frame != 0 && read_word("/proc/kpageflags", page->frame, &page->flags);
+	page->has_flags = page->frame != 0 && read_word(flags_fd, page->frame, &page->flags);
 }
 
 const char *ept_host_page_flags(uint64_t flags, char *text, unsigned size)

@@ -10,9 +10,9 @@
 #include "base/units.h"
 
 #define MOST_DEFAULT	 GIB(1)
-#define ROUNDS_DEFAULT	 9
+#define ROUNDS_DEFAULT	 4
 #define ROUNDS_MOST	 64
-#define PASSES_DEFAULT	 2
+#define PASSES_DEFAULT	 10
 #define ACCESSES_DEFAULT 65536
 #define EVENTS_DEFAULT	 200
 #define EVENTS_MOST	 4096
@@ -70,8 +70,8 @@ static void print_help(void)
 	      "  --least SIZE, --most SIZE  working sets, powers of two (default 64K to 1G)\n"
 	      "  --loops LIST         of chase, packed, stride, touch, scan (default: all but "
 	      "scan)\n"
-	      "  --rounds N           measurements of each in a run (default 9)\n"
-	      "  --passes N           runs of each (default 2)\n"
+	      "  --rounds N           measurements of each in a run (default 4)\n"
+	      "  --passes N           runs of each; of sets above 64M the first 2 (default 10)\n"
 	      "  --accesses N         of a round, at least (default 65536)\n"
 	      "  --events N           how often each event is timed; 0: not at all (default 200)\n"
 	      "  --timeout SECONDS    of each run (default 120)\n"

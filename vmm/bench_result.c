@@ -8,6 +8,8 @@
 
 #include "base/check.h"
 
+#define KEPT_LEAST 3 /* rounds of a set, however disturbed */
+
 const struct bench_page_size bench_page_size[BENCH_PAGES] = {
 	[BENCH_4K] = { "4K", 1ull << 12, 4 },
 	[BENCH_2M] = { "2M", 1ull << 21, 3 },
@@ -31,11 +33,17 @@ void bench_cell_init(struct bench_cell *cell)
 		cell->mapped[page] = UINT64_MAX;
 }
 
+static void finish_set(struct bench_set *set)
+{
+	free(set->ns.value);
+	free(set->pace.value);
+}
+
 void bench_cell_finish(struct bench_cell *cell)
 {
 	for (int loop = 0; loop < BENCH_LOOPS; loop++)
 		for (int size = 0; size < BENCH_SIZES; size++)
-			free(cell->set[loop][size].ns.value);
+			finish_set(&cell->set[loop][size]);
 	for (size_t i = 0; i < cell->event_count; i++) {
 		free(cell->event[i].p50.value);
 		free(cell->event[i].p99.value);
@@ -78,14 +86,37 @@ static void quantiles(const struct bench_series *series, const double *share, do
 	free(sorted);
 }
 
-double bench_median(const struct bench_series *series)
+double bench_quantile(const struct bench_series *series, double share)
 {
-	static const double half = 0.5;
-	double median = NAN;
+	double value = NAN;
 
 	if (series->count > 0)
-		quantiles(series, &half, &median, 1);
-	return median;
+		quantiles(series, &share, &value, 1);
+	return value;
+}
+
+double bench_median(const struct bench_series *series)
+{
+	return bench_quantile(series, 0.5);
+}
+
+size_t bench_set_drop_disturbed(struct bench_set *set, double limit)
+{
+	size_t kept = 0, all = set->ns.count;
+
+	if (all > KEPT_LEAST) {
+		double third = bench_quantile(&set->pace, (KEPT_LEAST - 1) / (double)(all - 1));
+
+		limit = third > limit ? third : limit;
+	}
+	for (size_t i = 0; i < all; i++) {
+		if (set->pace.value[i] > limit && all > KEPT_LEAST)
+			continue;
+		set->ns.value[kept] = set->ns.value[i];
+		set->pace.value[kept++] = set->pace.value[i];
+	}
+	set->ns.count = set->pace.count = kept;
+	return all - kept;
 }
 
 double bench_spread(const struct bench_series *series)
@@ -145,13 +176,15 @@ struct bench_set *bench_cell_set(struct bench_cell *cell, const char *line)
 static int take_set(struct bench_cell *cell, const char *line)
 {
 	struct bench_set *set = bench_cell_set(cell, line);
-	unsigned long long accesses, picoseconds;
+	unsigned long long accesses, picoseconds, pace;
 	int at = 0, used;
 
 	if (set == NULL || sscanf(line, "%*s %*s %*u %*u %llu%n", &accesses, &at) != 1 || at == 0)
 		return -EPROTO;
-	for (line += at; sscanf(line, "%llu%n", &picoseconds, &used) == 1; line += used) {
+	for (line += at; sscanf(line, "%llu@%llu%n", &picoseconds, &pace, &used) == 2;
+	     line += used) {
 		bench_series_add(&set->ns, (double)picoseconds / 1000);
+		bench_series_add(&set->pace, (double)pace / 1000);
 		set->accesses += accesses;
 	}
 	return set->ns.count > 0 && *line == '\0' ? 0 : -EPROTO;
@@ -227,7 +260,8 @@ static int take_pcid(struct bench_cell *cell, const char *line)
 	return cell->pcid || strcmp(line, "pcid none") == 0 ? 0 : -EPROTO;
 }
 
-/* The monitor's own line, in the guest's: second-layer mappings of 4K, 2M and 1G; "-": not known.
+/* The most of all runs. The monitor's own line, in the guest's: second-layer mappings of 4K, 2M and
+ * 1G; "-": not known.
  */
 static int take_kvm(struct bench_cell *cell, const char *line)
 {
@@ -236,8 +270,11 @@ static int take_kvm(struct bench_cell *cell, const char *line)
 	if (sscanf(line, "kvm %23s %23s %23s", word[0], word[1], word[2]) != BENCH_PAGES)
 		return -EPROTO;
 	for (int page = 0; page < BENCH_PAGES; page++) {
-		if (strcmp(word[page], "-") != 0)
-			cell->mapped[page] = strtoull(word[page], NULL, 10);
+		uint64_t count = strtoull(word[page], NULL, 10);
+
+		if (strcmp(word[page], "-") != 0 &&
+		    (cell->mapped[page] == UINT64_MAX || count > cell->mapped[page]))
+			cell->mapped[page] = count;
 	}
 	return 0;
 }

@@ -41,7 +41,8 @@ struct bench_series {
 };
 
 struct bench_set {
-	struct bench_series ns; /* an access; a sample a round */
+	struct bench_series ns;	  /* an access; a sample a round */
+	struct bench_series pace; /* of the processor in that round, ns; beside ns */
 	uint64_t accesses;	/* of all rounds */
 	uint64_t counted[BENCH_COUNTERS];
 };
@@ -86,6 +87,15 @@ void bench_series_add(struct bench_series *series, double value);
 double bench_median(const struct bench_series *series); /* NAN when empty */
 /* The share of the median by which the middle half of the samples differs; NAN when empty. */
 double bench_spread(const struct bench_series *series);
+
+/*
+ * Leaves out the rounds in which others slowed the processor itself down, such as a neighbour on its
+ * second thread: those with a pace above `limit` ns, but for the three with the best. How many.
+ */
+size_t bench_set_drop_disturbed(struct bench_set *set, double limit);
+
+/* The value that a share (0..1) of the series is not above. */
+double bench_quantile(const struct bench_series *series, double share);
 
 /* Of a cell: median ns an access, NAN where it was not measured. */
 double bench_cell_ns(const struct bench_cell *cell, enum bench_loop loop, unsigned size);

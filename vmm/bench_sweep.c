@@ -22,6 +22,16 @@
 #include "vmm/bench_pages.h"
 #include "vmm/host.h"
 
+/* The first passes are of everything. The others, for what caches and neighbours decide: they take
+ * most of a minute's runs in the time of one large set. */
+#define FULL_PASSES 2
+#define SMALL_MOST  MIB(64)
+
+/* What is taken for the processor's usual pace: the tenth part of all rounds was faster. A round is
+ * disturbed when it was slower by more than this. */
+#define USUAL_SHARE 0.1
+#define USUAL_SLACK 1.04
+
 #define WORDS_MAX 24
 #define WORD_SIZE 96
 
@@ -31,7 +41,9 @@ struct turn {
 	enum bench_page guest;
 	unsigned host; /* or BENCH_NATIVE */
 	unsigned done, of;
-	int cpu; /* of every run */
+	uint64_t most;	 /* working set */
+	unsigned events; /* of each kind */
+	int cpu;	 /* of every run */
 	const volatile sig_atomic_t *interrupted;
 };
 
@@ -46,10 +58,9 @@ static uint64_t round_up(uint64_t value, uint64_t to)
  * and the kernel: a 64th together. But with little more than that free, the kernel works to keep
  * memory in large pieces, and a first touch of all of it takes ten times as long. A page of 1 GiB
  * lies at a multiple of 1 GiB, the first of which the kernel itself is in. */
-static uint64_t guest_memory(const struct bench_options *options, enum bench_page guest,
-			     enum bench_page host)
+static uint64_t guest_memory(uint64_t most, enum bench_page guest, enum bench_page host)
 {
-	uint64_t set = round_up(options->most, bench_page_size[guest].bytes);
+	uint64_t set = round_up(most, bench_page_size[guest].bytes);
 	uint64_t memory = set + set / 4 + MIB(64);
 
 	if (guest == BENCH_1G)
@@ -59,12 +70,10 @@ static uint64_t guest_memory(const struct bench_options *options, enum bench_pag
 
 static uint64_t pages_needed(const struct turn *turn)
 {
-	const struct bench_options *options = turn->sweep->options;
-
 	if (turn->host == BENCH_NATIVE)
-		return round_up(options->most, bench_page_size[turn->guest].bytes) /
+		return round_up(turn->most, bench_page_size[turn->guest].bytes) /
 		       bench_page_size[turn->guest].bytes;
-	return guest_memory(options, turn->guest, (enum bench_page)turn->host) /
+	return guest_memory(turn->most, turn->guest, (enum bench_page)turn->host) /
 	       bench_page_size[turn->host].bytes;
 }
 
@@ -114,7 +123,7 @@ static void name_loops(const struct bench_options *options, char text[WORD_SIZE]
 /* Events are those of small pages. */
 static unsigned events_of(const struct turn *turn)
 {
-	return turn->guest == BENCH_4K ? turn->sweep->options->events : 0;
+	return turn->guest == BENCH_4K ? turn->events : 0;
 }
 
 static int run_job(const struct turn *turn, bool sets, const char *append, struct bench_cell *cell)
@@ -132,7 +141,7 @@ static int run_job(const struct turn *turn, bool sets, const char *append, struc
 				      NULL };
 	struct bench_job job = {
 		.guest = turn->host != BENCH_NATIVE,
-		.memory_bytes = guest_memory(options, turn->guest, host),
+		.memory_bytes = guest_memory(turn->most, turn->guest, host),
 		.host_page_bytes = bench_page_size[host].bytes,
 		.append = append,
 		.arguments = words,
@@ -144,7 +153,7 @@ static int run_job(const struct turn *turn, bool sets, const char *append, struc
 	};
 
 	snprintf(least, sizeof(least), "%" PRIu64, options->least);
-	snprintf(most, sizeof(most), "%" PRIu64, sets ? options->most : 0);
+	snprintf(most, sizeof(most), "%" PRIu64, sets ? turn->most : 0);
 	snprintf(rounds, sizeof(rounds), "%u", options->rounds);
 	snprintf(accesses, sizeof(accesses), "%u", options->accesses);
 	snprintf(events, sizeof(events), "%u", events_of(turn));
@@ -204,7 +213,7 @@ static int take_turn(struct turn *turn, struct bench_pages *pages)
 		cell->absent[0] = '\0';
 	if (cell->absent[0] == '\0') {
 		error = run_job(turn, true, NULL, cell);
-		if (error == 0 && turn->host != BENCH_NATIVE && cell->pcid)
+		if (error == 0 && turn->host != BENCH_NATIVE && cell->pcid && events_of(turn) > 0)
 			error = run_without_pcid(turn, cell);
 		error = settle(turn, error, cell);
 		sweep->counters = sweep->counters || cell->counted;
@@ -215,6 +224,12 @@ static int take_turn(struct turn *turn, struct bench_pages *pages)
 
 /* --- all of them --- */
 
+static unsigned passes_of(const struct bench_options *options)
+{
+	return options->passes > FULL_PASSES && options->least > SMALL_MOST ? FULL_PASSES
+									    : options->passes;
+}
+
 static unsigned count_turns(const struct bench_options *options)
 {
 	unsigned guests = 0, hosts = 1;
@@ -223,14 +238,17 @@ static unsigned count_turns(const struct bench_options *options)
 		guests += options->guest[page];
 		hosts += options->host[page];
 	}
-	return guests * hosts * options->passes;
+	return guests * hosts * passes_of(options);
 }
 
-static int take_pass(struct turn *turn, struct bench_pages *pages)
+static int take_pass(struct turn *turn, unsigned pass, struct bench_pages *pages)
 {
 	const struct bench_options *options = turn->sweep->options;
+	bool full = pass < FULL_PASSES;
 	int error = 0;
 
+	turn->most = full || options->most < SMALL_MOST ? options->most : SMALL_MOST;
+	turn->events = full ? options->events : 0;
 	for (int guest = 0; guest < BENCH_PAGES && error == 0; guest++) {
 		if (!options->guest[guest])
 			continue;
@@ -288,6 +306,32 @@ static struct load read_load(void)
 	return load;
 }
 
+static void add_paces(const struct bench_cell *cell, struct bench_series *paces)
+{
+	for (int loop = 0; loop < BENCH_LOOPS; loop++)
+		for (int size = 0; size < BENCH_SIZES; size++)
+			for (size_t i = 0; i < cell->set[loop][size].pace.count; i++)
+				bench_series_add(paces, cell->set[loop][size].pace.value[i]);
+}
+
+/* Leaves out what was measured while the processor was slower than usual. */
+static void drop_disturbed(struct bench_sweep *sweep)
+{
+	struct bench_series paces = { NULL, 0 };
+	struct bench_cell *cells = &sweep->cell[0][0];
+	size_t dropped = 0;
+	double limit;
+
+	for (size_t i = 0; i < sizeof(sweep->cell) / sizeof(*cells); i++)
+		add_paces(&cells[i], &paces);
+	limit = bench_quantile(&paces, USUAL_SHARE) * USUAL_SLACK;
+	for (size_t i = 0; i < sizeof(sweep->cell) / sizeof(*cells); i++)
+		for (int set = 0; set < BENCH_LOOPS * BENCH_SIZES; set++)
+			dropped += bench_set_drop_disturbed(&cells[i].set[0][set], limit);
+	sweep->disturbed = paces.count > 0 ? (double)dropped / (double)paces.count : 0;
+	free(paces.value);
+}
+
 static void settle_load(struct bench_sweep *sweep, const struct load *start)
 {
 	struct load end = read_load();
@@ -318,12 +362,13 @@ int bench_sweep_run(struct bench_sweep *sweep, const struct bench_options *optio
 	sweep->options = options;
 	sweep->second_layer = host_second_layer();
 	sweep->host_is_guest = is_guest();
-	for (unsigned pass = 0; pass < options->passes && error == 0; pass++)
-		error = take_pass(&turn, &pages);
+	for (unsigned pass = 0; pass < passes_of(options) && error == 0; pass++)
+		error = take_pass(&turn, pass, &pages);
 	bench_pages_release(&pages);
 	if (isatty(STDERR_FILENO))
 		log_status(NULL);
 	settle_load(sweep, &start);
+	drop_disturbed(sweep);
 	return error;
 }
 

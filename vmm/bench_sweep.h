@@ -20,6 +20,7 @@ struct bench_sweep {
 	/* Processors' time meanwhile, in processors: what other processes had, and what the host's
 	 * own hypervisor took. */
 	double others, stolen;
+	double disturbed; /* share of the rounds that were left out, for the processor was slow */
 };
 
 /*

@@ -235,6 +235,11 @@ void bench_print_table(const struct bench_sweep *sweep, FILE *file)
 			"was taken "
 			"from this host\n",
 			sweep->others, sweep->stolen);
+	if (sweep->disturbed > IDLE_MOST)
+		fprintf(file,
+			"%.0f %% of the rounds are left out: the processor itself was slower than "
+			"usual, as when a neighbour has its other thread\n",
+			100 * sweep->disturbed);
 	if (size >= 0) {
 		put_matrix(sweep, (unsigned)size, file);
 		for (int loop = 0; loop < BENCH_LOOPS; loop++)

@@ -69,6 +69,7 @@ static void dump_folds(struct vcpu *vcpu, const struct ept_paging *paging, const
 	if (out == NULL)
 		return;
 	translation_make(vcpu->machine, vcpu->number, paging, gva(address), &t);
+	translation_make_tables(vcpu->machine, &t);
 	json = translation_to_json(&t);
 	fprintf(out, "%s: ", name);
 	translation_print(json, out);

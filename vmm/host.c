@@ -20,7 +20,7 @@ static bool parameter_is_on(const char *path)
 	return value == 'Y' || value == '1';
 }
 
-const char *host_second_layer(void)
+static const char *read_second_layer(void)
 {
 	if (parameter_is_on("/sys/module/kvm_intel/parameters/ept"))
 		return "ept";
@@ -33,10 +33,9 @@ const char *host_second_layer(void)
  * KVM takes five levels under NPT where the host itself has five, and under EPT where addresses
  * have more than 48 bits as well.
  */
-static unsigned read_second_levels(void)
+static unsigned read_second_levels(const char *layer)
 {
 	FILE *file = fopen("/proc/cpuinfo", "re");
-	const char *layer = host_second_layer();
 	bool has_la57 = false;
 	unsigned bits = 0;
 	char *line = NULL;
@@ -56,19 +55,30 @@ static unsigned read_second_levels(void)
 		       : 4;
 }
 
-static unsigned second_levels;
+/* It does not change while this program runs. */
+static struct {
+	const char *layer;
+	unsigned levels;
+} second;
 
-static void learn_second_levels(void)
+static void learn_second(void)
 {
-	second_levels = read_second_levels();
+	second.layer = read_second_layer();
+	second.levels = read_second_levels(second.layer);
+}
+
+static pthread_once_t second_once = PTHREAD_ONCE_INIT;
+
+const char *host_second_layer(void)
+{
+	pthread_once(&second_once, learn_second);
+	return second.layer;
 }
 
 unsigned host_second_levels(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, learn_second_levels);
-	return second_levels;
+	pthread_once(&second_once, learn_second);
+	return second.levels;
 }
 
 /* Not by CPUID: where this host is itself a guest, that may show another processor. */

@@ -13,19 +13,15 @@
 #include "vmm/maps.h"
 #include "vmm/translation.h"
 
-#define PAUSE_MS 2000 /* for a vCPU to come out */
+#define PAUSE_MS      2000 /* for a vCPU to come out */
+#define ADDRESSES_MAX 256  /* in one question */
 
 /* A number, or a string as C writes one: "0x7fff0000". */
-static bool get_number(const json_t *params, const char *name, uint64_t *value, bool *given,
-		       char error[CONTROL_ERROR_SIZE])
+static bool is_number(const json_t *item, uint64_t *value)
 {
-	const json_t *item = json_object_get(params, name);
 	const char *text = json_string_value(item);
 	char *end = NULL;
 
-	*given = item != NULL;
-	if (item == NULL)
-		return true;
 	if (json_is_integer(item)) {
 		*value = (uint64_t)json_integer_value(item);
 		return true;
@@ -33,7 +29,16 @@ static bool get_number(const json_t *params, const char *name, uint64_t *value, 
 	errno = 0;
 	if (text != NULL && strspn(text, "0123456789") > 0)
 		*value = strtoull(text, &end, 0);
-	if (end != NULL && *end == '\0' && errno == 0)
+	return end != NULL && *end == '\0' && errno == 0;
+}
+
+static bool get_number(const json_t *params, const char *name, uint64_t *value, bool *given,
+		       char error[CONTROL_ERROR_SIZE])
+{
+	const json_t *item = json_object_get(params, name);
+
+	*given = item != NULL;
+	if (item == NULL || is_number(item, value))
 		return true;
 	snprintf(error, CONTROL_ERROR_SIZE, "\"%s\" is a number, or a string with one", name);
 	return false;
@@ -76,33 +81,89 @@ static bool pause_and_read(struct machine *machine, unsigned vcpu, struct ept_pa
 	return false;
 }
 
+/* Those asked for, in memory that is the caller's; NULL, and why. */
+static gva_t *get_addresses(const json_t *params, size_t *count, char error[CONTROL_ERROR_SIZE])
+{
+	const json_t *list = json_object_get(params, "addresses");
+	gva_t *addresses;
+
+	*count = list != NULL ? json_array_size(list) : 1;
+	if (*count == 0 || *count > ADDRESSES_MAX) {
+		snprintf(error, CONTROL_ERROR_SIZE, "\"addresses\" is an array of 1 to %d",
+			 ADDRESSES_MAX);
+		return NULL;
+	}
+	addresses = calloc(*count, sizeof(*addresses));
+	for (size_t i = 0; addresses != NULL && i < *count; i++) {
+		const json_t *item =
+			list != NULL ? json_array_get(list, i) : json_object_get(params, "address");
+
+		if (is_number(item, &addresses[i].v))
+			continue;
+		snprintf(error, CONTROL_ERROR_SIZE,
+			 item == NULL ? "\"address\" is missing"
+				      : "an address is a number, or a string with one");
+		free(addresses);
+		return NULL;
+	}
+	return addresses;
+}
+
+struct question {
+	unsigned vcpu;
+	bool cr3_given, brief;
+	struct ept_paging paging;
+	gva_t *address; /* owned */
+	size_t count;
+};
+
+/* Of all of them the machine, which is paused, is as it was at one moment. It goes on here. */
+static json_t *answer_all(struct machine *machine, const struct question *q)
+{
+	struct translation *t = calloc(q->count, sizeof(*t));
+	json_t *array = json_array();
+
+	for (size_t i = 0; t != NULL && i < q->count; i++) {
+		translation_make(machine, q->vcpu, &q->paging, q->address[i], &t[i]);
+		if (!q->brief)
+			translation_make_tables(machine, &t[i]);
+	}
+	machine_resume(machine);
+	if (t != NULL && !q->brief)
+		kvm_stats_read_vm(machine, t[0].kvm);
+	for (size_t i = 0; t != NULL && i < q->count; i++) {
+		memcpy(t[i].kvm, t[0].kvm, sizeof(t[i].kvm));
+		t[i].has_kvm_pages = true;
+		t[i].cr3_given = q->cr3_given;
+		json_array_append_new(array, q->brief ? translation_to_brief(&t[i])
+						      : translation_to_json(&t[i]));
+	}
+	free(t);
+	return array;
+}
+
 static json_t *translate(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
 {
 	struct machine *machine = context;
-	uint64_t address = 0, cr3 = 0;
-	bool has_address, has_cr3;
-	struct ept_paging paging;
-	struct translation t;
-	unsigned vcpu;
+	struct question q = { .brief = json_is_true(json_object_get(params, "brief")) };
+	json_t *array = NULL, *result;
+	uint64_t cr3;
 
-	if (!get_number(params, "address", &address, &has_address, error) ||
-	    !get_number(params, "cr3", &cr3, &has_cr3, error) ||
-	    !get_vcpu(machine, params, &vcpu, error))
+	if (!get_number(params, "cr3", &cr3, &q.cr3_given, error) ||
+	    !get_vcpu(machine, params, &q.vcpu, error))
 		return NULL;
-	if (!has_address) {
-		snprintf(error, CONTROL_ERROR_SIZE, "\"address\" is missing");
-		return NULL;
+	q.address = get_addresses(params, &q.count, error);
+	if (q.address != NULL && pause_and_read(machine, q.vcpu, &q.paging, error)) {
+		if (q.cr3_given)
+			q.paging.cr3 = cr3;
+		array = answer_all(machine, &q);
 	}
-	if (!pause_and_read(machine, vcpu, &paging, error))
-		return NULL;
-	if (has_cr3)
-		paging.cr3 = cr3;
-	translation_make(machine, vcpu, &paging, gva(address), &t);
-	machine_resume(machine);
-	kvm_stats_read_vm(machine, t.kvm);
-	t.cr3_given = has_cr3;
-	t.has_kvm_pages = true;
-	return translation_to_json(&t);
+	free(q.address);
+	if (json_object_get(params, "addresses") != NULL)
+		return array;
+	result = json_incref(json_array_get(array, 0));
+	json_decref(array);
+	return result;
 }
 
 /* The guest goes on while its tables are read: that may take a while. */

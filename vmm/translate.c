@@ -16,16 +16,18 @@
 
 static void print_help(void)
 {
-	fputs("Usage: bifold translate [OPTION...] PATH GVA\n"
+	fputs("Usage: bifold translate [OPTION...] PATH GVA...\n"
 	      "\n"
-	      "Follow the guest-virtual address GVA through both layers of translation: each entry "
-	      "of\n"
+	      "Follow guest-virtual addresses through both layers of translation: each entry of\n"
 	      "the guest's page tables, then what holds the page in the monitor, and what the way "
 	      "costs\n"
 	      "a processor. PATH is the control socket of a guest: bifold run --control PATH. "
 	      "Looking\n"
-	      "changes nothing: what is compressed or swapped stays so.\n"
+	      "changes nothing: what is compressed or swapped stays so. Several addresses, at most "
+	      "256,\n"
+	      "are followed at one moment of the guest.\n"
 	      "\n"
+	      "  --brief      a line each: where it leads, what a program may do there, its state\n"
 	      "  --cr3 GPA    walk the page tables at this guest-physical address\n"
 	      "  --vcpu N     use the registers of this vCPU (default 0)\n"
 	      "  --json       print it as JSON\n"
@@ -37,15 +39,32 @@ static void print_help(void)
 	      stdout);
 }
 
+/* One is asked for by itself, and answered so. */
+static int parse_addresses(int count, char **words, json_t *params)
+{
+	json_t *all = json_array();
+	int error = 0;
+
+	for (int i = 0; i < count && error == 0; i++) {
+		error = control_add_number(params, "address", "GVA", words[i]);
+		if (error == 0)
+			json_array_append(all, json_object_get(params, "address"));
+	}
+	if (error == 0 && count > 1) {
+		json_object_del(params, "address");
+		json_object_set(params, "addresses", all);
+	}
+	json_decref(all);
+	return error;
+}
+
 /* 0, 1: help was printed, or -errno. */
 static int parse(int argc, char **argv, json_t *params, bool *json)
 {
 	static const struct option long_options[] = {
-		{ "cr3", required_argument, NULL, 'c' },
-		{ "vcpu", required_argument, NULL, 'v' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
+		{ "brief", no_argument, NULL, 'b' },	  { "cr3", required_argument, NULL, 'c' },
+		{ "vcpu", required_argument, NULL, 'v' }, { "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },	  { 0 },
 	};
 	int option, error = 0;
 
@@ -55,6 +74,8 @@ static int parse(int argc, char **argv, json_t *params, bool *json)
 			error = control_add_number(params, "cr3", "--cr3", optarg);
 		} else if (option == 'v') {
 			error = control_add_number(params, "vcpu", "--vcpu", optarg);
+		} else if (option == 'b') {
+			json_object_set_new(params, "brief", json_true());
 		} else if (option == 'j') {
 			*json = true;
 		} else if (option == 'h') {
@@ -64,11 +85,26 @@ static int parse(int argc, char **argv, json_t *params, bool *json)
 			error = -EINVAL;
 		}
 	}
-	if (error == 0 && argc - optind != 2) {
+	if (error == 0 && argc - optind < 2) {
 		log_error("a PATH and a GVA are needed: try 'bifold translate --help'");
 		error = -EINVAL;
 	}
-	return error != 0 ? error : control_add_number(params, "address", "GVA", argv[optind + 1]);
+	return error != 0 ? error : parse_addresses(argc - optind - 1, argv + optind + 1, params);
+}
+
+/* One, or an array of them, with empty lines between where they are not brief. */
+static int print(const json_t *result)
+{
+	int error = 0;
+
+	if (!json_is_array(result))
+		return translation_print(result, stdout);
+	for (size_t i = 0; i < json_array_size(result) && error == 0; i++) {
+		if (i > 0 && json_object_get(json_array_get(result, i), "steps") != NULL)
+			putchar('\n');
+		error = translation_print(json_array_get(result, i), stdout);
+	}
+	return error;
 }
 
 static int show(const json_t *result, bool json)
@@ -76,7 +112,7 @@ static int show(const json_t *result, bool json)
 	if (json) {
 		json_dumpf(result, stdout, JSON_INDENT(2));
 		putchar('\n');
-	} else if (translation_print(result, stdout) != 0) {
+	} else if (print(result) != 0) {
 		log_error("the guest's answer is no translation");
 		return STATUS_FAILED;
 	}

@@ -98,8 +98,12 @@ void translation_make(struct machine *machine, unsigned vcpu, const struct ept_p
 		.second_levels = host_second_levels(),
 	};
 	ept_walk(machine->space, paging, address, &t->walk);
-	for (int i = 0; i < t->walk.step_count; i++)
-		make_fold(machine, t->walk.step[i].entry_at, &t->table[i]);
 	if (t->walk.end == EPT_WALK_PAGE)
 		make_fold(machine, t->walk.address, &t->page);
+}
+
+void translation_make_tables(struct machine *machine, struct translation *t)
+{
+	for (int i = 0; i < t->walk.step_count; i++)
+		make_fold(machine, t->walk.step[i].entry_at, &t->table[i]);
 }

@@ -47,14 +47,19 @@ struct vcpu;
  */
 int translation_paging(struct vcpu *vcpu, struct ept_paging *paging);
 
-/* Walks paging's tables for address. Changes nothing that it looks at. */
+/* Walks paging's tables for address; the second adds what holds these tables. Nothing that is looked
+ * at is changed. */
 void translation_make(struct machine *machine, unsigned vcpu, const struct ept_paging *paging,
 		      gva_t address, struct translation *translation);
+void translation_make_tables(struct machine *machine, struct translation *translation);
 
 /* A new reference, or NULL without memory. */
 json_t *translation_to_json(const struct translation *translation);
 
-/* For people. -EINVAL if it is no translation. */
+/* Only where it leads: to what page, and what a program may do there; or why not. */
+json_t *translation_to_brief(const struct translation *translation);
+
+/* For people; a line where it is brief. -EINVAL if it is no translation. */
 int translation_print(const json_t *translation, FILE *out);
 
 #endif

@@ -241,18 +241,49 @@ static json_t *second_to_json(const struct translation *t)
 	return second;
 }
 
+static const char *const ends[] = {
+	[EPT_WALK_PAGE] = "page",
+	[EPT_WALK_NOT_PRESENT] = "not_present",
+	[EPT_WALK_RESERVED] = "reserved",
+	[EPT_WALK_NO_TABLE] = "no_table",
+	[EPT_WALK_UNREADABLE] = "unreadable",
+	[EPT_WALK_NON_CANONICAL] = "non_canonical",
+	[EPT_WALK_FIVE_LEVELS] = "five_levels",
+	[EPT_WALK_NOT_LONG] = "not_long_mode",
+};
+
+json_t *translation_to_brief(const struct translation *t)
+{
+	json_t *object = json_object();
+	char may[EPT_ACCESS_KINDS + 1] = "rwx";
+
+	set(object, "address", hex(t->address.v));
+	set(object, "end", json_string(ends[t->walk.end]));
+	if (t->walk.end != EPT_WALK_PAGE) {
+		set(object, "reason", reason_to_json(&t->walk));
+		return object;
+	}
+	for (int access = 0; access < EPT_ACCESS_KINDS; access++) {
+		struct ept_verdict verdict;
+
+		ept_walk_judge(&t->walk, &t->paging, true, (enum ept_access)access, &verdict);
+		if (!verdict.allowed)
+			may[access] = '-';
+	}
+	set(object, "guest_physical", hex(t->walk.address.v));
+	set(object, "page_size", json_integer((json_int_t)t->walk.page_size));
+	set(object, "may", json_string(may));
+	if (!t->page.place.is_ram)
+		set(object, "state", json_string("outside"));
+	else if (t->page.managed)
+		add_state(object, &t->page.look);
+	else
+		set(object, "state", json_string("unmanaged"));
+	return object;
+}
+
 json_t *translation_to_json(const struct translation *t)
 {
-	static const char *const ends[] = {
-		[EPT_WALK_PAGE] = "page",
-		[EPT_WALK_NOT_PRESENT] = "not_present",
-		[EPT_WALK_RESERVED] = "reserved",
-		[EPT_WALK_NO_TABLE] = "no_table",
-		[EPT_WALK_UNREADABLE] = "unreadable",
-		[EPT_WALK_NON_CANONICAL] = "non_canonical",
-		[EPT_WALK_FIVE_LEVELS] = "five_levels",
-		[EPT_WALK_NOT_LONG] = "not_long_mode",
-	};
 	json_t *object = json_object(), *steps = json_array();
 
 	set(object, "address", hex(t->address.v));

@@ -212,10 +212,27 @@ static void print_bill(const json_t *bill, FILE *out)
 		fprintf(out, "  %4lld  where %s\n", number(way, "references"), text(way, "what"));
 }
 
+static void print_brief(const json_t *t, FILE *out)
+{
+	fprintf(out, "%-18s  ", text(t, "address"));
+	if (!has(t, "guest_physical")) {
+		fprintf(out, "%s\n", text(t, "reason"));
+		return;
+	}
+	fprintf(out, "%-18s  %s  %s  ", text(t, "guest_physical"),
+		size_name(number(t, "page_size")), text(t, "may"));
+	print_state(t, out);
+	fputc('\n', out);
+}
+
 int translation_print(const json_t *t, FILE *out)
 {
 	if (!json_is_object(t) || !has(t, "address") || !has(t, "end"))
 		return -EINVAL;
+	if (!has(t, "steps")) {
+		print_brief(t, out);
+		return 0;
+	}
 	fprintf(out, "%s on vCPU %lld, %sCR3 %s\n", text(t, "address"), number(t, "vcpu"),
 		truth(t, "cr3_given") ? "with the given " : "", text(t, "cr3"));
 	print_first(t, out);

@@ -4,7 +4,9 @@
  * guest and, the same file, as an ordinary process of the host, and reads what it prints:
  *
  *   start LOOP BYTES                         the rounds of this set begin
- *   set LOOP BYTES NODES ACCESSES PS...      accesses a round, then picoseconds an access by round
+ *   set LOOP BYTES NODES ACCESSES PS@PACE... accesses a round; then, by round, picoseconds an
+ *                                            access, and the processor's pace: those of a load that
+ *                                            the first cache has, just before or after
  *   mapped                                   all memory is in use, and stays so until a byte is
  *                                            read, or the end of input: who listens may look
  *   event NAME COUNT P50 P99                 picoseconds
@@ -27,6 +29,8 @@
 #define MADV_NOHUGEPAGE 15
 #define ROUNDS_MOST	64
 #define CALIBRATION_NS	20000000
+#define PACE_NODES	CHASE_UNROLL
+#define PACE_LAPS	1024
 
 struct request {
 	uint64_t page, least, most; /* bytes */
@@ -125,19 +129,36 @@ static bool is_named(const char *names, const char *name)
 
 /* --- a working set --- */
 
+/* How fast the processor itself is now: who shares it makes it slower. */
+static uint64_t pace(void)
+{
+	static char memory[PACE_NODES * CHASE_PAGE];
+	const struct chase own = { memory, PACE_NODES, CHASE_SPREAD };
+	uint64_t start = chase_ticks(), sum = 0;
+
+	for (unsigned lap = 0; lap < PACE_LAPS; lap++)
+		sum += chase_stride(&own);
+	expect(sum == 0, "memory that nobody wrote");
+	return picoseconds(chase_ticks() - start) / (PACE_LAPS * PACE_NODES);
+}
+
 static void measure(const struct request *request, const struct loop *loop,
 		    const struct chase *chase, uint64_t bytes)
 {
 	uint64_t lap = bytes / loop->node_bytes, laps = (request->accesses + lap - 1) / lap;
-	uint64_t took[ROUNDS_MOST];
+	uint64_t took[ROUNDS_MOST], paces[ROUNDS_MOST + 1];
 
 	loop->run(chase, 1);
 	print("start %s %lu\n", loop->name, bytes);
-	for (unsigned i = 0; i < request->rounds; i++)
+	paces[0] = pace();
+	for (unsigned i = 0; i < request->rounds; i++) {
 		took[i] = loop->run(chase, laps);
+		paces[i + 1] = pace();
+	}
 	print("set %s %lu %lu %lu", loop->name, bytes, chase->count, laps * lap);
 	for (unsigned i = 0; i < request->rounds; i++)
-		print(" %lu", picoseconds(took[i]) / (laps * lap));
+		print(" %lu@%lu", picoseconds(took[i]) / (laps * lap),
+		      paces[i] > paces[i + 1] ? paces[i] : paces[i + 1]);
 	print("\n");
 }
 

@@ -30,15 +30,33 @@ Test(bench, median_and_spread)
 	free(b.value);
 }
 
+Test(bench, leaves_out_what_was_disturbed)
+{
+	static const double ns[] = { 5, 9, 6, 7, 8 }, pace[] = { 1, 2, 1.01, 1.5, 1.02 };
+	struct bench_set set = { .ns = series(ns, 5), .pace = series(pace, 5) };
+
+	cr_expect_eq(bench_set_drop_disturbed(&set, 1.6), 1);
+	cr_expect_eq(set.ns.count, 4);
+	cr_expect_float_eq(set.ns.value[1], 6, 1e-9);
+	/* Three are kept: those with the best pace. */
+	cr_expect_eq(bench_set_drop_disturbed(&set, 0.5), 1);
+	cr_expect_float_eq(bench_median(&set.ns), 6, 1e-9);
+	cr_expect_eq(bench_set_drop_disturbed(&set, 0.5), 0);
+	cr_expect_eq(set.pace.count, 3);
+	free(set.ns.value);
+	free(set.pace.value);
+}
+
 Test(bench, takes_the_programs_lines)
 {
 	struct bench_cell cell;
 
 	bench_cell_init(&cell);
 	cr_expect_eq(bench_cell_take(&cell, "start chase 65536"), 0);
-	cr_expect_eq(bench_cell_take(&cell, "set chase 65536 16 1000 1500 2500 2000"), 0);
-	cr_expect_eq(bench_cell_take(&cell, "set chase 65536 16 1000 9000"), 0);
-	cr_expect_eq(bench_cell_take(&cell, "set touch 1048576 256 512 700"), 0);
+	cr_expect_eq(bench_cell_take(&cell, "set chase 65536 16 1000 1500@900 2500@1200 2000@900"),
+		     0);
+	cr_expect_eq(bench_cell_take(&cell, "set chase 65536 16 1000 9000@950"), 0);
+	cr_expect_eq(bench_cell_take(&cell, "set touch 1048576 256 512 700@900"), 0);
 	cr_expect_eq(bench_cell_take(&cell, "mapped"), 0);
 	cr_expect_eq(bench_cell_take(&cell, "kvm 12 - 1"), 0);
 	cr_expect_eq(bench_cell_take(&cell, "event first-touch 100 1000 5500"), 0);
@@ -67,9 +85,10 @@ Test(bench, refuses_other_lines)
 		"set",
 		"set chase",
 		"set chase 65536 16 1000",
-		"set chase 65537 16 1000 5",
-		"set other 65536 16 1000 5",
-		"set chase 65536 16 1000 5 x",
+		"set chase 65537 16 1000 5@1",
+		"set other 65536 16 1000 5@1",
+		"set chase 65536 16 1000 5@1 x",
+		"set chase 65536 16 1000 5",
 		"event first-touch 100 1000",
 		"absent first-touch",
 		"kvm 1 2",

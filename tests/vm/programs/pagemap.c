@@ -4,12 +4,12 @@
  *
  *     ADDRESS ENTRY RIGHTS
  *
- * The entry is pagemap's, 0 beyond what it covers; RIGHTS are maps's four letters, or "none". Then
- * it works on and looks again for ever; "moved" is said when an entry changed. Tests translate the
- * same addresses from outside.
+ * The entry is pagemap's, 0 beyond what it covers; RIGHTS are maps's four letters, or "none". It
+ * says "begin", works on that for a while, in which the processor has its page tables, says
+ * "ready", and sleeps until a line of input; then it looks again, and says "same" or what moved.
+ * Tests translate the same addresses from outside meanwhile.
  */
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,6 +174,7 @@ int main(int argc, char **argv)
 	size_t count = argc > 2 ? strtoull(argv[1], NULL, 10) : 0;
 	struct place *place;
 	int pagemap = open("/proc/self/pagemap", O_RDONLY);
+	char byte;
 
 	state = argc > 2 ? strtoull(argv[2], NULL, 10) | 1 : 1;
 	place = calloc(count, sizeof(*place));
@@ -187,19 +188,23 @@ int main(int argc, char **argv)
 		place[i].address = random_address();
 		place[i].rights = rights_of(place[i].address);
 	}
-	for (bool first = true;; first = false) {
-		for (size_t i = 0; i < count; i++) {
-			uint64_t entry = walk(pagemap, place[i].address);
+	for (size_t i = 0; i < count; i++)
+		place[i].entry = walk(pagemap, place[i].address);
+	for (size_t i = 0; i < count; i++)
+		printf("%lx %lx %s\n", place[i].address, place[i].entry, place[i].rights);
+	printf("ready\n");
+	fflush(stdout);
+	if (read(STDIN_FILENO, &byte, 1) != 1)
+		fail("standard input");
+	for (size_t i = 0; i < count; i++) {
+		uint64_t entry = walk(pagemap, place[i].address);
 
-			if (!first && entry != place[i].entry)
-				printf("moved: %lx was %lx is %lx\n", place[i].address,
-				       place[i].entry, entry);
-			place[i].entry = entry;
+		if (entry != place[i].entry) {
+			printf("moved: %lx was %lx is %lx\n", place[i].address, place[i].entry,
+			       entry);
+			return 1;
 		}
-		for (size_t i = 0; first && i < count; i++)
-			printf("%lx %lx %s\n", place[i].address, place[i].entry, place[i].rights);
-		if (first)
-			printf("ready\n");
-		fflush(stdout);
 	}
+	printf("same\n");
+	return 0;
 }
