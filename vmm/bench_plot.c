@@ -247,9 +247,11 @@ static void put_heat_map(const struct bench_sweep *sweep, unsigned size, FILE *f
 		"set cbrange [0:*]\n"
 		"set border 15 lw 0.5\n"
 		"plot '" MATRIX "' using 1:2:3 with image notitle, \\\n"
-		"  '' using 1:2:($3 == $3 ? sprintf('%%.1f', $3) : '') with labels font ',13' "
+		"  '' using 1:2:(strcol(3) eq 'NaN' ? '' : sprintf('%%.1f', $3)) with labels font "
+		"',13' "
 		"notitle, \\\n"
-		"  '' using 1:2:($3 == $3 ? '' : 'not measured') with labels font ',9' tc rgb "
+		"  '' using 1:2:(strcol(3) eq 'NaN' ? 'not measured' : '') with labels font ',9' "
+		"tc rgb "
 		"'#777777' "
 		"notitle\n",
 		units_format_size(BENCH_LEAST << size, text), sweep->second_layer);

@@ -119,6 +119,12 @@ void need_kvm(void)
 	close(fd);
 }
 
+bool ring0_is_emulated(void)
+{
+	return access("/sys/module/kvm_intel/parameters", F_OK) != 0 &&
+	       access("/sys/module/kvm_amd/parameters", F_OK) != 0;
+}
+
 /* Never freed: a test's process is short, and its paths must outlive whatever it does. */
 static const char *join(const char *folder, const char *name)
 {

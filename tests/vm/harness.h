@@ -31,6 +31,9 @@ void harness_forget(void);
 /* Skips the test, with the reason, where KVM cannot be opened. */
 void need_kvm(void);
 
+/* KVM has no part of the processor's, and runs ring 0 an instruction at a time. */
+bool ring0_is_emulated(void);
+
 /* Of random tests: BIFOLD_SEED, or one from the clock. Says it on standard error. */
 const char *harness_seed(const char *name);
 

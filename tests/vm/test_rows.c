@@ -115,9 +115,19 @@ ROW(contiguous_odd, "24M", "contiguous runs are right", "--append", "contiguous=
 ROW(working_set, "32M", "the working set is right", guest_program("workingset"))
 ROW(working_set_with_a_swap, "32M", "the working set is right", "--append", "swap=8M",
     guest_program("workingset"), "swap")
-ROW(usertests, "16M", "tests, all right", guest_program("usertests"))
+
+/* Where ring 0 is emulated these take most of a minute. */
+#define ROW_BESIDE_TWO_CPUS(name, memory, out, ...)                                                \
+	Test(rows, name)                                                                           \
+	{                                                                                          \
+		if (ring0_is_emulated())                                                           \
+			cr_skip_test("SKIP: on two CPUs only, for ring 0 is emulated here");       \
+		row(memory, (const char *const[]){ __VA_ARGS__, NULL }, out);                      \
+	}
+
+ROW_BESIDE_TWO_CPUS(usertests, "16M", "tests, all right", guest_program("usertests"))
 ROW(usertests_on_two_cpus, "16M", "tests, all right", "--cpus", "2", guest_program("usertests"))
-ROW(bombs, "16M", "bombs: quire lives", guest_program("bombs"), "all")
+ROW_BESIDE_TWO_CPUS(bombs, "16M", "bombs: quire lives", guest_program("bombs"), "all")
 ROW(bombs_on_two_cpus, "16M", "bombs: quire lives", "--cpus", "2", guest_program("bombs"), "all")
 
 /* What the tests above stand on: a leak is seen, and a name that is none is no success. */
