@@ -43,7 +43,7 @@ struct bench_series {
 struct bench_set {
 	struct bench_series ns;	  /* an access; a sample a round */
 	struct bench_series pace; /* of the processor in that round, ns; beside ns */
-	uint64_t accesses;	/* of all rounds */
+	uint64_t accesses;	  /* of all rounds */
 	uint64_t counted[BENCH_COUNTERS];
 };
 
@@ -89,8 +89,8 @@ double bench_median(const struct bench_series *series); /* NAN when empty */
 double bench_spread(const struct bench_series *series);
 
 /*
- * Leaves out the rounds in which others slowed the processor itself down, such as a neighbour on its
- * second thread: those with a pace above `limit` ns, but for the three with the best. How many.
+ * Leaves out the rounds in which others slowed the processor itself down, such as a neighbour on
+ * its second thread: those with a pace above `limit` ns, but for the three with the best. How many.
  */
 size_t bench_set_drop_disturbed(struct bench_set *set, double limit);
 

@@ -47,8 +47,8 @@ struct vcpu;
  */
 int translation_paging(struct vcpu *vcpu, struct ept_paging *paging);
 
-/* Walks paging's tables for address; the second adds what holds these tables. Nothing that is looked
- * at is changed. */
+/* Walks paging's tables for address; the second adds what holds these tables. Nothing that is
+ * looked at is changed. */
 void translation_make(struct machine *machine, unsigned vcpu, const struct ept_paging *paging,
 		      gva_t address, struct translation *translation);
 void translation_make_tables(struct machine *machine, struct translation *translation);

@@ -204,6 +204,36 @@ static void sizes(void)
 	expect(file_number("/proc/self/status", "VmHWM:") >= (rss + TOUCHED) * 4, "VmHWM");
 }
 
+#define PAGEMAP_PRESENT (1ul << 63)
+#define PAGEMAP_FRAME	((1ul << 55) - 1)
+
+static long read_pagemap(int fd, uint64_t *entry, uint64_t bytes, uint64_t offset)
+{
+	return syscall6(SYS_PREAD, fd, (long)entry, bytes, offset, 0, 0);
+}
+
+static void pagemap(void)
+{
+	char *memory = map(NULL, TOUCHED * PAGE, RW, ANONYMOUS, -1);
+	uint64_t entry[TOUCHED] = { 0 }, at = (uint64_t)memory / PAGE * 8;
+	int fd = syscall3(SYS_OPEN, "/proc/self/pagemap", 0, 0);
+
+	memory[0] = memory[2 * PAGE] = 1;
+	expect(read_pagemap(fd, entry, 32, at) == 32, "pagemap's length");
+	expect((entry[0] & PAGEMAP_PRESENT) && (entry[2] & PAGEMAP_PRESENT) && !entry[1] &&
+		       !entry[3],
+	       "which pages are present");
+	expect((entry[0] & PAGEMAP_FRAME) != 0 &&
+		       (entry[0] & PAGEMAP_FRAME) != (entry[2] & PAGEMAP_FRAME),
+	       "frames of two pages");
+	expect(read_pagemap(fd, entry, 12, at) == -22 && read_pagemap(fd, entry, 8, at + 4) == -22,
+	       "parts of an entry");
+	expect(read_pagemap(fd, entry, 8, 1ul << 40) == 0, "an entry beyond the program's half");
+	expect(read_pagemap(fd, (uint64_t *)8, 8, at) == -14, "an entry to nowhere");
+	syscall3(SYS_CLOSE, fd, 0, 0);
+	syscall3(SYS_MUNMAP, memory, TOUCHED * PAGE, 0);
+}
+
 static void names(void)
 {
 	char name[16];
@@ -515,6 +545,7 @@ int main(int argc, char **argv)
 	stay_here();
 	faults();
 	sizes();
+	pagemap();
 	names();
 	arguments(argv);
 	links();

@@ -225,7 +225,8 @@ Test(processes, guard_without_a_handler)
 Test(processes, random_system_calls)
 {
 	const char *seed = harness_seed("fuzz");
-	struct child *child = run_bifold("--cpus", "2", "--timeout", "60", guest_program("fuzz"), seed, "10");
+	struct child *child =
+		run_bifold("--cpus", "2", "--timeout", "60", guest_program("fuzz"), seed, "10");
 	cr_assert_eq(child->status, 0, "seed %s: status %d: %s", seed, child->status,
 		     child->err_text);
 	expect(child, 0, "workers died, alive");
