@@ -4,6 +4,7 @@
 
 #include "ept/maps.h"
 #include "mm/look.h"
+#include "vmm/json.h"
 #include "vmm/machine.h"
 
 #define RIGHTS (EPT_WRITE | EPT_USER | EPT_NO_EXECUTE)
@@ -23,11 +24,6 @@ struct gathering {
 	uint64_t frames; /* counted so far */
 };
 
-static json_t *hex(uint64_t value)
-{
-	return json_sprintf("0x%llx", (unsigned long long)value);
-}
-
 static void set_count(json_t *object, const char *name, uint64_t value)
 {
 	if (value > 0)
@@ -45,9 +41,9 @@ static json_t *range_to_json(const struct range *r)
 		set_count(frames, mm_look_state_name((enum mm_look_state)i), r->frames[i]);
 	set_count(frames, "unmanaged", r->unmanaged);
 	set_count(frames, "outside", r->outside);
-	return json_pack("{s:o, s:o, s:I, s:b, s:b, s:b, s:o, s:o}", "start", hex(r->start), "last",
-			 hex(r->end - 1), "bytes", (json_int_t)(r->end - r->start), "user",
-			 (r->rights & EPT_USER) != 0, "write", (r->rights & EPT_WRITE) != 0,
+	return json_pack("{s:o, s:o, s:I, s:b, s:b, s:b, s:o, s:o}", "start", json_hex(r->start),
+			 "last", json_hex(r->end - 1), "bytes", (json_int_t)(r->end - r->start),
+			 "user", (r->rights & EPT_USER) != 0, "write", (r->rights & EPT_WRITE) != 0,
 			 "execute", !(r->rights & EPT_NO_EXECUTE), "pages", pages, "frames",
 			 frames);
 }
@@ -111,7 +107,7 @@ json_t *maps_to_json(struct machine *machine, unsigned vcpu, const struct ept_pa
 	ept_maps(ept_walk_look, machine->space, paging, add_page, &g, &s);
 	finish_range(&g);
 	return json_pack("{s:i, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "vcpu", (int)vcpu,
-			 "cr3", hex(paging->cr3), "followed",
+			 "cr3", json_hex(paging->cr3), "followed",
 			 s.end == EPT_WALK_PAGE && s.tables > 0, "ranges", g.ranges, "tables",
 			 (json_int_t)s.tables, "in_itself", (json_int_t)s.in_itself, "reserved",
 			 (json_int_t)s.reserved, "no_table", (json_int_t)s.no_table, "unreadable",

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "vmm/json.h"
 
 #define BARS_MAX  1024
 #define ROW	  22
@@ -31,14 +32,9 @@ static const struct {
 
 static uint64_t number(const json_t *object, const char *name)
 {
-	json_int_t value = json_integer_value(json_object_get(object, name));
+	json_int_t value = json_number(object, name);
 
 	return value > 0 ? (uint64_t)value : 0;
-}
-
-static bool is(const json_t *range, const char *name)
-{
-	return json_is_true(json_object_get(range, name));
 }
 
 /* What came as text goes in only as the number it is. */
@@ -71,8 +67,8 @@ static void draw_range(FILE *out, const json_t *range, int y)
 	uint64_t sum = 0;
 
 	snprintf(label, sizeof(label), "%016" PRIx64 "  %cr%c%c", address(range, "start"),
-		 is(range, "user") ? 'u' : '-', is(range, "write") ? 'w' : '-',
-		 is(range, "execute") ? 'x' : '-');
+		 json_truth(range, "user") ? 'u' : '-', json_truth(range, "write") ? 'w' : '-',
+		 json_truth(range, "execute") ? 'x' : '-');
 	draw_label(out, 20, y + 13, "start", label);
 	draw_label(out, BAR_X - 10, y + 13, "end", units_format_size(number(range, "bytes"), size));
 	for (size_t i = 0; i < STATES; i++)

@@ -5,22 +5,16 @@
 #include <string.h>
 
 #include "base/units.h"
-
-static const char *text(const json_t *object, const char *name)
-{
-	const char *value = json_string_value(json_object_get(object, name));
-
-	return value != NULL ? value : "?";
-}
+#include "vmm/json.h"
 
 static uint64_t number(const json_t *object, const char *name)
 {
-	return (uint64_t)json_integer_value(json_object_get(object, name));
+	return (uint64_t)json_number(object, name);
 }
 
 static char flag(const json_t *range, const char *name, char letter)
 {
-	return json_is_true(json_object_get(range, name)) ? letter : '-';
+	return json_truth(range, name) ? letter : '-';
 }
 
 /* "245 resident, 3 swapped" */
@@ -46,8 +40,8 @@ static void print_range(const json_t *range, FILE *out)
 		print_counts(json_object_get(range, "pages"), " x ", page_out);
 		fclose(page_out);
 	}
-	fprintf(out, "%-18s %-18s %10s  %c%c%c%c  %-20s ", text(range, "start"),
-		text(range, "last"), units_format_size(number(range, "bytes"), size),
+	fprintf(out, "%-18s %-18s %10s  %c%c%c%c  %-20s ", json_text(range, "start"),
+		json_text(range, "last"), units_format_size(number(range, "bytes"), size),
 		flag(range, "user", 'u'), 'r', flag(range, "write", 'w'),
 		flag(range, "execute", 'x'), pages);
 	print_counts(json_object_get(range, "frames"), " ", out);
@@ -69,7 +63,7 @@ static void print_flaws(const json_t *maps, FILE *out)
 		if (number(maps, flaws[i].name) > 0)
 			fprintf(out, "%" PRIu64 " %s\n", number(maps, flaws[i].name),
 				flaws[i].text);
-	if (json_is_true(json_object_get(maps, "cut")))
+	if (json_truth(maps, "cut"))
 		fputs("there is more: what is shown ends where counting was given up\n", out);
 }
 
@@ -81,9 +75,9 @@ int maps_print(const json_t *maps, FILE *out)
 	if (!json_is_array(ranges))
 		return -EINVAL;
 	fprintf(out, "vCPU %" PRIu64 ", CR3 %s: %zu ranges, %" PRIu64 " tables\n",
-		number(maps, "vcpu"), text(maps, "cr3"), json_array_size(ranges),
+		number(maps, "vcpu"), json_text(maps, "cr3"), json_array_size(ranges),
 		number(maps, "tables"));
-	if (!json_is_true(json_object_get(maps, "followed")))
+	if (!json_truth(maps, "followed"))
 		fputs("the vCPU does not use four-level page tables\n", out);
 	if (json_array_size(ranges) > 0)
 		fprintf(out, "%-18s %-18s %10s  %-4s  %-20s %s\n", "first", "last", "size", "may",

@@ -1,16 +1,9 @@
-/*
- * A translation as JSON. Addresses and raw entries are strings, "0x...": they have 64 bits, and
- * JSON's numbers often have fewer.
- */
+/* A translation as JSON. Addresses and raw entries are strings, "0x...". */
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/json.h"
 #include "vmm/translation.h"
-
-static json_t *hex(uint64_t value)
-{
-	return json_sprintf("0x%llx", (unsigned long long)value);
-}
 
 static void set(json_t *object, const char *name, json_t *value)
 {
@@ -46,7 +39,7 @@ static void add_state(json_t *object, const struct mm_look *look)
 	if (look->state != look->content)
 		set(object, "content", json_string(mm_look_state_name(look->content)));
 	if (look->content == MM_LOOK_SAME_FILLED)
-		set(object, "value", hex(look->word));
+		set(object, "value", json_hex(look->word));
 	if (look->content == MM_LOOK_COMPRESSED) {
 		set(object, "bytes", json_integer(look->length));
 		set(object, "compressor", json_string(look->codec));
@@ -66,16 +59,16 @@ static json_t *fold_to_json(const struct fold *fold)
 	if (!fold->place.is_ram)
 		return object;
 	set(object, "memslot", json_integer(fold->place.memslot));
-	set(object, "offset", hex(fold->place.offset));
-	set(object, "frame", hex(gpa_to_gfn(fold->address).v));
+	set(object, "offset", json_hex(fold->place.offset));
+	set(object, "frame", json_hex(gpa_to_gfn(fold->address).v));
 	if (fold->managed)
 		add_state(object, &fold->look);
-	set(object, "host_virtual", hex(fold->place.hva.v));
+	set(object, "host_virtual", json_hex(fold->place.hva.v));
 	set(object, "backing_page_size", json_integer((json_int_t)fold->place.backing_page_size));
 	if (fold->host.known)
 		set(object, "host_mapped", json_boolean(fold->host.present));
 	if (fold->host.frame != 0)
-		set(object, "host_frame", hex(fold->host.frame));
+		set(object, "host_frame", json_hex(fold->host.frame));
 	if (fold->host.has_flags)
 		set(object, "host_flags",
 		    json_string(ept_host_page_flags(fold->host.flags, flags, sizeof(flags))));
@@ -92,14 +85,14 @@ static json_t *step_to_json(const struct ept_walk *walk, int i, const struct fol
 	set(object, "level", json_integer(step->level));
 	set(object, "table", json_string(ept_walk_level_name(step->level)));
 	set(object, "index", json_integer(step->index));
-	set(object, "at", hex(step->entry_at.v));
+	set(object, "at", json_hex(step->entry_at.v));
 	if (was_read) {
 		set(object, "entry", json_sprintf("0x%016llx", (unsigned long long)step->entry));
 		set(object, "bits", bits_to_json(step->level, step->entry));
 		set(object, "key", json_integer((json_int_t)(step->entry >> EPT_KEY_SHIFT & 15)));
 	}
 	if (step->reserved != 0)
-		set(object, "reserved", hex(step->reserved));
+		set(object, "reserved", json_hex(step->reserved));
 	if (step->same_as != 0)
 		set(object, "same_as", json_string(ept_walk_level_name(step->same_as)));
 	set(object, "in", fold_to_json(table));
@@ -257,7 +250,7 @@ json_t *translation_to_brief(const struct translation *t)
 	json_t *object = json_object();
 	char may[EPT_ACCESS_KINDS + 1] = "rwx";
 
-	set(object, "address", hex(t->address.v));
+	set(object, "address", json_hex(t->address.v));
 	set(object, "end", json_string(ends[t->walk.end]));
 	if (t->walk.end != EPT_WALK_PAGE) {
 		set(object, "reason", reason_to_json(&t->walk));
@@ -270,7 +263,7 @@ json_t *translation_to_brief(const struct translation *t)
 		if (!verdict.allowed)
 			may[access] = '-';
 	}
-	set(object, "guest_physical", hex(t->walk.address.v));
+	set(object, "guest_physical", json_hex(t->walk.address.v));
 	set(object, "page_size", json_integer((json_int_t)t->walk.page_size));
 	set(object, "may", json_string(may));
 	if (!t->page.place.is_ram)
@@ -286,9 +279,9 @@ json_t *translation_to_json(const struct translation *t)
 {
 	json_t *object = json_object(), *steps = json_array();
 
-	set(object, "address", hex(t->address.v));
+	set(object, "address", json_hex(t->address.v));
 	set(object, "vcpu", json_integer(t->vcpu));
-	set(object, "cr3", hex(t->paging.cr3));
+	set(object, "cr3", json_hex(t->paging.cr3));
 	set(object, "cr3_given", json_boolean(t->cr3_given));
 	for (int i = 0; i < t->walk.step_count; i++)
 		json_array_append_new(steps, step_to_json(&t->walk, i, &t->table[i]));
@@ -296,7 +289,7 @@ json_t *translation_to_json(const struct translation *t)
 	set(object, "end", json_string(ends[t->walk.end]));
 	set(object, "reason", reason_to_json(&t->walk));
 	if (t->walk.end == EPT_WALK_PAGE) {
-		set(object, "guest_physical", hex(t->walk.address.v));
+		set(object, "guest_physical", json_hex(t->walk.address.v));
 		set(object, "page_size", json_integer((json_int_t)t->walk.page_size));
 		set(object, "access", access_to_json(t));
 		set(object, "second", second_to_json(t));

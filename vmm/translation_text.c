@@ -2,24 +2,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/json.h"
 #include "vmm/translation.h"
-
-static const char *text(const json_t *object, const char *name)
-{
-	const char *value = json_string_value(json_object_get(object, name));
-
-	return value != NULL ? value : "?";
-}
-
-static long long number(const json_t *object, const char *name)
-{
-	return (long long)json_integer_value(json_object_get(object, name));
-}
-
-static bool truth(const json_t *object, const char *name)
-{
-	return json_is_true(json_object_get(object, name));
-}
 
 static bool has(const json_t *object, const char *name)
 {
@@ -34,22 +18,23 @@ static const char *size_name(long long bytes)
 /* "compressed to 1203 bytes (lz4)" */
 static void print_state(const json_t *fold, FILE *out)
 {
-	const char *state = text(fold, "state");
+	const char *state = json_text(fold, "state");
 
 	fputs(state, out);
 	if (has(fold, "content"))
-		fprintf(out, ", its content %s", text(fold, "content"));
+		fprintf(out, ", its content %s", json_text(fold, "content"));
 	if (has(fold, "value"))
-		fprintf(out, " with %s", text(fold, "value"));
+		fprintf(out, " with %s", json_text(fold, "value"));
 	if (has(fold, "bytes"))
-		fprintf(out, " to %lld bytes (%s)", number(fold, "bytes"),
-			text(fold, "compressor"));
+		fprintf(out, " to %lld bytes (%s)", json_number(fold, "bytes"),
+			json_text(fold, "compressor"));
 	if (has(fold, "slot"))
 		fprintf(out,
-			strcmp(has(fold, "content") ? text(fold, "content") : state, "swapped") == 0
+			strcmp(has(fold, "content") ? json_text(fold, "content") : state,
+			       "swapped") == 0
 				? " at slot %lld"
 				: ", an older copy at slot %lld",
-			number(fold, "slot"));
+			json_number(fold, "slot"));
 	if (has(fold, "pins"))
 		fputs(", pinned by the monitor", out);
 }
@@ -60,8 +45,9 @@ static void print_step(const json_t *step, FILE *out)
 	char place[32], bits[64] = "";
 	size_t i, n = 0;
 
-	snprintf(place, sizeof(place), "%s[%lld]", text(step, "table"), number(step, "index"));
-	fprintf(out, "  %-9s at %-12s ", place, text(step, "at"));
+	snprintf(place, sizeof(place), "%s[%lld]", json_text(step, "table"),
+		 json_number(step, "index"));
+	fprintf(out, "  %-9s at %-12s ", place, json_text(step, "at"));
 	if (!has(step, "entry")) {
 		fputs("-\n", out);
 		return;
@@ -70,15 +56,15 @@ static void print_step(const json_t *step, FILE *out)
 			   bit) if (n < sizeof(bits) && json_is_string(bit)) n +=
 		(size_t)snprintf(bits + n, sizeof(bits) - n, "%s%s", i > 0 ? " " : "",
 				 json_string_value(bit));
-	fprintf(out, "%s  %-16s", text(step, "entry"), i > 0 ? bits : "-");
-	if (number(step, "key") != 0 && i > 0)
-		fprintf(out, " key %lld", number(step, "key"));
+	fprintf(out, "%s  %-16s", json_text(step, "entry"), i > 0 ? bits : "-");
+	if (json_number(step, "key") != 0 && i > 0)
+		fprintf(out, " key %lld", json_number(step, "key"));
 	if (has(in, "state")) {
 		fputs("  table: ", out);
 		print_state(in, out);
 	}
 	if (has(step, "same_as"))
-		fprintf(out, "; it is the %s again", text(step, "same_as"));
+		fprintf(out, "; it is the %s again", json_text(step, "same_as"));
 	fputc('\n', out);
 }
 
@@ -87,15 +73,15 @@ static const char *const rights_names[] = { "read", "write", "execute" };
 /* " (W is clear in the PT)" */
 static void print_why(const json_t *verdict, FILE *out)
 {
-	const char *bit = text(verdict, "bit");
+	const char *bit = json_text(verdict, "bit");
 
 	if (!has(verdict, "table"))
 		fprintf(out, " (%s)", bit);
 	else if (strcmp(bit, "key") == 0)
-		fprintf(out, " (by the key in the %s)", text(verdict, "table"));
+		fprintf(out, " (by the key in the %s)", json_text(verdict, "table"));
 	else
 		fprintf(out, " (%s is %s in the %s)", bit, strcmp(bit, "NX") == 0 ? "set" : "clear",
-			text(verdict, "table"));
+			json_text(verdict, "table"));
 }
 
 /* "  a program may read, execute; not write (W is clear in the PT)" */
@@ -107,14 +93,14 @@ static void print_rights(const char *who, const json_t *rights, FILE *out)
 	fprintf(out, "  %s", who);
 	for (int i = 0; i < 3; i++) {
 		verdict[i] = json_object_get(rights, rights_names[i]);
-		if (!truth(verdict[i], "allowed"))
+		if (!json_truth(verdict[i], "allowed"))
 			continue;
 		fprintf(out, "%s%s", separator, rights_names[i]);
 		separator = ", ";
 	}
 	separator = separator[0] == ',' ? "; not " : " may not ";
 	for (int i = 0; i < 3; i++) {
-		if (truth(verdict[i], "allowed"))
+		if (json_truth(verdict[i], "allowed"))
 			continue;
 		fprintf(out, "%s%s", separator, rights_names[i]);
 		separator = ", ";
@@ -133,13 +119,13 @@ static void print_first(const json_t *t, FILE *out)
 	fputs("First layer: the guest's page tables\n", out);
 	json_array_foreach(json_object_get(t, "steps"), i, step) print_step(step, out);
 	if (!has(t, "guest_physical")) {
-		fprintf(out, "  stops here: %s\n", text(t, "reason"));
+		fprintf(out, "  stops here: %s\n", json_text(t, "reason"));
 		return;
 	}
 	if (i == 0)
-		fprintf(out, "  %s\n", text(t, "reason"));
-	fprintf(out, "  = guest-physical %s, in a page of %s\n", text(t, "guest_physical"),
-		size_name(number(t, "page_size")));
+		fprintf(out, "  %s\n", json_text(t, "reason"));
+	fprintf(out, "  = guest-physical %s, in a page of %s\n", json_text(t, "guest_physical"),
+		size_name(json_number(t, "page_size")));
 	if (i == 0)
 		return;
 	print_rights("a program", json_object_get(json_object_get(t, "access"), "user"), out);
@@ -150,33 +136,34 @@ static void print_host(const json_t *second, FILE *out)
 {
 	const json_t *kvm = json_object_get(second, "kvm_mappings");
 
-	fprintf(out, "  host-virtual %s, backed by pages of %s%s\n", text(second, "host_virtual"),
-		size_name(number(second, "backing_page_size")),
-		!has(second, "host_mapped")    ? ""
-		: truth(second, "host_mapped") ? ", mapped"
-					       : ", not mapped: a touch is a fault");
+	fprintf(out, "  host-virtual %s, backed by pages of %s%s\n",
+		json_text(second, "host_virtual"),
+		size_name(json_number(second, "backing_page_size")),
+		!has(second, "host_mapped")	    ? ""
+		: json_truth(second, "host_mapped") ? ", mapped"
+						    : ", not mapped: a touch is a fault");
 	if (has(second, "host_frame"))
-		fprintf(out, "  host frame %s%s%s\n", text(second, "host_frame"),
+		fprintf(out, "  host frame %s%s%s\n", json_text(second, "host_frame"),
 			has(second, "host_flags") ? ": " : "",
-			has(second, "host_flags") ? text(second, "host_flags") : "");
-	else if (truth(second, "host_mapped"))
+			has(second, "host_flags") ? json_text(second, "host_flags") : "");
+	else if (json_truth(second, "host_mapped"))
 		fputs("  host frame: not shown to this user by the kernel\n", out);
 	if (kvm != NULL)
 		fprintf(out,
 			"  KVM's mappings of the whole guest: %lld of 4 KiB, %lld of 2 MiB, %lld "
 			"of 1 GiB\n",
-			number(kvm, "4k"), number(kvm, "2m"), number(kvm, "1g"));
+			json_number(kvm, "4k"), json_number(kvm, "2m"), json_number(kvm, "1g"));
 }
 
 static void print_second(const json_t *second, FILE *out)
 {
-	fprintf(out, "Second layer: %s\n", text(second, "layer"));
-	if (!truth(second, "memory")) {
+	fprintf(out, "Second layer: %s\n", json_text(second, "layer"));
+	if (!json_truth(second, "memory")) {
 		fputs("  stops here: the guest has no memory there, an access leaves it\n", out);
 		return;
 	}
-	fprintf(out, "  memslot %lld, offset %s\n  frame %s: ", number(second, "memslot"),
-		text(second, "offset"), text(second, "frame"));
+	fprintf(out, "  memslot %lld, offset %s\n  frame %s: ", json_number(second, "memslot"),
+		json_text(second, "offset"), json_text(second, "frame"));
 	if (has(second, "state"))
 		print_state(second, out);
 	else
@@ -187,40 +174,40 @@ static void print_second(const json_t *second, FILE *out)
 
 static void print_bill(const json_t *bill, FILE *out)
 {
-	long long g = number(bill, "guest_levels"), h = number(bill, "second_levels");
+	long long g = json_number(bill, "guest_levels"), h = json_number(bill, "second_levels");
 	const json_t *way;
 	size_t i;
 
 	fputs("Bill: memory references of a hardware walk\n", out);
-	if (!truth(bill, "complete")) {
+	if (!json_truth(bill, "complete")) {
 		fprintf(out,
 			"  %4lld  until it stops: %lld of the guest's entries, and %lld of the "
 			"second "
 			"layer's for each\n",
-			number(bill, "references"), g, h);
+			json_number(bill, "references"), g, h);
 		return;
 	}
 	fprintf(out, "  %4lld  nested: (g+1)(h+1)-1 with g = %lld and h = %lld levels%s\n",
-		number(bill, "references"), g, h,
+		json_number(bill, "references"), g, h,
 		has(bill, "references_shadow") ? "; not what this host does" : "");
 	if (has(bill, "references_shadow"))
 		fprintf(out, "  %4lld  here: a shadow table folds both layers into one\n",
-			number(bill, "references_shadow"));
+			json_number(bill, "references_shadow"));
 	fprintf(out, "  %4lld  with one layer, as a process on the host\n",
-		number(bill, "references_one_layer"));
-	json_array_foreach(json_object_get(bill, "cached"), i, way)
-		fprintf(out, "  %4lld  where %s\n", number(way, "references"), text(way, "what"));
+		json_number(bill, "references_one_layer"));
+	json_array_foreach(json_object_get(bill, "cached"), i, way) fprintf(
+		out, "  %4lld  where %s\n", json_number(way, "references"), json_text(way, "what"));
 }
 
 static void print_brief(const json_t *t, FILE *out)
 {
-	fprintf(out, "%-18s  ", text(t, "address"));
+	fprintf(out, "%-18s  ", json_text(t, "address"));
 	if (!has(t, "guest_physical")) {
-		fprintf(out, "%s\n", text(t, "reason"));
+		fprintf(out, "%s\n", json_text(t, "reason"));
 		return;
 	}
-	fprintf(out, "%-18s  %s  %s  ", text(t, "guest_physical"),
-		size_name(number(t, "page_size")), text(t, "may"));
+	fprintf(out, "%-18s  %s  %s  ", json_text(t, "guest_physical"),
+		size_name(json_number(t, "page_size")), json_text(t, "may"));
 	print_state(t, out);
 	fputc('\n', out);
 }
@@ -233,8 +220,8 @@ int translation_print(const json_t *t, FILE *out)
 		print_brief(t, out);
 		return 0;
 	}
-	fprintf(out, "%s on vCPU %lld, %sCR3 %s\n", text(t, "address"), number(t, "vcpu"),
-		truth(t, "cr3_given") ? "with the given " : "", text(t, "cr3"));
+	fprintf(out, "%s on vCPU %lld, %sCR3 %s\n", json_text(t, "address"), json_number(t, "vcpu"),
+		json_truth(t, "cr3_given") ? "with the given " : "", json_text(t, "cr3"));
 	print_first(t, out);
 	if (has(t, "second"))
 		print_second(json_object_get(t, "second"), out);
