@@ -22,8 +22,8 @@
 #include "vmm/bench_pages.h"
 #include "vmm/host.h"
 
-/* The first passes are of everything. The others, for what caches and neighbours decide: they take
- * most of a minute's runs in the time of one large set. */
+/* The first passes are of everything, the others of the small sets alone: what caches and
+ * neighbours decide wants many samples, and many small sets take the time of one large one. */
 #define FULL_PASSES 2
 #define SMALL_MOST  MIB(64)
 
@@ -326,8 +326,10 @@ static void drop_disturbed(struct bench_sweep *sweep)
 		add_paces(&cells[i], &paces);
 	limit = bench_quantile(&paces, USUAL_SHARE) * USUAL_SLACK;
 	for (size_t i = 0; i < sizeof(sweep->cell) / sizeof(*cells); i++)
-		for (int set = 0; set < BENCH_LOOPS * BENCH_SIZES; set++)
-			dropped += bench_set_drop_disturbed(&cells[i].set[0][set], limit);
+		for (int loop = 0; loop < BENCH_LOOPS; loop++)
+			for (int size = 0; size < BENCH_SIZES; size++)
+				dropped +=
+					bench_set_drop_disturbed(&cells[i].set[loop][size], limit);
 	sweep->disturbed = paces.count > 0 ? (double)dropped / (double)paces.count : 0;
 	free(paces.value);
 }

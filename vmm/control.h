@@ -19,6 +19,7 @@
 #define VMM_CONTROL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CONTROL_LINE_MAX    16384u /* bytes, the newline included */
@@ -54,6 +55,22 @@ void control_destroy(struct control *control);
  * names path.
  */
 json_t *control_ask(const char *path, const char *method, json_t *params);
+
+/*
+ * The options that all who ask share, for getopt_long(): whose page tables, and in what form the
+ * answer is told. control_option() takes one of them; -EINVAL: it is none, or a line says what is
+ * wrong with its value.
+ */
+#define CONTROL_OPTIONS                                                                            \
+	{ "cr3", required_argument, NULL, 'c' }, { "vcpu", required_argument, NULL, 'v' },         \
+		{ "json", no_argument, NULL, 'j' },                                                \
+	{                                                                                          \
+		"help", no_argument, NULL, 'h'                                                     \
+	}
+int control_option(int option, const char *value, json_t *params, bool *json);
+
+/* The answer as it came, to standard output. */
+void control_print_json(const json_t *result);
 
 /*
  * For the command lines of those who ask: adds value, decimal or 0x..., to params as text. -EINVAL

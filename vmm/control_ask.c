@@ -102,3 +102,24 @@ int control_add_number(json_t *params, const char *name, const char *what, const
 	}
 	return json_object_set_new(params, name, json_string(value)) == 0 ? 0 : -ENOMEM;
 }
+
+int control_option(int option, const char *value, json_t *params, bool *json)
+{
+	switch (option) {
+	case 'c':
+		return control_add_number(params, "cr3", "--cr3", value);
+	case 'v':
+		return control_add_number(params, "vcpu", "--vcpu", value);
+	case 'j':
+		*json = true;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+void control_print_json(const json_t *result)
+{
+	json_dumpf(result, stdout, JSON_INDENT(2));
+	putchar('\n');
+}

@@ -55,30 +55,34 @@ static unsigned read_second_levels(const char *layer)
 		       : 4;
 }
 
-/* It does not change while this program runs. */
-static struct {
-	const char *layer;
-	unsigned levels;
-} second;
+/* Neither changes while this program runs. */
+static const char *second_layer;
+static unsigned second_levels;
 
-static void learn_second(void)
+static void learn_second_layer(void)
 {
-	second.layer = read_second_layer();
-	second.levels = read_second_levels(second.layer);
+	second_layer = read_second_layer();
 }
 
-static pthread_once_t second_once = PTHREAD_ONCE_INIT;
+static void learn_second_levels(void)
+{
+	second_levels = read_second_levels(host_second_layer());
+}
 
 const char *host_second_layer(void)
 {
-	pthread_once(&second_once, learn_second);
-	return second.layer;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, learn_second_layer);
+	return second_layer;
 }
 
 unsigned host_second_levels(void)
 {
-	pthread_once(&second_once, learn_second);
-	return second.levels;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, learn_second_levels);
+	return second_levels;
 }
 
 /* Not by CPUID: where this host is itself a guest, that may show another processor. */

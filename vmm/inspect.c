@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/json.h"
 #include "vmm/machine.h"
 #include "vmm/maps.h"
 #include "vmm/translation.h"
@@ -44,25 +45,35 @@ static bool get_number(const json_t *params, const char *name, uint64_t *value, 
 	return false;
 }
 
-static bool get_vcpu(struct machine *machine, const json_t *params, unsigned *vcpu,
+/* Whose page tables a question is about. */
+struct view {
+	unsigned vcpu;
+	bool cr3_given;
+	uint64_t cr3;		  /* if given */
+	struct ept_paging paging; /* by pause_and_read() */
+};
+
+static bool get_view(struct machine *machine, const json_t *params, struct view *view,
 		     char error[CONTROL_ERROR_SIZE])
 {
 	uint64_t number = 0;
 	bool given;
 
-	if (!get_number(params, "vcpu", &number, &given, error))
+	*view = (struct view){ 0 };
+	if (!get_number(params, "cr3", &view->cr3, &view->cr3_given, error) ||
+	    !get_number(params, "vcpu", &number, &given, error))
 		return false;
 	if (number >= machine->vcpu_count) {
 		snprintf(error, CONTROL_ERROR_SIZE, "the guest has %u vCPU%s, numbered from 0",
 			 machine->vcpu_count, machine->vcpu_count > 1 ? "s" : "");
 		return false;
 	}
-	*vcpu = (unsigned)number;
+	view->vcpu = (unsigned)number;
 	return true;
 }
 
 /* The vCPU's registers; true leaves the machine paused. */
-static bool pause_and_read(struct machine *machine, unsigned vcpu, struct ept_paging *paging,
+static bool pause_and_read(struct machine *machine, struct view *view,
 			   char error[CONTROL_ERROR_SIZE])
 {
 	int failed = machine_pause(machine, PAUSE_MS);
@@ -73,9 +84,12 @@ static bool pause_and_read(struct machine *machine, unsigned vcpu, struct ept_pa
 			 PAUSE_MS / 1000);
 		return false;
 	}
-	failed = translation_paging(&machine->vcpu[vcpu], paging);
-	if (failed == 0)
+	failed = translation_paging(&machine->vcpu[view->vcpu], &view->paging);
+	if (failed == 0) {
+		if (view->cr3_given)
+			view->paging.cr3 = view->cr3;
 		return true;
+	}
 	machine_resume(machine);
 	snprintf(error, CONTROL_ERROR_SIZE, "the registers cannot be read: %s", strerror(-failed));
 	return false;
@@ -110,9 +124,8 @@ static gva_t *get_addresses(const json_t *params, size_t *count, char error[CONT
 }
 
 struct question {
-	unsigned vcpu;
-	bool cr3_given, brief;
-	struct ept_paging paging;
+	struct view view;
+	bool brief;
 	gva_t *address; /* owned */
 	size_t count;
 };
@@ -124,7 +137,7 @@ static json_t *answer_all(struct machine *machine, const struct question *q)
 	json_t *array = json_array();
 
 	for (size_t i = 0; t != NULL && i < q->count; i++) {
-		translation_make(machine, q->vcpu, &q->paging, q->address[i], &t[i]);
+		translation_make(machine, q->view.vcpu, &q->view.paging, q->address[i], &t[i]);
 		if (!q->brief)
 			translation_make_tables(machine, &t[i]);
 	}
@@ -134,7 +147,7 @@ static json_t *answer_all(struct machine *machine, const struct question *q)
 	for (size_t i = 0; t != NULL && i < q->count; i++) {
 		memcpy(t[i].kvm, t[0].kvm, sizeof(t[i].kvm));
 		t[i].has_kvm_pages = true;
-		t[i].cr3_given = q->cr3_given;
+		t[i].cr3_given = q->view.cr3_given;
 		json_array_append_new(array, q->brief ? translation_to_brief(&t[i])
 						      : translation_to_json(&t[i]));
 	}
@@ -145,19 +158,14 @@ static json_t *answer_all(struct machine *machine, const struct question *q)
 static json_t *translate(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
 {
 	struct machine *machine = context;
-	struct question q = { .brief = json_is_true(json_object_get(params, "brief")) };
+	struct question q = { .brief = json_truth(params, "brief") };
 	json_t *array = NULL, *result;
-	uint64_t cr3;
 
-	if (!get_number(params, "cr3", &cr3, &q.cr3_given, error) ||
-	    !get_vcpu(machine, params, &q.vcpu, error))
+	if (!get_view(machine, params, &q.view, error))
 		return NULL;
 	q.address = get_addresses(params, &q.count, error);
-	if (q.address != NULL && pause_and_read(machine, q.vcpu, &q.paging, error)) {
-		if (q.cr3_given)
-			q.paging.cr3 = cr3;
+	if (q.address != NULL && pause_and_read(machine, &q.view, error))
 		array = answer_all(machine, &q);
-	}
 	free(q.address);
 	if (json_object_get(params, "addresses") != NULL)
 		return array;
@@ -170,19 +178,12 @@ static json_t *translate(void *context, json_t *params, char error[CONTROL_ERROR
 static json_t *maps(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
 {
 	struct machine *machine = context;
-	struct ept_paging paging;
-	uint64_t cr3 = 0;
-	unsigned vcpu;
-	bool has_cr3;
+	struct view view;
 
-	if (!get_number(params, "cr3", &cr3, &has_cr3, error) ||
-	    !get_vcpu(machine, params, &vcpu, error) ||
-	    !pause_and_read(machine, vcpu, &paging, error))
+	if (!get_view(machine, params, &view, error) || !pause_and_read(machine, &view, error))
 		return NULL;
 	machine_resume(machine);
-	if (has_cr3)
-		paging.cr3 = cr3;
-	return maps_to_json(machine, vcpu, &paging);
+	return maps_to_json(machine, view.vcpu, &view.paging);
 }
 
 const struct control_method inspect_methods[] = {

@@ -44,28 +44,22 @@ static void print_help(void)
 static int parse(int argc, char **argv, json_t *params, struct options *options)
 {
 	static const struct option long_options[] = {
-		{ "cr3", required_argument, NULL, 'c' }, { "vcpu", required_argument, NULL, 'v' },
-		{ "json", no_argument, NULL, 'j' },	 { "plot", required_argument, NULL, 'p' },
-		{ "help", no_argument, NULL, 'h' },	 { 0 },
+		{ "plot", required_argument, NULL, 'p' },
+		CONTROL_OPTIONS,
+		{ 0 },
 	};
 	int option, error = 0;
 
 	optind = 0;
 	while (error == 0 && (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
-		if (option == 'c') {
-			error = control_add_number(params, "cr3", "--cr3", optarg);
-		} else if (option == 'v') {
-			error = control_add_number(params, "vcpu", "--vcpu", optarg);
-		} else if (option == 'j') {
-			options->json = true;
-		} else if (option == 'p') {
-			options->plot = optarg;
-		} else if (option == 'h') {
+		if (option == 'h') {
 			print_help();
 			return 1;
-		} else {
-			error = -EINVAL;
 		}
+		if (option == 'p')
+			options->plot = optarg;
+		else
+			error = control_option(option, optarg, params, &options->json);
 	}
 	if (error == 0 && argc - optind != 1) {
 		log_error("a PATH is needed: try 'bifold maps --help'");
@@ -97,8 +91,7 @@ static int show(const json_t *maps, const struct options *options)
 	int error = 0;
 
 	if (options->json) {
-		json_dumpf(maps, stdout, JSON_INDENT(2));
-		putchar('\n');
+		control_print_json(maps);
 	} else {
 		error = maps_print(maps, stdout);
 		if (error != 0)

@@ -62,28 +62,22 @@ static int parse_addresses(int count, char **words, json_t *params)
 static int parse(int argc, char **argv, json_t *params, bool *json)
 {
 	static const struct option long_options[] = {
-		{ "brief", no_argument, NULL, 'b' },	  { "cr3", required_argument, NULL, 'c' },
-		{ "vcpu", required_argument, NULL, 'v' }, { "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },	  { 0 },
+		{ "brief", no_argument, NULL, 'b' },
+		CONTROL_OPTIONS,
+		{ 0 },
 	};
 	int option, error = 0;
 
 	optind = 0;
 	while (error == 0 && (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
-		if (option == 'c') {
-			error = control_add_number(params, "cr3", "--cr3", optarg);
-		} else if (option == 'v') {
-			error = control_add_number(params, "vcpu", "--vcpu", optarg);
-		} else if (option == 'b') {
-			json_object_set_new(params, "brief", json_true());
-		} else if (option == 'j') {
-			*json = true;
-		} else if (option == 'h') {
+		if (option == 'h') {
 			print_help();
 			return 1;
-		} else {
-			error = -EINVAL;
 		}
+		if (option == 'b')
+			json_object_set_new(params, "brief", json_true());
+		else
+			error = control_option(option, optarg, params, json);
 	}
 	if (error == 0 && argc - optind < 2) {
 		log_error("a PATH and a GVA are needed: try 'bifold translate --help'");
@@ -110,8 +104,7 @@ static int print(const json_t *result)
 static int show(const json_t *result, bool json)
 {
 	if (json) {
-		json_dumpf(result, stdout, JSON_INDENT(2));
-		putchar('\n');
+		control_print_json(result);
 	} else if (print(result) != 0) {
 		log_error("the guest's answer is no translation");
 		return STATUS_FAILED;
