@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stddef.h>
 
-int bus_add(struct bus *bus, uint16_t first, uint16_t count, const struct bus_ops *ops,
+int bus_add(struct bus *bus, uint64_t first, uint64_t count, const struct bus_ops *ops,
 	    void *device)
 {
 	if (bus->count == BUS_DEVICE_MAX)
@@ -20,27 +20,37 @@ int bus_add(struct bus *bus, uint16_t first, uint16_t count, const struct bus_op
 	return 0;
 }
 
-static int find(const struct bus *bus, uint16_t port)
+static int find(const struct bus *bus, uint64_t address)
 {
 	for (unsigned i = 0; i < bus->count; i++)
-		if (port >= bus->entry[i].first && port - bus->entry[i].first < bus->entry[i].count)
+		if (address >= bus->entry[i].first &&
+		    address - bus->entry[i].first < bus->entry[i].count)
 			return (int)i;
 	return -1;
 }
 
-int bus_out(struct bus *bus, uint16_t port, unsigned size, uint32_t value)
+bool bus_has(const struct bus *bus, uint64_t address)
 {
-	int i = find(bus, port);
-
-	return i < 0 ? 0 : bus->entry[i].ops->out(bus->entry[i].device, port, size, value);
+	return find(bus, address) >= 0;
 }
 
-int bus_in(struct bus *bus, uint16_t port, unsigned size, uint32_t *value)
+int bus_write(struct bus *bus, uint64_t address, unsigned size, uint64_t value)
 {
-	int i = find(bus, port);
+	int i = find(bus, address);
 
-	*value = UINT32_MAX;
-	if (i < 0 || bus->entry[i].ops->in == NULL)
+	if (i < 0)
 		return 0;
-	return bus->entry[i].ops->in(bus->entry[i].device, port, size, value);
+	return bus->entry[i].ops->write(bus->entry[i].device, address - bus->entry[i].first, size,
+					value);
+}
+
+int bus_read(struct bus *bus, uint64_t address, unsigned size, uint64_t *value)
+{
+	int i = find(bus, address);
+
+	*value = UINT64_MAX;
+	if (i < 0 || bus->entry[i].ops->read == NULL)
+		return 0;
+	return bus->entry[i].ops->read(bus->entry[i].device, address - bus->entry[i].first, size,
+				       value);
 }

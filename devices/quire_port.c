@@ -303,10 +303,10 @@ static int64_t dispatch(struct quire_port *port, struct quire_request *request)
 	}
 }
 
-static int out(void *device, uint16_t port_number, unsigned size, uint32_t value)
+static int ring(void *device, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct quire_port *port = device;
-	gpa_t at = gpa((uint64_t)value << QUIRE_REQUEST_SHIFT);
+	gpa_t at = gpa(value << QUIRE_REQUEST_SHIFT);
 	struct quire_request request;
 	int error;
 
@@ -328,5 +328,5 @@ static int out(void *device, uint16_t port_number, unsigned size, uint32_t value
 
 const struct bus_ops quire_port_ops = {
 	.name = "quire",
-	.out = out,
+	.write = ring,
 };

@@ -8,8 +8,6 @@
 #include "vmm/machine.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/kvm.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,28 +15,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "guest/abi.h"
 #include "mm/look.h"
-#include "vmm/host.h"
-
-/* Three pages and one page below 4 GiB that Intel processors without real-mode support need. */
-#define IDENTITY_MAP_AT 0xfffbc000ul
-#define TSS_AT		0xfffbd000ul
-#define CPUID_MAX	256
 
 /* How long a kicked vCPU may take to leave the guest before its memory is taken away. */
 #define LEAVE_SECONDS 2
 
-static void put_event(int fd)
+void machine_put_event(int fd)
 {
 	uint64_t one = 1;
 
@@ -54,7 +43,7 @@ void machine_stop(struct machine *machine, enum machine_stop_kind kind, int stat
 		machine->stop_status = status;
 	}
 	pthread_mutex_unlock(&machine->lock);
-	put_event(machine->stop_fd);
+	machine_put_event(machine->stop_fd);
 	machine_kick(machine);
 }
 
@@ -142,245 +131,6 @@ static void manager_failed(void *context, const struct mm_failure *failure)
 
 	machine_fail(machine, "%s", failure->text);
 	ept_space_abandon(machine->space);
-}
-
-/* --- the guest's words, as the doorbell passes them on --- */
-
-static uint64_t monitor_cpu_ns(void)
-{
-	struct timespec process, thread;
-
-	/* The vCPU's thread asks, and its own time is the guest's. */
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &process);
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &thread);
-	return (uint64_t)((process.tv_sec - thread.tv_sec) * 1000000000 +
-			  (process.tv_nsec - thread.tv_nsec));
-}
-
-static void user_start(void *context)
-{
-	struct machine *machine = context;
-
-	if (machine->user_start_ns == 0) {
-		machine->user_start_cpu_ns = monitor_cpu_ns();
-		machine->user_start_ns = clock_now_ns();
-	}
-}
-
-static void exited(void *context, int status, int signal)
-{
-	machine_stop(context, MACHINE_EXITED, signal != 0 ? 128 + signal : status);
-}
-
-static void no_init(void *context, int error, const char *message)
-{
-	log_error("the program cannot be run: %s", message[0] ? message : strerror(error));
-	machine_stop(context, MACHINE_CANNOT_RUN, 126);
-}
-
-static void guest_failed(void *context, const char *message)
-{
-	machine_fail(context, "the guest's kernel failed: %s", message);
-}
-
-static int release(void *context, gfn_t first, uint32_t count)
-{
-	struct machine *machine = context;
-
-	if (machine->mm == NULL)
-		return ept_space_discard(machine->space, first, count);
-	if (!ept_space_has(machine->space, first, count))
-		return -ERANGE;
-	return mm_discard(machine->mm, first, count);
-}
-
-/* The vCPU on whose thread this runs. */
-static struct vcpu *own_vcpu(struct machine *machine)
-{
-	for (unsigned i = 0; i < machine->vcpu_count; i++) {
-		if (pthread_equal(machine->vcpu[i].thread, pthread_self()))
-			return &machine->vcpu[i];
-	}
-	return &machine->vcpu[0];
-}
-
-static int wait_for_interrupt(void *context)
-{
-	struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_HALTED };
-
-	return ioctl(own_vcpu(context)->fd, KVM_SET_MP_STATE, &state) == 0 ? 0 : -errno;
-}
-
-static void await_input(void *context)
-{
-	put_event(((struct machine *)context)->input_fd);
-}
-
-static const struct quire_port_events port_events = {
-	.user_start = user_start,
-	.exited = exited,
-	.no_init = no_init,
-	.failed = guest_failed,
-	.release = release,
-	.wait = wait_for_interrupt,
-	.await_input = await_input,
-};
-
-void machine_input_ready(struct machine *machine)
-{
-	struct kvm_msi msi = { .address_lo = 0xfee00000u, .data = QUIRE_VECTOR_INPUT };
-
-	if (ioctl(machine->vm_fd, KVM_SIGNAL_MSI, &msi) < 0)
-		machine_fail(machine, "cannot raise an interrupt: %m");
-}
-
-/* --- KVM --- */
-
-/* What KVM reports is the host CPU it ran on; a vCPU has its own number and the machine's count. */
-static void number_cpu(struct kvm_cpuid_entry2 *entry, const struct vcpu *vcpu)
-{
-	unsigned count = vcpu->machine->vcpu_count;
-
-	switch (entry->function) {
-	case 1:
-		entry->ebx = (entry->ebx & 0xffff) | count << 16 | vcpu->number << 24;
-		entry->edx = count > 1 ? entry->edx | 1u << 28 : entry->edx & ~(1u << 28);
-		break;
-	case 4:
-		/* Caches are not shared; the package has all the cores. */
-		entry->eax = (entry->eax & 0x3fff) | (count - 1) << 26;
-		break;
-	case 0xb:
-	case 0x1f:
-		/* Level 0: one thread a core; level 1: all cores. */
-		entry->eax = entry->index == 0 ? 0 : entry->index == 1 ? 3 : 0;
-		entry->ebx = entry->index == 0 ? 1 : entry->index == 1 ? count : 0;
-		entry->ecx = entry->index | (entry->index < 2 ? (entry->index + 1) << 8 : 0);
-		entry->edx = vcpu->number;
-		break;
-	}
-}
-
-static int set_cpuid(struct vcpu *vcpu)
-{
-	struct kvm_cpuid2 *cpuid =
-		calloc(1, sizeof(*cpuid) + CPUID_MAX * sizeof(cpuid->entries[0]));
-	int error = 0;
-
-	CHECK(cpuid != NULL);
-	cpuid->nent = CPUID_MAX;
-	if (ioctl(vcpu->machine->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) != 0) {
-		error = -errno;
-	} else {
-		for (uint32_t i = 0; i < cpuid->nent; i++)
-			number_cpu(&cpuid->entries[i], vcpu);
-		if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) != 0)
-			error = -errno;
-	}
-	free(cpuid);
-	return error;
-}
-
-static int open_kvm(struct machine *machine)
-{
-	int version;
-
-	machine->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (machine->kvm_fd < 0) {
-		int error = -errno;
-
-		log_error("/dev/kvm cannot be opened (%m): see 'bifold doctor'");
-		return error;
-	}
-	version = ioctl(machine->kvm_fd, KVM_GET_API_VERSION, 0);
-	if (version != KVM_API_VERSION) {
-		log_error("/dev/kvm speaks version %d of its interface, not %d", version,
-			  KVM_API_VERSION);
-		return -ENOTSUP;
-	}
-	return 0;
-}
-
-/*
- * While HLT leaves the guest, KVM lets its workers fault pages in and halts the vCPU meanwhile: two
- * more threads to wake for every fault (measured: 64 us a fault, against 50 when the vCPU's own
- * thread waits). So HLT is told to stay inside, and the guest sleeps by QUIRE_OP_WAIT. Where KVM
- * does not offer it, faults are slower and nothing else changes.
- */
-static void keep_faults_on_vcpu(struct machine *machine)
-{
-	struct kvm_enable_cap request = {
-		.cap = KVM_CAP_X86_DISABLE_EXITS,
-		.args = { KVM_X86_DISABLE_EXITS_HLT },
-	};
-
-	if (!(ioctl(machine->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_DISABLE_EXITS) &
-	      KVM_X86_DISABLE_EXITS_HLT) ||
-	    ioctl(machine->vm_fd, KVM_ENABLE_CAP, &request) != 0)
-		log_debug("HLT leaves the guest here: faults take a detour through KVM's workers");
-}
-
-/* The first vCPU is runnable; KVM has the others wait for INIT and SIPI. */
-static int create_vcpu(struct machine *machine, unsigned number)
-{
-	struct vcpu *vcpu = &machine->vcpu[number];
-
-	vcpu->machine = machine;
-	vcpu->number = number;
-	vcpu->fd = ioctl(machine->vm_fd, KVM_CREATE_VCPU, number);
-	if (vcpu->fd < 0)
-		return -errno;
-	vcpu->run = mmap(NULL, machine->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
-	if (vcpu->run == MAP_FAILED) {
-		vcpu->run = NULL;
-		return -errno;
-	}
-	return set_cpuid(vcpu);
-}
-
-/* What is asked of KVM, in order, with the name to complain by. */
-static int create_vm(struct machine *machine)
-{
-	uint64_t identity = IDENTITY_MAP_AT;
-	const char *step;
-	int size, error;
-
-	step = "KVM_CREATE_VM";
-	machine->vm_fd = ioctl(machine->kvm_fd, KVM_CREATE_VM, 0);
-	if (machine->vm_fd < 0)
-		goto refused;
-	step = "KVM_SET_IDENTITY_MAP_ADDR";
-	if (ioctl(machine->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) != 0)
-		goto refused;
-	step = "KVM_SET_TSS_ADDR";
-	if (ioctl(machine->vm_fd, KVM_SET_TSS_ADDR, TSS_AT) != 0)
-		goto refused;
-	step = "KVM_CREATE_IRQCHIP";
-	if (ioctl(machine->vm_fd, KVM_CREATE_IRQCHIP, 0) != 0)
-		goto refused;
-	keep_faults_on_vcpu(machine);
-	step = "mapping a vCPU's state";
-	size = ioctl(machine->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-	if (size < 0)
-		goto refused;
-	machine->run_size = (size_t)size;
-	step = "a vCPU";
-	error = 0;
-	for (unsigned i = 0; i < machine->vcpu_count && error == 0; i++)
-		error = create_vcpu(machine, i);
-	if (error == 0) {
-		step = "the guest's memory slots";
-		error = ept_space_attach(machine->space, machine->vm_fd);
-	}
-	if (error != 0) {
-		errno = -error;
-		goto refused;
-	}
-	return 0;
-refused:
-	error = -errno;
-	log_error("KVM refused %s: %m", step);
-	return error;
 }
 
 /*
@@ -471,31 +221,19 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	machine->input_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	error = machine->stop_fd < 0 || machine->input_fd < 0 ? -errno : 0;
 	if (error == 0)
-		error = open_kvm(machine);
+		error = machine_open_kvm(machine);
 	if (error == 0) {
 		machine->cpu = choose_cpu(machine->vcpu_count);
 		error = create_memory(machine, config);
 	}
 	if (error == 0)
-		error = create_vm(machine);
+		error = machine_create_vm(machine);
 	if (error != 0) {
 		machine_destroy(machine);
 		return error;
 	}
-	machine->port = (struct quire_port){
-		.space = machine->space,
-		.events = &port_events,
-		.context = machine,
-		.input_fd = STDIN_FILENO,
-		.output_fd = STDOUT_FILENO,
-		.error_fd = STDERR_FILENO,
-		.stop_fd = machine->stop_fd,
-		.cpu_count = machine->vcpu_count,
-		.host_flags = host_emulates_ring0() ? QUIRE_HOST_EMULATES : 0,
-	};
-	pthread_mutex_init(&machine->port.lock, NULL);
 	*out = machine;
-	return bus_add(&machine->bus, QUIRE_PORT_DOORBELL, 1, &quire_port_ops, &machine->port);
+	return machine_add_doorbell(machine);
 }
 
 int machine_load(struct machine *machine, const void *kernel, size_t kernel_size,

@@ -65,7 +65,7 @@ struct machine {
 	size_t run_size;		 /* (C) */
 	struct ept_space *space;	 /* (C) */
 	struct mm *mm;			 /* (C) NULL: unmanaged */
-	struct bus bus;			 /* (C) after start */
+	struct bus ports, mmio;		 /* (C) after start */
 	struct quire_port port;		 /* (C) */
 	int cpu;      /* (C) the one vCPU and the fault thread run here; -1: anywhere */
 	int stop_fd;  /* (C) eventfd, readable once the machine stops */
@@ -113,6 +113,16 @@ void machine_input_ready(struct machine *machine);
 
 /* Takes NULL. After machine_join(), or before machine_start(). */
 void machine_destroy(struct machine *machine);
+
+/* One more on an eventfd. */
+void machine_put_event(int fd);
+
+/* machine_kvm.c, for machine_create(): 0 or -errno, logged. */
+int machine_open_kvm(struct machine *machine);
+int machine_create_vm(struct machine *machine);
+
+/* machine_quire.c: the device that quire talks to. 0 or -errno. */
+int machine_add_doorbell(struct machine *machine);
 
 /* vcpu.c */
 int machine_set_registers(struct machine *machine, const struct loader_result *entry);

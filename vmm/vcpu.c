@@ -81,16 +81,32 @@ static int port_io(struct vcpu *vcpu)
 	int error = 0;
 
 	for (uint32_t i = 0; error == 0 && i < run->io.count; i++, data += run->io.size) {
-		uint32_t value = 0;
+		uint64_t value = 0;
 
 		if (run->io.direction == KVM_EXIT_IO_OUT) {
 			memcpy(&value, data, run->io.size);
-			error = bus_out(&machine->bus, run->io.port, run->io.size, value);
+			error = bus_write(&machine->ports, run->io.port, run->io.size, value);
 		} else {
-			error = bus_in(&machine->bus, run->io.port, run->io.size, &value);
+			error = bus_read(&machine->ports, run->io.port, run->io.size, &value);
 			memcpy(data, &value, run->io.size);
 		}
 	}
+	return error;
+}
+
+static int memory_io(struct vcpu *vcpu)
+{
+	struct bus *bus = &vcpu->machine->mmio;
+	struct kvm_run *run = vcpu->run;
+	uint64_t value = 0;
+	int error;
+
+	if (run->mmio.is_write) {
+		memcpy(&value, run->mmio.data, run->mmio.len);
+		return bus_write(bus, run->mmio.phys_addr, run->mmio.len, value);
+	}
+	error = bus_read(bus, run->mmio.phys_addr, run->mmio.len, &value);
+	memcpy(run->mmio.data, &value, run->mmio.len);
 	return error;
 }
 
@@ -106,17 +122,20 @@ static void crash(struct vcpu *vcpu, const char *what, uint64_t detail)
 	machine_stop(machine, MACHINE_FAILED, MACHINE_STATUS_FAILED);
 }
 
+static void device_done(struct machine *machine, int error)
+{
+	if (error != 0 && !machine_stopping(machine))
+		machine_fail(machine, "a device failed: %s", strerror(-error));
+}
+
 static void handle_exit(struct vcpu *vcpu)
 {
 	struct machine *machine = vcpu->machine;
 	struct kvm_run *run = vcpu->run;
-	int error;
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
-		error = port_io(vcpu);
-		if (error != 0 && !machine_stopping(machine))
-			machine_fail(machine, "a device failed: %s", strerror(-error));
+		device_done(machine, port_io(vcpu));
 		break;
 	case KVM_EXIT_INTR:
 		break;
@@ -135,8 +154,11 @@ static void handle_exit(struct vcpu *vcpu)
 		      run->fail_entry.hardware_entry_failure_reason);
 		break;
 	case KVM_EXIT_MMIO:
-		crash(vcpu, "an access to guest-physical memory where nothing is",
-		      run->mmio.phys_addr);
+		if (bus_has(&machine->mmio, run->mmio.phys_addr))
+			device_done(machine, memory_io(vcpu));
+		else
+			crash(vcpu, "an access to guest-physical memory where nothing is",
+			      run->mmio.phys_addr);
 		break;
 	default:
 		crash(vcpu, "unknown exit", run->exit_reason);

@@ -102,7 +102,7 @@ static int64_t ring(struct bench *bench, const struct quire_request *request)
 
 	cr_assert_eq(ept_write(bench->port.space, gpa(REQUEST_AT), request, sizeof(*request)), 0);
 	cr_assert_eq(
-		bus_out(&bench->bus, QUIRE_PORT_DOORBELL, 4, REQUEST_AT >> QUIRE_REQUEST_SHIFT), 0);
+		bus_write(&bench->bus, QUIRE_PORT_DOORBELL, 4, REQUEST_AT >> QUIRE_REQUEST_SHIFT), 0);
 	cr_assert_eq(ept_read(bench->port.space, gpa(REQUEST_AT), &answer, sizeof(answer)), 0);
 	return answer.result;
 }
@@ -110,17 +110,17 @@ static int64_t ring(struct bench *bench, const struct quire_request *request)
 Test(doorbell, bus_finds_its_devices)
 {
 	struct bus bus = { 0 };
-	uint32_t value = 0;
+	uint64_t value = 0;
 
 	cr_assert_eq(bus_add(&bus, 0x100, 4, &quire_port_ops, NULL), 0);
 	cr_assert_eq(bus_add(&bus, 0x103, 1, &quire_port_ops, NULL), -EEXIST);
 	cr_assert_eq(bus_add(&bus, 0xff, 2, &quire_port_ops, NULL), -EEXIST);
-	for (uint16_t i = 1; i < BUS_DEVICE_MAX; i++)
-		cr_assert_eq(bus_add(&bus, (uint16_t)(0x200 + i), 1, &quire_port_ops, NULL), 0);
+	for (uint64_t i = 1; i < BUS_DEVICE_MAX; i++)
+		cr_assert_eq(bus_add(&bus, 0x200 + i, 1, &quire_port_ops, NULL), 0);
 	cr_assert_eq(bus_add(&bus, 0x300, 1, &quire_port_ops, NULL), -ENOSPC);
-	cr_assert_eq(bus_in(&bus, 0x80, 1, &value), 0);
-	cr_assert_eq(value, UINT32_MAX, "nobody answers: ones");
-	cr_assert_eq(bus_out(&bus, 0x80, 1, 1), 0);
+	cr_assert_eq(bus_read(&bus, 0x80, 1, &value), 0);
+	cr_assert_eq(value, UINT64_MAX, "nobody answers: ones");
+	cr_assert_eq(bus_write(&bus, 0x80, 1, 1), 0);
 }
 
 Test(doorbell, gathers_a_write)
@@ -175,12 +175,12 @@ Test(doorbell, hostile_requests)
 	request = (struct quire_request){ .op = 12345 };
 	cr_assert_eq(ring(bench, &request), -ENOSYS);
 	/* Another width is no ring; a request outside memory ends the machine. */
-	cr_assert_eq(bus_out(&bench->bus, QUIRE_PORT_DOORBELL, 1, 1), 0);
+	cr_assert_eq(bus_write(&bench->bus, QUIRE_PORT_DOORBELL, 1, 1), 0);
 	cr_assert_eq(seen.failures, 0);
-	cr_assert_eq(bus_out(&bench->bus, QUIRE_PORT_DOORBELL, 4, UINT32_MAX), 0);
+	cr_assert_eq(bus_write(&bench->bus, QUIRE_PORT_DOORBELL, 4, UINT32_MAX), 0);
 	cr_assert_eq(seen.failures, 1);
 	cr_assert_eq(
-		bus_out(&bench->bus, QUIRE_PORT_DOORBELL, 4, (MEMORY - 64) >> QUIRE_REQUEST_SHIFT),
+		bus_write(&bench->bus, QUIRE_PORT_DOORBELL, 4, (MEMORY - 64) >> QUIRE_REQUEST_SHIFT),
 		0);
 	cr_assert_eq(seen.failures, 2);
 }
