@@ -20,6 +20,15 @@ int ept_read(struct ept_space *space, gpa_t address, void *buffer, size_t length
 int ept_write(struct ept_space *space, gpa_t address, const void *buffer, size_t length);
 
 /*
+ * For I/O straight from and to guest memory: keeps the frames of a range in memory and sets *at to
+ * where the monitor has them, as one piece, until unpinned with the same address and length. -EFAULT
+ * as above; -ENOMEM when the budget cannot hold them now, -EBUSY when a frame's pins are used up:
+ * try less, or later. Unmanaged: only the range is checked.
+ */
+int ept_pin(struct ept_space *space, gpa_t address, size_t length, void **at);
+void ept_unpin(struct ept_space *space, gpa_t address, size_t length);
+
+/*
  * Reads without bringing anything in or telling anybody: what is stored is copied from where it is
  * stored. For walkers and whoever only looks. -EFAULT as above, -EBADMSG or -errno of a page that
  * cannot be read back, which is then nobody else's trouble.

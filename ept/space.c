@@ -378,34 +378,53 @@ void ept_space_translate(const struct ept_space *space, gpa_t address,
 	translation->backing_page_size = PAGE_SIZE; /* huge pages are off; see map_view() */
 }
 
+static uint32_t pages_of(gpa_t address, size_t length)
+{
+	return (uint32_t)(gpa_to_gfn(gpa(address.v + length - 1)).v - gpa_to_gfn(address).v + 1);
+}
+
+int ept_pin(struct ept_space *space, gpa_t address, size_t length, void **at)
+{
+	int error = 0;
+
+	if (length == 0 || find_range(space, address, length) < 0)
+		return -EFAULT;
+	if (space->manager_ops != NULL)
+		error = space->manager_ops->pin(space->manager, gpa_to_gfn(address),
+						pages_of(address, length));
+	if (error == 0)
+		*at = space->monitor_view + address.v;
+	return error;
+}
+
+void ept_unpin(struct ept_space *space, gpa_t address, size_t length)
+{
+	if (space->manager_ops != NULL)
+		space->manager_ops->unpin(space->manager, gpa_to_gfn(address),
+					  pages_of(address, length));
+}
+
 /* Copies between the monitor and pages that are pinned meanwhile. */
 static int access_guest(struct ept_space *space, gpa_t address, uint8_t *buffer, size_t length,
 			bool write)
 {
-	if (length == 0)
-		return 0;
-	if (find_range(space, address, length) < 0)
+	if (length > 0 && find_range(space, address, length) < 0)
 		return -EFAULT;
 	while (length > 0) {
-		gfn_t first = gpa_to_gfn(address);
 		size_t piece = ACCESS_CHUNK_PAGES * PAGE_SIZE - address.v % PAGE_SIZE;
-		uint32_t count;
+		void *at;
+		int error;
 
 		if (piece > length)
 			piece = length;
-		count = (uint32_t)(gpa_to_gfn(gpa(address.v + piece - 1)).v - first.v + 1);
-		if (space->manager_ops != NULL) {
-			int error = space->manager_ops->pin(space->manager, first, count);
-
-			if (error != 0)
-				return error;
-		}
+		error = ept_pin(space, address, piece, &at);
+		if (error != 0)
+			return error;
 		if (write)
-			memcpy(space->monitor_view + address.v, buffer, piece);
+			memcpy(at, buffer, piece);
 		else
-			memcpy(buffer, space->monitor_view + address.v, piece);
-		if (space->manager_ops != NULL)
-			space->manager_ops->unpin(space->manager, first, count);
+			memcpy(buffer, at, piece);
+		ept_unpin(space, address, piece);
 		address.v += piece;
 		buffer += piece;
 		length -= piece;

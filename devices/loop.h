@@ -1,0 +1,35 @@
+/*
+ * The devices' event loop: one thread that waits for descriptors and calls who asked. Everything a
+ * device does for the guest beyond a register access runs on it, so a kick does not hold a vCPU.
+ */
+#ifndef DEVICES_LOOP_H
+#define DEVICES_LOOP_H
+
+#include <stdint.h>
+
+struct loop;
+
+/* On the loop's thread, with no lock held. events: EPOLLIN and the like, as in epoll(7). */
+typedef void loop_ready(void *context, uint32_t events);
+
+/* 0 or -errno. */
+int loop_create(struct loop **loop);
+/* Takes NULL. After loop_run() has returned. */
+void loop_destroy(struct loop *loop);
+
+/*
+ * Watches fd, which stays the caller's, level-triggered. From any thread. 0 or -errno; -EPERM: a
+ * regular file, which is always ready and cannot be watched.
+ */
+int loop_add(struct loop *loop, int fd, uint32_t events, loop_ready *ready, void *context);
+/* Other events for a watched fd; 0: none for now. */
+int loop_change(struct loop *loop, int fd, uint32_t events);
+/* When it returns, ready is not running and will not be called again (unless it is ready itself
+ * that calls this). fd may be closed then. */
+void loop_remove(struct loop *loop, int fd);
+
+/* Serves until loop_stop(), which any thread may call, also before. 0 or -errno of waiting. */
+int loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+
+#endif

@@ -1,0 +1,163 @@
+/*
+ * What every virtio device has (VIRTIO 1.2, sections 2 to 4): status, features, queues in guest
+ * memory, and the virtio-mmio registers (version 2) in front of them. A device proper is a table of
+ * operations behind a struct virtio.
+ *
+ * The guest is hostile until checked. Every ring access goes through ept/access.h; a descriptor out
+ * of range, a chain in a loop or longer than its queue, a queue that is changed while it is live:
+ * whatever the driver must not do makes the device broken: DEVICE_NEEDS_RESET, one line in the log,
+ * and its queues are left alone until the driver resets it. Nothing else of the machine notices.
+ *
+ * Threads: registers are accessed on vCPUs' threads, queues are served on the loop's. One lock a
+ * device keeps them apart: all operations of struct virtio_ops are called with it held, and
+ * whatever else a device does to its queues (input has come, a request is done) it does between
+ * virtio_lock() and virtio_unlock().
+ */
+#ifndef DEVICES_VIRTIO_H
+#define DEVICES_VIRTIO_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "devices/bus.h"
+
+struct ept_space;
+struct loop;
+
+#define VIRTIO_QUEUES	   8	  /* of a device, at most */
+#define VIRTIO_QUEUE_SIZE  256	  /* entries of a queue, at most */
+#define VIRTIO_MMIO_BYTES  0x1000 /* the registers and the configuration space */
+#define VIRTIO_MMIO_NOTIFY 0x50	  /* the register that a kick writes a queue's number to */
+#define VIRTIO_F_VERSION_1 (1ull << 32)
+
+/* What a driver gave: first what the device may read, then what it may write. */
+struct virtio_segment {
+	gpa_t address;
+	uint32_t length;
+};
+
+struct virtio_chain {
+	uint16_t head;
+	uint16_t count, readable; /* segments; of these, for the device to read */
+	uint64_t readable_bytes, writable_bytes;
+	struct virtio_segment segment[VIRTIO_QUEUE_SIZE];
+};
+
+struct virtio_ops {
+	const char *name; /* "block": for messages */
+	uint32_t id;	  /* section 5 */
+	unsigned queue_count;
+	/* The driver has made buffers available. Required. */
+	void (*notify)(void *device, unsigned queue);
+	/* The driver is ready (DRIVER_OK): features and queues are settled. NULL: nothing to do. */
+	void (*start)(void *device);
+	/* The driver resets the device, or it broke. Forget every chain: none may be pushed any
+	 * more, nor guest memory of theirs be touched once this returns. NULL: nothing to forget.
+	 */
+	void (*reset)(void *device);
+	/* The driver wrote to these bytes of config, which holds them now. NULL: it is read-only.
+	 */
+	void (*configured)(void *device, unsigned offset, unsigned size);
+};
+
+/* (C) constant after virtio_init(); (L) lock; (R) the device's, read under the lock */
+struct virtio_queue {
+	bool ready;		 /* (L) */
+	uint16_t size;		 /* (L) entries: a power of two */
+	uint16_t next_available; /* (L) */
+	uint16_t next_used;	 /* (L) */
+	uint16_t signalled;	 /* (L) used index when the driver was last interrupted */
+	gpa_t descriptors, available, used; /* (L) */
+	int kick_fd; /* (C) eventfd: what KVM writes, or a register access, when the driver notifies
+		      */
+};
+
+struct virtio {
+	const struct virtio_ops *ops; /* (C) */
+	void *device;		      /* (C) */
+	struct ept_space *space;      /* (C) */
+	struct loop *loop;	      /* (C) */
+	char name[24];		      /* (C) "block 0": for messages */
+	uint64_t offered;   /* (C) feature bits, VERSION_1 and those of the ring included */
+	uint8_t *config;    /* (R) the device's configuration space, little-endian */
+	size_t config_size; /* (C) */
+	int interrupt_fd;   /* (C) eventfd: KVM's irqfd */
+
+	pthread_mutex_t lock;
+	uint64_t accepted;	    /* (L) feature bits */
+	uint32_t status;	    /* (L) */
+	uint32_t interrupt_status;  /* (L) */
+	uint32_t config_generation; /* (L) */
+	uint32_t feature_select[2]; /* (L) of the device, of the driver */
+	uint32_t queue_select;	    /* (L) */
+	bool told;		    /* (L) a line about its being broken was logged */
+	struct virtio_queue queue[VIRTIO_QUEUES];
+};
+
+struct virtio_config {
+	const struct virtio_ops *ops;
+	void *device;
+	unsigned number; /* among its kind, for messages */
+	struct ept_space *space;
+	struct loop *loop;
+	uint64_t features; /* of the device; those of rings and of virtio itself are added */
+	void *config;	   /* stays the device's, and may change under the lock */
+	size_t config_size;
+};
+
+/* Makes the eventfds and watches the queues' in the loop. 0 or -errno, with nothing left. */
+int virtio_init(struct virtio *virtio, const struct virtio_config *config);
+/* The loop must not run any more. */
+void virtio_finish(struct virtio *virtio);
+
+/* Its device is a struct virtio: VIRTIO_MMIO_BYTES on the bus of memory addresses. */
+extern const struct bus_ops virtio_mmio_ops;
+
+void virtio_lock(struct virtio *virtio);
+void virtio_unlock(struct virtio *virtio);
+
+/* All of the following with the lock held. */
+
+/* DRIVER_OK, and not broken: queues may be served. */
+bool virtio_is_live(const struct virtio *virtio);
+static inline bool virtio_has(const struct virtio *virtio, uint64_t feature)
+{
+	return (virtio->accepted & feature) != 0;
+}
+
+/*
+ * The next chain that the driver made available: true. False: there is none, and the driver will
+ * notify of the next; or the queue is not ready, or the device broke. Every segment lies in guest
+ * RAM.
+ */
+bool virtio_pop(struct virtio *virtio, unsigned queue, struct virtio_chain *chain);
+
+/* Back to where it was before virtio_pop(), for a device that cannot serve the last one yet. */
+void virtio_unpop(struct virtio *virtio, unsigned queue);
+
+/* The chain is done; written bytes went into its writable part. In any order. */
+void virtio_push(struct virtio *virtio, unsigned queue, uint16_t head, uint32_t written);
+
+/* Interrupts the driver if chains were pushed since the last time and it wants to know. */
+void virtio_signal(struct virtio *virtio, unsigned queue);
+
+/* The device's configuration has changed: tells the driver. */
+void virtio_config_changed(struct virtio *virtio);
+
+/* The driver broke a rule. Logs what (once a reset), and asks for a reset. */
+void virtio_break(struct virtio *virtio, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/*
+ * Copies between the monitor and a chain's readable or writable part, from offset on, as much as
+ * there is. Returns bytes copied; a failed access breaks the device and copies less.
+ */
+size_t virtio_read(struct virtio *virtio, const struct virtio_chain *chain, uint64_t offset,
+		   void *buffer, size_t length);
+size_t virtio_write(struct virtio *virtio, const struct virtio_chain *chain, uint64_t offset,
+		    const void *buffer, size_t length);
+
+#endif
