@@ -5,6 +5,7 @@
 #include "guest/cpu/clock.h"
 #include "guest/cpu/cpu.h"
 #include "guest/cpu/vector.h"
+#include "guest/device/virtio.h"
 #include "guest/file/file.h"
 #include "guest/file/proc.h"
 #include "guest/lib/errno.h"
@@ -142,6 +143,7 @@ void kernel_main(uint64_t start_info)
 	node_init(direct(start.archive), start.archive_size);
 	device_init();
 	proc_init();
+	virtio_init(&start);
 	swap_init(start.swap_bytes);
 	if (start.policy)
 		replace_choose(start.policy);

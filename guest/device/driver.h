@@ -1,0 +1,9 @@
+/* The drivers there are. */
+#ifndef GUEST_DEVICE_DRIVER_H
+#define GUEST_DEVICE_DRIVER_H
+
+#include "guest/device/virtio.h"
+
+extern const struct virtio_driver block_driver; /* /dev/vda and on */
+
+#endif
