@@ -119,6 +119,8 @@ static void read_command_line(const char *text, struct start *start)
 			start->policy = word + 7;
 		} else if (!strncmp(word, "contiguous=", 11)) {
 			start->contiguous_bytes = read_size(word + 11);
+		} else if (!strncmp(word, "console=", 8)) {
+			start->console = word + 8;
 		} else if (!strncmp(word, "virtio_mmio.device=", 19)) {
 			add_device(start, word + 19);
 		} else if (!strcmp(word, "verbose")) {

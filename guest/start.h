@@ -18,7 +18,8 @@ struct start {
 	unsigned argument_count;
 	bool verbose;
 	uint64_t swap_bytes, contiguous_bytes;
-	const char *policy; /* of replacement, or NULL */
+	const char *policy;  /* of replacement, or NULL */
+	const char *console; /* its name below /dev, or NULL: the monitor's streams */
 	const char *device[DEVICE_MAX]; /* virtio_mmio.device= */
 	unsigned device_count;
 };

@@ -4,6 +4,7 @@
 
 #include "guest/device/virtio.h"
 
-extern const struct virtio_driver block_driver; /* /dev/vda and on */
+extern const struct virtio_driver block_driver;	  /* /dev/vda and on */
+extern const struct virtio_driver console_driver; /* console.h */
 
 #endif

@@ -78,7 +78,7 @@ struct virtq_slot {
 	uint16_t next;	   /* in the chain, or of the free ones */
 };
 
-static const struct virtio_driver *const drivers[] = { &block_driver };
+static const struct virtio_driver *const drivers[] = { &block_driver, &console_driver };
 
 static struct virtio_device devices[DEVICE_MAX];
 static unsigned device_count;
@@ -311,19 +311,21 @@ void virtio_want_interrupts(struct virtio_queue *queue, bool wanted)
 
 /* Everything is acknowledged, then everything looked at: what comes in between raises the line
  * again. */
+void virtio_poll(struct virtio_device *device)
+{
+	if (!device->driver || device->failed)
+		return;
+	reg_write(device, INTERRUPT_ACK, INTERRUPT_ALL);
+	if (reg_read(device, STATUS) & STATUS_NEEDS_RESET)
+		virtio_fail(device, "it asks to be reset");
+	else
+		device->driver->interrupt(device);
+}
+
 void virtio_interrupts(uint32_t bits)
 {
-	for (; bits; bits &= bits - 1) {
-		struct virtio_device *device = &devices[__builtin_ctz(bits)];
-
-		if (!device->driver || device->failed)
-			continue;
-		reg_write(device, INTERRUPT_ACK, INTERRUPT_ALL);
-		if (reg_read(device, STATUS) & STATUS_NEEDS_RESET)
-			virtio_fail(device, "it asks to be reset");
-		else
-			device->driver->interrupt(device);
-	}
+	for (; bits; bits &= bits - 1)
+		virtio_poll(&devices[__builtin_ctz(bits)]);
 }
 
 /* --- finding and starting --- */

@@ -70,6 +70,9 @@ void virtio_init(const struct start *start);
 /* For each bit n that is set: vector VECTOR_DEVICE + n was raised. */
 void virtio_interrupts(uint32_t devices);
 
+/* As if it had interrupted: for the few who cannot sleep. */
+void virtio_poll(struct virtio_device *device);
+
 static inline bool virtio_has(const struct virtio_device *device, unsigned bit)
 {
 	return device->features >> bit & 1;

@@ -12,6 +12,7 @@
 #define OPEN_ACCESS    03
 #define OPEN_READ      00
 #define OPEN_WRITE     01
+#define OPEN_READ_WRITE 02
 #define OPEN_CREATE    0100
 #define OPEN_EXCLUSIVE 0200
 #define OPEN_TRUNCATE  01000

@@ -42,32 +42,50 @@ static void command_line(const struct alone *alone, char *line, size_t size)
 	cr_assert(used < (int)size);
 }
 
+static unsigned add_words(const char **argv, unsigned count, const char *const *word)
+{
+	for (; *word != NULL; word++) {
+		cr_assert(count < WORD_MAX - 1);
+		argv[count++] = *word;
+	}
+	return count;
+}
+
 static struct child *start(const struct alone *alone, const char *machine)
 {
-	const char *archive = make_archive(alone->program);
+	static const char *const serial[] = { "-serial", "stdio", NULL };
+	const char *const console[] = {
+		"-serial",  "null",
+		"-chardev", alone->console,
+		"-device",  "virtio-serial-device,bus=virtio-mmio-bus.0",
+		"-device",  "virtconsole,chardev=c0",
+		NULL,
+	};
+	const char *archive = make_archive(alone->program), *argv[WORD_MAX] = { NULL };
 	char line[1024], memory[16];
-	const char *argv[WORD_MAX] = { "/usr/bin/env", "timeout",
-				       "-s",	       "KILL",
-				       "100",	       "qemu-system-x86_64",
-				       "-M",	       machine,
-				       "-accel",       "tcg",
-				       "-cpu",	       "max",
-				       "-m",	       memory,
-				       "-nodefaults",  "-display",
-				       "none",	       "-serial",
-				       "stdio",	       "-no-reboot",
-				       "-global",      "virtio-mmio.force-legacy=false",
-				       "-kernel",      guest_kernel(),
-				       "-initrd",      archive,
-				       "-append",      line };
-	unsigned count = 0;
+	const char *const always[] = {
+		"/usr/bin/env", "timeout",
+		"-s",		"KILL",
+		"100",		"qemu-system-x86_64",
+		"-M",		machine,
+		"-accel",	"tcg",
+		"-cpu",		"max",
+		"-m",		memory,
+		"-global",	"virtio-mmio.force-legacy=false",
+		"-display",	"none",
+		"-kernel",	guest_kernel(),
+		"-initrd",	archive,
+		"-append",	line,
+		"-nodefaults",	"-no-reboot",
+		NULL,
+	};
+	unsigned count;
 
 	snprintf(memory, sizeof(memory), "%u", alone->memory != 0 ? alone->memory : 128);
 	command_line(alone, line, sizeof(line));
-	while (argv[count] != NULL)
-		count++;
-	for (unsigned i = 0; alone->qemu[i] != NULL; i++)
-		argv[count++] = alone->qemu[i];
+	count = add_words(argv, 0, always);
+	count = add_words(argv, count, alone->console != NULL ? console : serial);
+	add_words(argv, count, alone->qemu);
 	return child_start(argv, NULL);
 }
 

@@ -5,6 +5,8 @@
 
 #include "tests/vm/harness.h"
 
+#define ALONE_STDIO "stdio,id=c0,signal=off"
+
 /* QEMU's, of its devices: number n is on "virtio-mmio-bus.<n>". */
 #define ALONE_DEVICES 8
 
@@ -14,6 +16,8 @@ struct alone {
 	unsigned memory;	       /* MiB; 0: 128 */
 	unsigned devices;	       /* the first so many buses have one */
 	bool automatic;		       /* QEMU says where they are; no arguments then */
+	const char *console;	       /* QEMU's -chardev for a console on bus 0, with id=c0; the
+					* serial line is nobody's then. NULL: none */
 	const char *qemu[24];	       /* more words for QEMU, up to NULL */
 };
 

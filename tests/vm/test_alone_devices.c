@@ -198,3 +198,72 @@ Test(alone_devices, disk_with_errors)
 	alone.qemu[1] = option;
 	expect_right(alone_run(&alone));
 }
+
+/* --- console --- */
+
+/* QEMU's console drops what a pipe does not take at once, so it is a file. */
+Test(alone_devices, console_output)
+{
+	const char *path = scratch_path("output");
+	char option[256], line[64], *out;
+	size_t size;
+
+	snprintf(option, sizeof(option), "file,id=c0,path=%s", path);
+	alone_run(&(struct alone){ .program = "console",
+				   .words = "console=hvc0",
+				   .arguments = "flood 1000000",
+				   .devices = 1,
+				   .console = option });
+	out = read_file(path, &size);
+	cr_assert_eq(size, 1000000);
+	for (unsigned i = 0; i < 1000000 / 32; i++) {
+		snprintf(line, sizeof(line), "line %012u .............\n", i);
+		cr_assert(strncmp(out + i * 32, line, 32) == 0, "line %u: %.40s", i, out + i * 32);
+	}
+	free(out);
+}
+
+/* More than the driver's buffers hold, while nobody reads yet. */
+Test(alone_devices, console_input)
+{
+	struct child *child = alone_start(&(struct alone){ .program = "console",
+							   .words = "console=hvc0 verbose",
+							   .arguments = "echo",
+							   .devices = 1,
+							   .console = ALONE_STDIO });
+	size_t size = 40000;
+	char *input = malloc(size + 1);
+
+	for (size_t i = 0; i < size; i++)
+		input[i] = i % 61 == 60 ? '\n' : 'A' + i % 26;
+	memcpy(input + size - 3, "\n.\n", 4);
+	child_wait_for(child, false, "ready\n");
+	child_send(child, input);
+	child_wait_for(child, false, "40000 bytes, 0 wrong\n");
+	cr_assert(strstr(child->out_text, input) != NULL);
+	child_finish(child, NULL, 0);
+	cr_assert_eq(child->status, 0);
+	free(input);
+}
+
+/* The kernel's own lines; and no such console. */
+Test(alone_devices, console_of_the_kernel)
+{
+	struct alone alone = { .program = "console",
+			       .words = "console=hvc0",
+			       .arguments = "size",
+			       .devices = 1,
+			       .console = ALONE_STDIO };
+	const char *out = alone_run(&alone);
+
+	cr_assert(strstr(out, "0 rows, 0 columns") != NULL, "%s", out);
+	alone.program = "wild";
+	alone.arguments = "read-null";
+	out = alone_run(&alone);
+	cr_assert(strstr(out, "quire: wild (process 1) killed by SIGSEGV") != NULL, "%s", out);
+	alone.words = "console=hvc1";
+	alone.console = NULL;
+	out = alone_run(&alone);
+	cr_assert(strstr(out, "console=hvc1: there is none") != NULL, "%s", out);
+	cr_assert(strstr(out, "killed by SIGSEGV") != NULL, "%s", out);
+}
