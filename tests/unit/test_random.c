@@ -81,7 +81,7 @@ static void discard(struct model *m)
 	uint32_t first = rng_below(&m->rng, FRAMES - 8), count = 1 + rng_below(&m->rng, 8);
 
 	set_hooks(m, false);
-	cr_assert_eq(mm_discard(m->fake.mm, gfn(first), count), 0);
+	cr_assert_eq(mm_release(m->fake.mm, gfn(first), count, MM_RELEASE_REPORTED, 0), 0);
 	set_hooks(m, true);
 	for (uint32_t i = first; i < first + count; i++) {
 		m->kind[i] = CONTENT_ZERO;
@@ -195,7 +195,7 @@ static void run(const struct mm_config *config, uint64_t steps, const char *name
 		(unsigned long long)stats.written_back);
 	/* Nothing may be left behind once all content is dropped. */
 	set_hooks(m, false);
-	cr_assert_eq(mm_discard(m->fake.mm, gfn(0), FRAMES), 0);
+	cr_assert_eq(mm_release(m->fake.mm, gfn(0), FRAMES, MM_RELEASE_REPORTED, 0), 0);
 	mm_stats_get(m->fake.mm, &stats);
 	cr_assert_eq(stats.resident_bytes, 0);
 	cr_assert_eq(stats.pool_stored_bytes, 0);

@@ -84,7 +84,7 @@ static void *monitor_main(void *context)
 
 		pthread_mutex_lock(stripe);
 		if (rng_below(&rng, 4) == 0) {
-			cr_assert_eq(mm_discard(t.fake.mm, gfn(frame), 1), 0);
+			cr_assert_eq(mm_release(t.fake.mm, gfn(frame), 1, MM_RELEASE_REPORTED, 0), 0);
 			t.kind[frame] = CONTENT_ZERO;
 		} else {
 			pin_and_look(frame);
