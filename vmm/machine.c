@@ -211,10 +211,12 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	int error;
 
 	CHECK(machine != NULL);
-	machine->kvm_fd = machine->vm_fd = -1;
+	machine->kvm_fd = machine->vm_fd = machine->stats_fd = -1;
+	machine->about = config->about;
+	machine->memory_bytes = config->memory_bytes;
 	machine->vcpu_count = config->cpu_count;
 	for (unsigned i = 0; i < QUIRE_CPU_MAX; i++)
-		machine->vcpu[i].fd = -1;
+		machine->vcpu[i].fd = machine->vcpu[i].stats_fd = -1;
 	machine_gate_init(machine);
 	sigaction(SIGUSR1, &kick, NULL); /* machine_kick(): only to break into a system call */
 	machine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -319,9 +321,13 @@ void machine_destroy(struct machine *machine)
 	for (unsigned i = 0; i < machine->vcpu_count; i++) {
 		if (machine->vcpu[i].run != NULL)
 			munmap(machine->vcpu[i].run, machine->run_size);
+		if (machine->vcpu[i].stats_fd >= 0)
+			close(machine->vcpu[i].stats_fd);
 		if (machine->vcpu[i].fd >= 0)
 			close(machine->vcpu[i].fd);
 	}
+	if (machine->stats_fd >= 0)
+		close(machine->stats_fd);
 	if (machine->vm_fd >= 0)
 		close(machine->vm_fd);
 	if (machine->kvm_fd >= 0)

@@ -22,7 +22,6 @@
 #include "base/units.h"
 #include "vmm/commands.h"
 #include "vmm/control.h"
-#include "vmm/host.h"
 #include "vmm/image.h"
 #include "vmm/inspect.h"
 #include "vmm/machine.h"
@@ -167,6 +166,13 @@ static int make_machine(struct run *run)
 {
 	const struct run_options *options = &run->options;
 	struct machine_config config = {
+		.about = {
+			.name = run->demo ? "demo" : run->program,
+			.kernel = options->kernel_path != NULL ? options->kernel_path : "quire",
+			.policy = options->policy->name,
+			.compressor = compressor_names[options->compressor],
+			.start_ns = run->start_ns,
+		},
 		.memory_bytes = options->memory_bytes,
 		.cpu_count = options->cpu_count,
 		.unmanaged = options->unmanaged,
@@ -191,36 +197,12 @@ static int make_machine(struct run *run)
 	return error;
 }
 
-static void fill_report(struct run *run, struct report *report)
-{
-	struct machine *machine = run->machine;
-
-	memset(report, 0, sizeof(*report));
-	report->memory_bytes = run->options.memory_bytes;
-	report->managed = machine->mm != NULL;
-	if (machine->mm != NULL)
-		mm_stats_get(machine->mm, &report->stats);
-	report->policy = run->options.policy->name;
-	report->compressor = compressor_names[run->options.compressor];
-	report->second_layer = host_second_layer();
-	report->cpu_count = run->options.cpu_count;
-	report->wall_ns = clock_now_ns() - run->start_ns;
-	if (machine->user_start_ns != 0) {
-		report->start_to_user_ns = machine->user_start_ns - run->start_ns;
-		report->start_to_user_cpu_ns = machine->user_start_cpu_ns;
-	}
-	report->monitor_bytes = report_own_bytes();
-	report->monitor_bytes -= report->stats.pool_bytes < report->monitor_bytes
-					 ? report->stats.pool_bytes
-					 : report->monitor_bytes;
-}
-
 static void show_status(struct run *run)
 {
 	struct report report;
 	char text[160];
 
-	fill_report(run, &report);
+	report_fill(&report, run->machine);
 	report_format_status(&report, text, sizeof(text));
 	log_status(text);
 }
@@ -300,22 +282,24 @@ static void check_accounts(struct machine *machine)
 static int tell(struct run *run)
 {
 	struct report report;
-	int error = 0;
+	json_t *json;
+	int status = run->machine->stop_status, error = 0;
 
-	fill_report(run, &report);
-	kvm_stats_read(run->machine, report.kvm);
-	report.exit_status = run->machine->stop_status;
+	report_fill(&report, run->machine);
+	json = report_to_json(&report);
+	json_object_set_new(json, "exit_status", json_integer(status));
 	if (run->demo)
-		report_print_table(&report, stdout);
+		report_print_table(json, stdout);
 	else if (log_verbosity() > 0)
-		report_print_table(&report, stderr);
+		report_print_table(json, stderr);
 	if (run->report_file != NULL)
-		error = report_write_json(&report, run->report_file);
+		error = report_write(json, run->report_file);
+	json_decref(json);
 	if (error != 0) {
 		log_error("%s: %s", run->options.report_path, strerror(-error));
 		return MACHINE_STATUS_FAILED;
 	}
-	return report.exit_status;
+	return status;
 }
 
 static void catch_signals(struct run *run)
