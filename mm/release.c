@@ -47,9 +47,9 @@ static bool is_elsewhere(const struct mm_frame *f)
 /* Onto the last run, or a new one; false: there is no room for one. */
 static bool add_to_runs(struct sweep *s, uint32_t number)
 {
-	struct run *last = &s->runs[s->run_count - 1];
+	struct run *last = s->run_count > 0 ? &s->runs[s->run_count - 1] : NULL;
 
-	if (s->run_count > 0 && last->first + last->count == number) {
+	if (last != NULL && last->first + last->count == number) {
 		last->count++;
 		return true;
 	}
