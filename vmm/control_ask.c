@@ -7,8 +7,6 @@
 #include "vmm/control.h"
 #include "vmm/control_client.h"
 
-#define WAIT_MS 60000 /* for an answer, at most */
-
 json_t *control_ask(const char *path, const char *method, json_t *params)
 {
 	char refusal[CONTROL_ERROR_SIZE] = "";
@@ -17,14 +15,10 @@ json_t *control_ask(const char *path, const char *method, json_t *params)
 	int error = control_client_init(&client, path);
 
 	if (error == 0)
-		error = control_client_ask(&client, method, params);
-	if (error == 0)
-		error = control_client_wait(&client, WAIT_MS, &result, refusal);
+		error = control_client_call(&client, method, params, &result, refusal);
 	control_client_finish(&client);
-	if (error == -EREMOTEIO)
-		log_error("%s", refusal);
-	else if (error != 0)
-		log_error("%s: %s", path, control_client_reason(error));
+	if (error != 0)
+		control_client_log(path, error, refusal);
 	return result;
 }
 

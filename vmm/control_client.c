@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "vmm/control_socket.h"
 
 #define ROOM_LEAST   4096u
@@ -129,25 +130,26 @@ int control_client_take(struct control_client *client, json_t **result,
 	return open_answer(client->text, (size_t)(end - client->text), result, error);
 }
 
-int control_client_wait(struct control_client *client, unsigned milliseconds, json_t **result,
-			char error[CONTROL_ERROR_SIZE])
+int control_client_call(struct control_client *client, const char *method, json_t *params,
+			json_t **result, char error[CONTROL_ERROR_SIZE])
 {
-	uint64_t deadline = clock_now_ns() + milliseconds * 1000000ull;
+	uint64_t deadline = clock_now_ns() + CONTROL_CLIENT_MS * 1000000ull;
+	int failed = control_client_ask(client, method, params);
 
-	for (;;) {
-		int failed = control_client_take(client, result, error);
-		uint64_t now = clock_now_ns();
+	if (failed != 0)
+		return failed;
+	while ((failed = control_client_take(client, result, error)) == -EAGAIN) {
 		struct pollfd fd = { .fd = client->fd, .events = POLLIN };
+		uint64_t now = clock_now_ns();
 
-		if (failed != -EAGAIN)
-			return failed;
 		if (now >= deadline)
 			return -ETIMEDOUT;
 		poll(&fd, 1, (int)((deadline - now) / 1000000 + 1));
 	}
+	return failed;
 }
 
-const char *control_client_reason(int error)
+static const char *reason(int error)
 {
 	switch (error) {
 	case -ECONNREFUSED:
@@ -161,4 +163,12 @@ const char *control_client_reason(int error)
 	default:
 		return strerror(-error);
 	}
+}
+
+void control_client_log(const char *path, int error, const char *refusal)
+{
+	if (error == -EREMOTEIO)
+		log_error("%s", refusal);
+	else
+		log_error("%s: %s", path, reason(error));
 }

@@ -33,11 +33,12 @@ int control_client_ask(struct control_client *client, const char *method, json_t
 int control_client_take(struct control_client *client, json_t **result,
 			char error[CONTROL_ERROR_SIZE]);
 
-/* Waits for the answer, at most so long. As control_client_take(), and -ETIMEDOUT. */
-int control_client_wait(struct control_client *client, unsigned milliseconds, json_t **result,
-			char error[CONTROL_ERROR_SIZE]);
+/* Asks and waits for the answer, at most CONTROL_CLIENT_MS: as these two, and -ETIMEDOUT. */
+#define CONTROL_CLIENT_MS 60000
+int control_client_call(struct control_client *client, const char *method, json_t *params,
+			json_t **result, char error[CONTROL_ERROR_SIZE]);
 
-/* What the error of one of these means, for people. Of -EREMOTEIO the guest has said it. */
-const char *control_client_reason(int error);
+/* A line about the error of one of these. */
+void control_client_log(const char *path, int error, const char *refusal);
 
 #endif
