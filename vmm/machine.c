@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "mm/look.h"
+#include "vmm/machine_stock.h"
 
 /* How long a kicked vCPU may take to leave the guest before its memory is taken away. */
 #define LEAVE_SECONDS 2
@@ -213,6 +214,7 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	CHECK(machine != NULL);
 	machine->kvm_fd = machine->vm_fd = -1;
 	machine->vcpu_count = config->cpu_count;
+	machine->stock = config->stock;
 	for (unsigned i = 0; i < QUIRE_CPU_MAX; i++)
 		machine->vcpu[i].fd = -1;
 	machine_gate_init(machine);
@@ -233,21 +235,27 @@ int machine_create(const struct machine_config *config, struct machine **out)
 		return error;
 	}
 	*out = machine;
-	return machine_add_doorbell(machine);
+	return machine->stock ? machine_add_stock_devices(machine) : machine_add_doorbell(machine);
 }
 
 int machine_load(struct machine *machine, const void *kernel, size_t kernel_size,
 		 const char *command_line, struct archive *root)
 {
+	const struct loader_module module = {
+		.what = "the files",
+		.size = archive_size(root),
+		.archive = root,
+	};
+	const struct loader_guest guest = {
+		.kernel = kernel,
+		.kernel_size = kernel_size,
+		.command_line = command_line,
+		.module = &module,
+	};
 	struct loader_result entry;
-	int error = loader_load(machine->space, kernel, kernel_size, command_line, root, &entry);
+	int error = loader_load(machine->space, &guest, &entry);
 
-	if (error != 0)
-		return error;
-	error = machine_set_registers(machine, &entry);
-	if (error != 0)
-		log_error("KVM refused the vCPU's first registers: %s", strerror(-error));
-	return error;
+	return error != 0 ? error : machine_set_registers(machine, &entry);
 }
 
 static int start_vcpu(struct vcpu *vcpu)
@@ -262,6 +270,19 @@ static int start_vcpu(struct vcpu *vcpu)
 	return error;
 }
 
+static void *serve_loop(void *argument)
+{
+	struct machine *machine = argument;
+	int error;
+
+	pthread_setname_np(pthread_self(), "bifold-devices");
+	error = loop_run(machine->loop);
+	if (error != 0)
+		machine_fail(machine, "nobody serves the guest's devices any more: %s",
+			     strerror(-error));
+	return NULL;
+}
+
 int machine_start(struct machine *machine)
 {
 	int error = ept_space_start(machine->space, machine->cpu);
@@ -271,6 +292,10 @@ int machine_start(struct machine *machine)
 	sigfillset(&all);
 	sigdelset(&all, SIGUSR1);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (error == 0 && machine->loop != NULL) {
+		error = -pthread_create(&machine->loop_thread, NULL, serve_loop, machine);
+		machine->loop_started = error == 0;
+	}
 	for (unsigned i = 0; i < machine->vcpu_count && error == 0; i++)
 		error = start_vcpu(&machine->vcpu[i]);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -306,6 +331,11 @@ void machine_join(struct machine *machine)
 	deadline.tv_sec += LEAVE_SECONDS;
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
 		join_vcpu(&machine->vcpu[i], &deadline);
+	if (machine->loop_started) {
+		loop_stop(machine->loop);
+		pthread_join(machine->loop_thread, NULL);
+		machine->loop_started = false;
+	}
 	ept_space_stop(machine->space);
 	ept_space_abandon(machine->space);
 }
@@ -326,6 +356,7 @@ void machine_destroy(struct machine *machine)
 		close(machine->vm_fd);
 	if (machine->kvm_fd >= 0)
 		close(machine->kvm_fd);
+	machine_remove_stock_devices(machine);
 	mm_destroy(machine->mm);
 	ept_space_destroy(machine->space);
 	if (machine->stop_fd >= 0)
