@@ -320,12 +320,18 @@ static int until(uint64_t now, uint64_t first, uint64_t second)
 	return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
 }
 
+/* A terminal that is a stock guest's console is the guest's own. */
+static bool shows_status(const struct run *run)
+{
+	return isatty(STDERR_FILENO) && !(run->options.stock && isatty(STDOUT_FILENO));
+}
+
 static void wait_for_end(struct run *run)
 {
 	uint64_t deadline = run->options.timeout_seconds == 0
 				    ? 0
 				    : run->start_ns + run->options.timeout_seconds * 1000000000ull;
-	uint64_t tick = isatty(STDERR_FILENO) ? run->start_ns + STATUS_FIRST_NS : 0;
+	uint64_t tick = shows_status(run) ? run->start_ns + STATUS_FIRST_NS : 0;
 	bool input_awaited = false;
 
 	while (!machine_stopping(run->machine)) {
