@@ -14,22 +14,28 @@ typedef void loop_ready(void *context, uint32_t events);
 
 /* 0 or -errno. */
 int loop_create(struct loop **loop);
-/* Takes NULL. After loop_run() has returned. */
+/* Takes NULL. After loop_run() has returned. What is still watched is forgotten. */
 void loop_destroy(struct loop *loop);
 
 /*
- * Watches fd, which stays the caller's, level-triggered. From any thread. 0 or -errno; -EPERM: a
- * regular file, which is always ready and cannot be watched.
+ * Watches fd, which stays the caller's, level-triggered; events 0: not for now. From any thread,
+ * once for a descriptor. 0 or -errno; -EPERM: a regular file, which is always ready and cannot be
+ * watched.
  */
 int loop_add(struct loop *loop, int fd, uint32_t events, loop_ready *ready, void *context);
-/* Other events for a watched fd; 0: none for now. */
-int loop_change(struct loop *loop, int fd, uint32_t events);
+/* Other events for a watched fd; 0: none for now, not even an error or a hang-up. From any thread;
+ * a call that is on its way already may still come. */
+void loop_change(struct loop *loop, int fd, uint32_t events);
 /* When it returns, ready is not running and will not be called again (unless it is ready itself
- * that calls this). fd may be closed then. */
+ * that calls this). fd may be closed then. Not with a lock held that ready takes. */
 void loop_remove(struct loop *loop, int fd);
 
 /* Serves until loop_stop(), which any thread may call, also before. 0 or -errno of waiting. */
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
+
+/* One round: waits at most timeout_ms (-1: without end) and calls who is ready. Returns how many
+ * calls that made, or -errno. */
+int loop_serve(struct loop *loop, int timeout_ms);
 
 #endif

@@ -3,15 +3,18 @@
  * memory, and the virtio-mmio registers (version 2) in front of them. A device proper is a table of
  * operations behind a struct virtio.
  *
- * The guest is hostile until checked. Every ring access goes through ept/access.h; a descriptor out
- * of range, a chain in a loop or longer than its queue, a queue that is changed while it is live:
- * whatever the driver must not do makes the device broken: DEVICE_NEEDS_RESET, one line in the log,
- * and its queues are left alone until the driver resets it. Nothing else of the machine notices.
+ * The guest is hostile until checked. A queue's three parts are pinned (ept/access.h) from the
+ * moment it is ready until a reset, so its indices are read and written as they are shared, by
+ * single loads and stores, and cannot fail; whatever they and the descriptors say is checked
+ * before it is believed, and read once. A descriptor out of range, a chain in a loop or longer than
+ * its queue, a queue that is changed while it is live: whatever the driver must not do makes the
+ * device broken: DEVICE_NEEDS_RESET, one line in the log, and its queues are left alone until the
+ * driver resets it. Nothing else of the machine notices.
  *
  * Threads: registers are accessed on vCPUs' threads, queues are served on the loop's. One lock a
  * device keeps them apart: all operations of struct virtio_ops are called with it held, and
  * whatever else a device does to its queues (input has come, a request is done) it does between
- * virtio_lock() and virtio_unlock().
+ * virtio_lock() and virtio_unlock(). A kick and what an interrupt handler does need no lock.
  */
 #ifndef DEVICES_VIRTIO_H
 #define DEVICES_VIRTIO_H
@@ -26,23 +29,25 @@
 
 struct ept_space;
 struct loop;
+struct vring_avail;
+struct vring_desc;
+struct vring_used;
 
 #define VIRTIO_QUEUES	   8	  /* of a device, at most */
 #define VIRTIO_QUEUE_SIZE  256	  /* entries of a queue, at most */
 #define VIRTIO_MMIO_BYTES  0x1000 /* the registers and the configuration space */
 #define VIRTIO_MMIO_NOTIFY 0x50	  /* the register that a kick writes a queue's number to */
-#define VIRTIO_F_VERSION_1 (1ull << 32)
 
 /* What a driver gave: first what the device may read, then what it may write. */
 struct virtio_segment {
 	gpa_t address;
-	uint32_t length;
+	uint32_t length; /* not 0 */
 };
 
 struct virtio_chain {
 	uint16_t head;
-	uint16_t count, readable; /* segments; of these, for the device to read */
-	uint64_t readable_bytes, writable_bytes;
+	uint16_t count, readable;		 /* segments; of these, for the device to read */
+	uint64_t readable_bytes, writable_bytes; /* together 4 GiB at most */
 	struct virtio_segment segment[VIRTIO_QUEUE_SIZE];
 };
 
@@ -50,29 +55,38 @@ struct virtio_ops {
 	const char *name; /* "block": for messages */
 	uint32_t id;	  /* section 5 */
 	unsigned queue_count;
-	/* The driver has made buffers available. Required. */
+	/* On the loop's thread: the driver has made buffers available, or the queue was kicked
+	 * otherwise. A device that has done much for one call kicks itself (virtio_kick()) and
+	 * returns, so that others have their turn. Required. */
 	void (*notify)(void *device, unsigned queue);
-	/* The driver is ready (DRIVER_OK): features and queues are settled. NULL: nothing to do. */
+	/* The driver is ready (DRIVER_OK): features and queues are settled. Every queue will be
+	 * kicked. NULL: nothing to do. */
 	void (*start)(void *device);
-	/* The driver resets the device, or it broke. Forget every chain: none may be pushed any
-	 * more, nor guest memory of theirs be touched once this returns. NULL: nothing to forget.
-	 */
+	/* The driver resets the device, which may be broken. Forget every chain: none may be pushed
+	 * any more, nor guest memory of theirs be touched once this returns. (Breaking by itself
+	 * needs no forgetting: what is pushed then is ignored.) NULL: nothing to forget. */
 	void (*reset)(void *device);
 	/* The driver wrote to these bytes of config, which holds them now. NULL: it is read-only.
 	 */
 	void (*configured)(void *device, unsigned offset, unsigned size);
 };
 
-/* (C) constant after virtio_init(); (L) lock; (R) the device's, read under the lock */
+/* (C) constant after virtio_init(); (L) lock; (A) atomic; (R) the device's, read under the lock */
 struct virtio_queue {
-	bool ready;		 /* (L) */
-	uint16_t size;		 /* (L) entries: a power of two */
+	struct virtio *virtio; /* (C) */
+	int kick_fd;   /* (C) eventfd: what KVM writes, or a register access, when the driver
+			* notifies */
+	bool ready;    /* (L) */
+	bool quiet;    /* (L) the driver was asked not to notify; not with EVENT_IDX */
+	uint16_t size; /* (L) entries: a power of two; 0: not given yet */
 	uint16_t next_available; /* (L) */
 	uint16_t next_used;	 /* (L) */
 	uint16_t signalled;	 /* (L) used index when the driver was last interrupted */
-	gpa_t descriptors, available, used; /* (L) */
-	int kick_fd; /* (C) eventfd: what KVM writes, or a register access, when the driver notifies
-		      */
+	gpa_t descriptors_at, available_at, used_at; /* (L) */
+	/* (L) while ready: these, pinned */
+	struct vring_desc *descriptors;
+	struct vring_avail *available;
+	struct vring_used *used;
 };
 
 struct virtio {
@@ -84,16 +98,18 @@ struct virtio {
 	uint64_t offered;   /* (C) feature bits, VERSION_1 and those of the ring included */
 	uint8_t *config;    /* (R) the device's configuration space, little-endian */
 	size_t config_size; /* (C) */
-	int interrupt_fd;   /* (C) eventfd: KVM's irqfd */
+	int interrupt_fd;   /* (C) eventfd: KVM's irqfd. The interrupt is edge-triggered. */
+
+	uint32_t interrupt_status; /* (A) */
 
 	pthread_mutex_t lock;
 	uint64_t accepted;	    /* (L) feature bits */
 	uint32_t status;	    /* (L) */
-	uint32_t interrupt_status;  /* (L) */
 	uint32_t config_generation; /* (L) */
 	uint32_t feature_select[2]; /* (L) of the device, of the driver */
 	uint32_t queue_select;	    /* (L) */
-	bool told;		    /* (L) a line about its being broken was logged */
+	uint64_t told_ns;	    /* (L) when its being broken was last logged; 0: never */
+	unsigned untold;	    /* (L) how often it broke since, without a line */
 	struct virtio_queue queue[VIRTIO_QUEUES];
 };
 
@@ -110,7 +126,7 @@ struct virtio_config {
 
 /* Makes the eventfds and watches the queues' in the loop. 0 or -errno, with nothing left. */
 int virtio_init(struct virtio *virtio, const struct virtio_config *config);
-/* The loop must not run any more. */
+/* Neither loop nor vCPUs may run any more; the space and its manager must still be there. */
 void virtio_finish(struct virtio *virtio);
 
 /* Its device is a struct virtio: VIRTIO_MMIO_BYTES on the bus of memory addresses. */
@@ -119,9 +135,12 @@ extern const struct bus_ops virtio_mmio_ops;
 void virtio_lock(struct virtio *virtio);
 void virtio_unlock(struct virtio *virtio);
 
+/* Calls notify() from the loop, as if the driver had asked for it. From any thread, any time. */
+void virtio_kick(struct virtio *virtio, unsigned queue);
+
 /* All of the following with the lock held. */
 
-/* DRIVER_OK, and not broken: queues may be served. */
+/* DRIVER_OK, and neither broken nor given up: queues may be served. */
 bool virtio_is_live(const struct virtio *virtio);
 static inline bool virtio_has(const struct virtio *virtio, uint64_t feature)
 {
@@ -135,10 +154,12 @@ static inline bool virtio_has(const struct virtio *virtio, uint64_t feature)
  */
 bool virtio_pop(struct virtio *virtio, unsigned queue, struct virtio_chain *chain);
 
-/* Back to where it was before virtio_pop(), for a device that cannot serve the last one yet. */
+/* Back to where it was before the last virtio_pop(), for a device that cannot serve the chain yet.
+ */
 void virtio_unpop(struct virtio *virtio, unsigned queue);
 
-/* The chain is done; written bytes went into its writable part. In any order. */
+/* The chain is done; written bytes went into its writable part. In any order. Ignored when the
+ * device is broken. */
 void virtio_push(struct virtio *virtio, unsigned queue, uint16_t head, uint32_t written);
 
 /* Interrupts the driver if chains were pushed since the last time and it wants to know. */
@@ -147,7 +168,7 @@ void virtio_signal(struct virtio *virtio, unsigned queue);
 /* The device's configuration has changed: tells the driver. */
 void virtio_config_changed(struct virtio *virtio);
 
-/* The driver broke a rule. Logs what (once a reset), and asks for a reset. */
+/* The driver broke a rule. Logs what (once a reset, and not too often), and asks for a reset. */
 void virtio_break(struct virtio *virtio, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 

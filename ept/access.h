@@ -5,11 +5,18 @@
 #ifndef EPT_ACCESS_H
 #define EPT_ACCESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/addr.h"
 
 struct ept_space;
+
+/* Whether all of the frames lie in one piece of guest RAM. */
+bool ept_space_has(const struct ept_space *space, gfn_t first, uint32_t count);
+
+uint32_t ept_space_frame_count(const struct ept_space *space); /* the highest gfn + 1 */
 
 /*
  * The monitor's own accesses to guest memory. The whole range must lie in one piece of guest RAM

@@ -94,15 +94,11 @@ extern const struct mm_backing_ops ept_backing_ops;
 
 /*
  * Unmanaged: make count frames read as zeros and give their memory back. -ERANGE for frames that
- * are not all in one piece of RAM. (Managed: that is the manager's mm_discard().)
+ * are not all in one piece of RAM. (Managed: that is the manager's mm_release().)
  */
 int ept_space_discard(struct ept_space *space, gfn_t first, uint32_t count);
 
-/* Whether all of the frames lie in one piece of guest RAM. */
-bool ept_space_has(const struct ept_space *space, gfn_t first, uint32_t count);
-
 size_t ept_space_ranges(const struct ept_space *space, const struct ept_range **ranges);
-uint32_t ept_space_frame_count(const struct ept_space *space); /* the highest gfn + 1 */
 
 /* Bytes of host memory that the memfd holds, as the host counts them (0 when unmanaged). */
 uint64_t ept_space_host_bytes(const struct ept_space *space);

@@ -230,6 +230,8 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	}
 	if (error == 0)
 		error = machine_create_vm(machine);
+	if (error == 0)
+		error = devices_create(&machine->devices, machine, &config->devices);
 	if (error != 0) {
 		machine_destroy(machine);
 		return error;
@@ -242,8 +244,17 @@ int machine_load(struct machine *machine, const void *kernel, size_t kernel_size
 		 const char *command_line, struct archive *root)
 {
 	struct loader_result entry;
-	int error = loader_load(machine->space, kernel, kernel_size, command_line, root, &entry);
+	char *words;
+	size_t size;
+	FILE *out = open_memstream(&words, &size);
+	int error;
 
+	CHECK(out != NULL);
+	devices_write_words(&machine->devices, out);
+	fputs(command_line, out);
+	CHECK(fclose(out) == 0);
+	error = loader_load(machine->space, kernel, kernel_size, words, root, &entry);
+	free(words);
 	if (error != 0)
 		return error;
 	error = machine_set_registers(machine, &entry);
@@ -273,6 +284,8 @@ int machine_start(struct machine *machine)
 	sigfillset(&all);
 	sigdelset(&all, SIGUSR1);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (error == 0)
+		error = devices_start(&machine->devices);
 	for (unsigned i = 0; i < machine->vcpu_count && error == 0; i++)
 		error = start_vcpu(&machine->vcpu[i]);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -308,6 +321,7 @@ void machine_join(struct machine *machine)
 	deadline.tv_sec += LEAVE_SECONDS;
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
 		join_vcpu(&machine->vcpu[i], &deadline);
+	devices_stop(&machine->devices);
 	ept_space_stop(machine->space);
 	ept_space_abandon(machine->space);
 }
@@ -316,6 +330,7 @@ void machine_destroy(struct machine *machine)
 {
 	if (machine == NULL)
 		return;
+	devices_destroy(&machine->devices);
 	if (machine->space != NULL)
 		ept_space_stop(machine->space);
 	for (unsigned i = 0; i < machine->vcpu_count; i++) {

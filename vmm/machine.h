@@ -4,7 +4,7 @@
  * singleton.
  *
  * Life: create, load, start, wait for stop_fd, stop, finish. Threads: the creator's; the vCPUs';
- * the fault thread (ept/); the reclaimer (mm/). Any of them may end the machine with
+ * the fault thread (ept/); the reclaimer (mm/); the devices' (devices.h). Any of them may end the machine with
  * machine_stop(): the first reason given is the one that counts.
  */
 #ifndef VMM_MACHINE_H
@@ -20,6 +20,7 @@
 #include "ept/space.h"
 #include "guest/abi.h"
 #include "mm/mm.h"
+#include "vmm/devices.h"
 #include "vmm/loader.h"
 
 struct kvm_run;
@@ -52,6 +53,7 @@ struct machine_config {
 	bool unmanaged;
 	uint64_t host_page_bytes; /* unmanaged: as in struct ept_config */
 	struct mm_config mm;	  /* frame_count, backing and failed are filled in by the machine */
+	struct devices_config devices;
 };
 
 struct machine;
@@ -79,6 +81,7 @@ struct machine {
 	struct mm *mm;			 /* (C) NULL: unmanaged */
 	struct bus ports, mmio;		 /* (C) after start */
 	struct quire_port port;		 /* (C) */
+	struct devices devices;		 /* its own key */
 	int cpu;      /* (C) the one vCPU and the fault thread run here; -1: anywhere */
 	int stop_fd;  /* (C) eventfd, readable once the machine stops */
 	int input_fd; /* (C) eventfd, written when the guest waits for input */
