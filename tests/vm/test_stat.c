@@ -42,8 +42,8 @@ static int64_t wait_for_faults(int64_t more_than)
 
 Test(stat, json)
 {
-	static const char *const states[] = { "mapped",	     "watched", "compressed",
-					      "same_filled", "swapped", "untouched" };
+	static const char *const states[] = { "mapped",	 "watched",   "compressed", "same_filled",
+					      "swapped", "untouched", "released" };
 	struct child *guest = start_busy();
 	json_t *stat;
 	int64_t sum = 0;
@@ -59,7 +59,7 @@ Test(stat, json)
 	cr_assert_str_eq(json_string_value(json_at(stat, "guest.kernel")), "quire");
 	cr_assert_eq(json_count(stat, "budget_bytes"), 12u << 20);
 	cr_assert_leq(json_count(stat, "peak_host_bytes"), 12u << 20);
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < 7; i++)
 		sum += (int64_t)json_count(json_object_get(stat, "frames"), states[i]);
 	cr_assert_eq(sum, json_count(stat, "frames.total"));
 	cr_assert_gt(json_count(stat, "frames.swapped"), 0);
@@ -114,7 +114,7 @@ Test(stat, table_and_watch)
 	cr_assert_eq(asked->status, 0, "%s", asked->err_text);
 	cr_assert(strstr(asked->out_text, "places on quire, 2 CPUs") != NULL &&
 			  strstr(asked->out_text, "within the budget") != NULL &&
-			  strstr(asked->out_text, "without content") != NULL,
+			  strstr(asked->out_text, "never touched") != NULL,
 		  "%s", asked->out_text);
 	watch = child_start(WORDS(bifold_path(), "stat", "--json", "--watch", "0.1", socket_path()),
 			    NULL);
