@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "mm/look.h"
+#include "vmm/machine_stock.h"
 
 /* How long a kicked vCPU may take to leave the guest before its memory is taken away. */
 #define LEAVE_SECONDS 2
@@ -215,6 +216,7 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	machine->about = config->about;
 	machine->memory_bytes = config->memory_bytes;
 	machine->vcpu_count = config->cpu_count;
+	machine->stock = config->stock;
 	for (unsigned i = 0; i < QUIRE_CPU_MAX; i++)
 		machine->vcpu[i].fd = machine->vcpu[i].stats_fd = -1;
 	machine_gate_init(machine);
@@ -237,12 +239,22 @@ int machine_create(const struct machine_config *config, struct machine **out)
 		return error;
 	}
 	*out = machine;
-	return machine_add_doorbell(machine);
+	return machine->stock ? machine_add_stock_devices(machine) : machine_add_doorbell(machine);
 }
 
 int machine_load(struct machine *machine, const void *kernel, size_t kernel_size,
 		 const char *command_line, struct archive *root)
 {
+	const struct loader_module module = {
+		.what = "the files",
+		.size = archive_size(root),
+		.archive = root,
+	};
+	struct loader_guest guest = {
+		.kernel = kernel,
+		.kernel_size = kernel_size,
+		.module = &module,
+	};
 	struct loader_result entry;
 	char *words;
 	size_t size;
@@ -253,14 +265,10 @@ int machine_load(struct machine *machine, const void *kernel, size_t kernel_size
 	devices_write_words(&machine->devices, out);
 	fputs(command_line, out);
 	CHECK(fclose(out) == 0);
-	error = loader_load(machine->space, kernel, kernel_size, words, root, &entry);
+	guest.command_line = words;
+	error = loader_load(machine->space, &guest, &entry);
 	free(words);
-	if (error != 0)
-		return error;
-	error = machine_set_registers(machine, &entry);
-	if (error != 0)
-		log_error("KVM refused the vCPU's first registers: %s", strerror(-error));
-	return error;
+	return error != 0 ? error : machine_set_registers(machine, &entry);
 }
 
 static int start_vcpu(struct vcpu *vcpu)
@@ -330,6 +338,8 @@ void machine_destroy(struct machine *machine)
 {
 	if (machine == NULL)
 		return;
+	devices_stop(&machine->devices);
+	machine_remove_stock_devices(machine);
 	devices_destroy(&machine->devices);
 	if (machine->space != NULL)
 		ept_space_stop(machine->space);

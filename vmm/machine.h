@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "devices/bus.h"
+#include "devices/power.h"
 #include "devices/quire_port.h"
 #include "ept/space.h"
 #include "guest/abi.h"
@@ -24,6 +25,7 @@
 #include "vmm/loader.h"
 
 struct kvm_run;
+struct serial;
 
 enum machine_stop_kind {
 	MACHINE_RUNNING,
@@ -50,6 +52,7 @@ struct machine_config {
 	struct machine_about about;
 	uint64_t memory_bytes;
 	unsigned cpu_count; /* 1..QUIRE_CPU_MAX */
+	bool stock;	    /* vmm/machine_stock.h */
 	bool unmanaged;
 	uint64_t host_page_bytes; /* unmanaged: as in struct ept_config */
 	struct mm_config mm;	  /* frame_count, backing and failed are filled in by the machine */
@@ -80,8 +83,11 @@ struct machine {
 	struct ept_space *space;	 /* (C) */
 	struct mm *mm;			 /* (C) NULL: unmanaged */
 	struct bus ports, mmio;		 /* (C) after start */
-	struct quire_port port;		 /* (C) */
 	struct devices devices;		 /* its own key */
+	bool stock;			 /* (C) */
+	struct quire_port port;		 /* (C) not stock */
+	struct serial *serial;		 /* (C) stock only */
+	struct power power;		 /* (C) stock only */
 	int cpu;      /* (C) the one vCPU and the fault thread run here; -1: anywhere */
 	int stop_fd;  /* (C) eventfd, readable once the machine stops */
 	int input_fd; /* (C) eventfd, written when the guest waits for input */
@@ -137,10 +143,13 @@ void machine_put_event(int fd);
 int machine_open_kvm(struct machine *machine);
 int machine_create_vm(struct machine *machine);
 
+/* machine_cpu.c: what processor it is. 0 or -errno. */
+int machine_set_processor(struct vcpu *vcpu);
+
 /* machine_quire.c: the device that quire talks to. 0 or -errno. */
 int machine_add_doorbell(struct machine *machine);
 
-/* vcpu.c */
+/* vcpu.c: 0 or -errno, logged. */
 int machine_set_registers(struct machine *machine, const struct loader_result *entry);
 void *machine_vcpu_thread(void *vcpu);
 void machine_kick(struct machine *machine);
