@@ -8,6 +8,7 @@ int command_translate(int argc, char **argv);
 int command_stat(int argc, char **argv);
 int command_pause(int argc, char **argv);
 int command_resume(int argc, char **argv);
+int command_balloon(int argc, char **argv);
 int command_quit(int argc, char **argv);
 int command_maps(int argc, char **argv);
 int command_bench(int argc, char **argv);

@@ -24,7 +24,8 @@ static void frame_rows(const json_t *frames, FILE *file)
 		{ "compressed", "compressed" },
 		{ "same_filled", "of one value" },
 		{ "swapped", "swapped" },
-		{ "untouched", "without content" },
+		{ "released", "given up by the guest" },
+		{ "untouched", "never touched" },
 	};
 	uint64_t total = json_count(frames, "total");
 
