@@ -260,8 +260,11 @@ static int make_machine(struct run *run)
 		.stock = options->stock,
 		.unmanaged = options->unmanaged,
 		.devices = {
-			.balloon = true,
-			.reporting = true,
+			.balloon = !options->no_balloon,
+			.reporting = !options->no_reporting,
+			.auto_balloon = options->auto_balloon,
+			.disk = options->disk,
+			.disk_count = options->disk_count,
 			.rng = options->stock,
 			.console = options->stock,
 			.console_fd = STDOUT_FILENO,
