@@ -157,9 +157,9 @@ void report_print_table(const struct report *report, FILE *file)
 	if (stats->budget_bytes != 0)
 		size_row(file, "budget", stats->budget_bytes, "");
 	size_row(file, "most held", stats->peak_bytes,
-		 stats->budget_bytes == 0		    ? ""
-		 : stats->peak_bytes <= stats->budget_bytes ? "within the budget"
-							    : "OVER THE BUDGET");
+		 stats->budget_most_bytes == 0			 ? ""
+		 : stats->peak_bytes <= stats->budget_most_bytes ? "within the budget"
+								 : "OVER THE BUDGET");
 	size_row(file, "resident", stats->resident_bytes, "");
 	snprintf(remark, sizeof(remark), "%llu pages, %.2f to 1",
 		 (unsigned long long)stats->pool_frames, ratio);
