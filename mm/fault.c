@@ -256,6 +256,9 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 	uint32_t first = number, count;
 	int step;
 
+	/* The sizes may have changed since the work was made. */
+	if (max > work->window)
+		max = work->window;
 	if (a->alone)
 		count = 1;
 	else if (want > 1)
@@ -318,7 +321,7 @@ static int make_room(struct mm *mm, struct attempt *a)
 
 		if (mm->has_failed)
 			return -EIO;
-		if (error != 0) {
+		if (error != 0 && !budget_relent(mm)) {
 			a->doing = "the budget is used up and nothing more can be given up";
 			return error;
 		}
