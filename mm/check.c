@@ -36,6 +36,14 @@ void mm_stats_get(struct mm *mm, struct mm_stats *stats)
 	pthread_mutex_unlock(&mm->lock);
 }
 
+uint32_t mm_pressure_permille(const struct mm_stats *before, const struct mm_stats *after,
+			      uint64_t interval_ns)
+{
+	uint64_t took = after->pressure_ns - before->pressure_ns;
+
+	return interval_ns == 0 ? 0 : (uint32_t)((double)took * 1000 / (double)interval_ns);
+}
+
 const char *mm_fault_kind_name(enum mm_fault_kind kind)
 {
 	static const char *const names[MM_FAULT_KINDS] = { "zero_fill", "minor", "pool", "swap" };

@@ -106,6 +106,11 @@ struct mm_stats {
 	uint64_t direct_reclaims;
 	uint64_t store_failures; /* pages kept resident because storing them failed */
 	uint64_t stall_ns;	 /* time spent serving faults */
+	uint64_t pressure_ns;	/* of it, what a larger budget would have saved: pages brought back,
+				   and faults that had to make room */
+	uint64_t refaults;	/* evicted pages brought back, ahead of a walk too */
+	uint64_t refaults_near; /* of these, missed so soon that with twice as many resident frames
+				   they would not have gone: the working set does not fit */
 	struct hist latency_ns[MM_FAULT_KINDS];
 };
 
@@ -173,6 +178,13 @@ int mm_balloon_return(struct mm *mm, gfn_t first, uint32_t count);
 uint32_t mm_reclaim(struct mm *mm, uint32_t count);
 
 void mm_stats_get(struct mm *mm, struct mm_stats *stats);
+
+/*
+ * How much of interval_ns, between two snapshots, faults took that a larger budget would have
+ * saved; in thousandths. Over 1000 when several waited at a time.
+ */
+uint32_t mm_pressure_permille(const struct mm_stats *before, const struct mm_stats *after,
+			      uint64_t interval_ns);
 const char *mm_fault_kind_name(enum mm_fault_kind kind); /* "zero_fill", "minor", ... */
 
 /*
