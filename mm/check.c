@@ -23,6 +23,8 @@ void mm_stats_get(struct mm *mm, struct mm_stats *stats)
 	stats->swap_bytes = mm->swap != NULL ? swap_slots_used(mm->swap) * PAGE_SIZE : 0;
 	stats->swap_frames = mm->count[FRAME_SWAP];
 	stats->table_bytes = mm->tables;
+	stats->released_frames = mm->count[FRAME_RELEASED];
+	stats->balloon_frames = mm->balloon_frames;
 	pthread_mutex_unlock(&mm->lock);
 }
 
@@ -35,7 +37,7 @@ const char *mm_fault_kind_name(enum mm_fault_kind kind)
 
 struct census {
 	uint32_t count[FRAME_STATES];
-	uint32_t pool, slots, kept, pinned, seen;
+	uint32_t pool, slots, kept, pinned, seen, balloon;
 };
 
 static void take_census(const struct mm *mm, struct census *c)
@@ -53,6 +55,7 @@ static void take_census(const struct mm *mm, struct census *c)
 			c->kept += f->where != FRAME_NOWHERE;
 		c->pinned += f->pins > 0;
 		c->seen += (f->flags & FRAME_SEEN) != 0;
+		c->balloon += (f->flags & FRAME_BALLOON) != 0;
 	}
 	c->slots += c->kept;
 }
@@ -72,7 +75,7 @@ int mm_check(struct mm *mm, FILE *out)
 	static const char *const states[FRAME_STATES] = {
 		"untouched frames",   "mapped frames",	  "watched frames",
 		"evicting frames",    "releasing frames", "filling frames",
-		"same-filled frames", "pool frames",	  "swap frames",
+		"same-filled frames", "pool frames",	  "swap frames",    "released frames",
 	};
 	struct census c;
 	int bad = 0;
@@ -88,6 +91,7 @@ int mm_check(struct mm *mm, FILE *out)
 	bad += differ(out, "pool objects", pool_objects(mm->pool), c.pool);
 	bad += differ(out, "kept slots", mm->kept_slots, c.kept);
 	bad += differ(out, "pinned frames", mm->pinned, c.pinned);
+	bad += differ(out, "balloon frames", mm->balloon_frames, c.balloon);
 	bad += differ(out, "touched frames", mm->stats.touched_frames, c.seen);
 	bad += pool_check(mm->pool, out);
 	if (mm->swap != NULL) {

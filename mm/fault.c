@@ -27,6 +27,7 @@ static enum fill_op op_of(const struct mm_frame *f)
 	case FRAME_UNTOUCHED:
 		return FILL_ZERO;
 	case FRAME_SAME:
+	case FRAME_RELEASED:
 		return f->word == 0 ? FILL_ZERO : FILL_WORD;
 	case FRAME_POOL:
 		return FILL_POOL;
@@ -43,6 +44,7 @@ static enum fill_op op_of(const struct mm_frame *f)
 static void commit_one(struct mm *mm, uint32_t number)
 {
 	struct mm_frame *f = mm_frame(mm, number);
+	bool evicted = f->then != FRAME_UNTOUCHED && f->then != FRAME_RELEASED;
 	uint32_t stamp = f->then == FRAME_SAME ? f->where : (uint32_t)f->word;
 
 	if (f->then == FRAME_POOL)
@@ -59,7 +61,7 @@ static void commit_one(struct mm *mm, uint32_t number)
 		mm->stats.touched_frames++;
 	}
 	mm_set_state(mm, f, FRAME_MAPPED);
-	if (f->then != FRAME_UNTOUCHED && mm->policy_ops->refaulted != NULL)
+	if (evicted && mm->policy_ops->refaulted != NULL)
 		mm->policy_ops->refaulted(mm->policy, number, mm->eviction_clock - stamp);
 	mm->policy_ops->inserted(mm->policy, number);
 }
@@ -267,7 +269,8 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 		struct mm_frame *f = mm_frame(mm, at);
 		enum fill_op op = op_of(f);
 
-		if (op == FILL_NONE)
+		/* What the guest promised not to touch is not worth bringing in ahead. */
+		if (op == FILL_NONE || (at != number && (f->flags & FRAME_BALLOON)))
 			continue;
 		if (op != FILL_MAP) {
 			if (at != number && !mm_charge(mm, PAGE_SIZE, mm->sizes.limit))
@@ -328,6 +331,7 @@ static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a
 {
 	static const enum mm_fault_kind kinds[FRAME_STATES] = {
 		[FRAME_UNTOUCHED] = MM_FAULT_ZERO_FILL,
+		[FRAME_RELEASED] = MM_FAULT_ZERO_FILL,
 		[FRAME_SAME] = MM_FAULT_POOL,
 		[FRAME_POOL] = MM_FAULT_POOL,
 		[FRAME_SWAP] = MM_FAULT_SWAP,
@@ -418,6 +422,7 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 		mm->stats.faults[a.kind]++;
 		mm->stats.stall_ns += took;
 		hist_add(&mm->stats.latency_ns[a.kind], took);
+		frame_balloon_touch(mm, (uint32_t)frame.v);
 	}
 	dead = mm->has_failed;
 	pthread_mutex_unlock(&mm->lock);

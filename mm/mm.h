@@ -30,11 +30,18 @@ enum mm_compressor {
 
 /* Faults by how they were served. The report's names are mm_fault_kind_name(). */
 enum mm_fault_kind {
-	MM_FAULT_ZERO_FILL, /* first touch, or a stored zero / same-filled page is 'pool' */
+	MM_FAULT_ZERO_FILL, /* first touch, or the first since the guest gave the page up */
 	MM_FAULT_MINOR,	    /* the page was resident, only unmapped (or mapped meanwhile) */
 	MM_FAULT_POOL,	    /* same-filled value or compressed pool */
 	MM_FAULT_SWAP,	    /* swap file */
 	MM_FAULT_KINDS,
+};
+
+/* How the guest gives pages up. */
+enum mm_release_kind {
+	MM_RELEASE_BALLOON,  /* into its balloon: it promises not to touch them */
+	MM_RELEASE_REPORTED, /* reported free: it may take them again at any time */
+	MM_RELEASE_KINDS,
 };
 
 /*
@@ -82,6 +89,11 @@ struct mm_stats {
 	uint64_t swap_frames; /* pages whose only copy is in the swap file */
 	uint64_t table_bytes;
 	uint64_t touched_frames; /* ever touched */
+	uint64_t released_frames; /* given up by the guest and not touched since */
+	uint64_t balloon_frames;  /* in the guest's balloon, touched or not */
+	uint64_t releases[MM_RELEASE_KINDS]; /* pages given up so far */
+	uint64_t balloon_touches;	     /* of pages in the balloon */
+	uint64_t punched_frames, punched_runs; /* given back to the host for it, in so many calls */
 	uint64_t faults[MM_FAULT_KINDS];
 	uint64_t filled_ahead; /* pages brought in by fault-around or readahead */
 	uint64_t evictions_same_filled, evictions_compressed, evictions_swapped, evictions_clean,
@@ -129,11 +141,20 @@ int mm_pin(struct mm *mm, gfn_t first, uint32_t count);
 void mm_unpin(struct mm *mm, gfn_t first, uint32_t count);
 
 /*
- * Drop the content of count frames: they read as zeros on the next touch. Pinned frames are
- * zeroed in place and stay resident. For balloons, free page reports and tests. -ERANGE, -EIO after
- * a failure, or the error of the backing, which then is one.
+ * The guest gives count frames up: from now on they read as word over and over (0, or what the
+ * guest poisons its free pages with). Copies in the pool and the swap are freed, host memory is
+ * punched in runs. Waits for frames that are being evicted or brought in. A pinned frame stays
+ * resident and is overwritten in place. -ERANGE, -EIO after a failure, or the error of the backing,
+ * which then is one.
  */
-int mm_discard(struct mm *mm, gfn_t first, uint32_t count);
+int mm_release(struct mm *mm, gfn_t first, uint32_t count, enum mm_release_kind kind,
+	       uint64_t word);
+
+/*
+ * The guest takes count frames out of its balloon; those that are not in it do not matter.
+ * -ERANGE.
+ */
+int mm_balloon_return(struct mm *mm, gfn_t first, uint32_t count);
 
 /* Evict up to count frames now; returns how many went. For tests and pressure from outside. */
 uint32_t mm_reclaim(struct mm *mm, uint32_t count);

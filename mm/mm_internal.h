@@ -128,6 +128,8 @@ struct mm {
 	uint32_t kept_slots;	  /* resident frames that keep a swap slot */
 	uint32_t slots_in_flight; /* allocated, not yet committed */
 	uint32_t pinned;	  /* frames with pins > 0 */
+	uint32_t balloon_frames;  /* frames with BALLOON */
+	uint64_t balloon_quiet_ns; /* no line about a touch of one before */
 	uint64_t held, peak, tables;
 	uint32_t eviction_clock;
 	uint32_t steal_hand;
@@ -192,6 +194,9 @@ int frame_unmap(struct mm *mm, uint32_t first, uint32_t count);	  /* without the
 int frame_release(struct mm *mm, uint32_t first, uint32_t count); /* without the lock */
 void frame_offer(struct mm *mm, uint32_t number);		  /* again to the policy, if due */
 int mm_backing_again(int error, unsigned *tries);		  /* is it worth another try? */
+
+/* release.c: count a touch of the frame if the balloon holds it. */
+void frame_balloon_touch(struct mm *mm, uint32_t number);
 
 /* reclaim.c. */
 /*

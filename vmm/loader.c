@@ -1,249 +1,215 @@
 /*
- * Layout of guest-physical memory at entry:
- *
- *   0x6000   struct hvm_start_info, the module list, the memory map
- *   0x7000   a page for the guest: where its other CPUs begin, in real mode
- *   0x8000   the command line, up to 0x9f000
- *   p_paddr  the kernel's segments
- *   top      the root archive, ending with the RAM below the device hole
+ * What all boot protocols need: telling them apart, bytes into place with every bound checked, the
+ * module, the command line, the map of memory. loader_format.h has the layout of the first MiB.
  */
 #include "vmm/loader.h"
 
-#include <elf.h>
 #include <errno.h>
-#include <stdbool.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/addr.h"
 #include "base/log.h"
 #include "base/units.h"
-
-#define START_INFO_AT	 0x6000u
-#define MODULES_AT	 0x6100u
-#define MEMORY_MAP_AT	 0x6200u
-#define COMMAND_LINE_AT	 0x8000u
-#define COMMAND_LINE_END 0x9f000u
+#include "vmm/loader_format.h"
 
 /* What a kernel wants free behind itself to begin with: page tables, page records, a stack. */
 #define KERNEL_ROOM(memory) (MIB(2) + (memory) / 64)
 
-#define START_MAGIC	  0x336ec578u
-#define NOTE_PHYS32_ENTRY 18u
-#define MEMORY_MAP_RAM	  1u
+#define PIECE_SIZE 65536 /* of a file on its way into memory */
 
-/* The shapes of Xen's public start_info interface, version 1. */
-struct start_info {
-	uint32_t magic;
-	uint32_t version;
-	uint32_t flags;
-	uint32_t module_count;
-	uint64_t modules;
-	uint64_t command_line;
-	uint64_t rsdp;
-	uint64_t memory_map;
-	uint32_t memory_map_count;
-	uint32_t reserved;
+/* In the order they are asked. */
+static const struct loader_format *const loader_formats[] = {
+	&loader_linux,
+	&loader_pvh,
+	&loader_multiboot,
 };
+#define FORMAT_COUNT (sizeof(loader_formats) / sizeof(loader_formats[0]))
 
-struct module_entry {
-	uint64_t address;
-	uint64_t size;
-	uint64_t command_line;
-	uint64_t reserved;
-};
-
-struct memory_map_entry {
-	uint64_t address;
-	uint64_t size;
-	uint32_t type;
-	uint32_t reserved;
-};
-
-struct image {
-	const uint8_t *data;
-	size_t size;
-	Elf64_Ehdr header;
-};
-
-static bool inside(const struct image *image, uint64_t offset, uint64_t length)
+int loader_refuse(const char *format, ...)
 {
-	return offset <= image->size && length <= image->size - offset;
+	va_list arguments;
+	char text[256];
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	log_error("cannot load the kernel: %s", text);
+	return -ENOEXEC;
 }
 
-static int open_image(struct image *image, const void *data, size_t size)
+/* The RAM below the device hole, in bytes. */
+static uint64_t low_memory(const struct loader *loader)
 {
-	image->data = data;
-	image->size = size;
-	if (size < sizeof(image->header))
-		return -ENOEXEC;
-	memcpy(&image->header, data, sizeof(image->header));
-	if (memcmp(image->header.e_ident, ELFMAG, SELFMAG) != 0 ||
-	    image->header.e_ident[EI_CLASS] != ELFCLASS64 || image->header.e_machine != EM_X86_64 ||
-	    image->header.e_phentsize != sizeof(Elf64_Phdr) ||
-	    !inside(image, image->header.e_phoff,
-		    (uint64_t)image->header.e_phnum * sizeof(Elf64_Phdr)))
-		return -ENOEXEC;
+	const struct ept_range *ranges;
+
+	ept_space_ranges(loader->space, &ranges);
+	return ranges[0].length;
+}
+
+int loader_put(struct loader *loader, uint64_t at, uint64_t offset, uint64_t file_size,
+	       uint64_t memory_size)
+{
+	uint64_t room = low_memory(loader);
+	char have[UNITS_TEXT_SIZE], need[UNITS_TEXT_SIZE];
+	int error;
+
+	if (!loader_inside(&loader->image, offset, file_size))
+		return loader_refuse("it is truncated");
+	if (memory_size < file_size || at > UINT32_MAX || memory_size > UINT32_MAX)
+		return loader_refuse("a segment has impossible sizes");
+	if (at < LOADER_HIGH_START)
+		return loader_refuse("a segment lies at %#llx, and the first MiB is not its own",
+				     (unsigned long long)at);
+	if (at + memory_size > room) {
+		log_error("the kernel needs %s of memory to begin with, and the guest has %s: give "
+			  "it more with --memory",
+			  units_format_size(at + memory_size, need), units_format_size(room, have));
+		return -ENOMEM;
+	}
+	error = ept_write(loader->space, gpa(at), loader->image.data + offset, file_size);
+	if (error != 0)
+		log_error("cannot fill the guest's memory: %s", strerror(-error));
+	else if (at + memory_size > loader->kernel_end)
+		loader->kernel_end = at + memory_size;
+	return error;
+}
+
+static int put_piece(void *context, uint64_t offset, const void *data, size_t length)
+{
+	struct loader *loader = context;
+
+	return ept_write(loader->space, gpa(loader->module_at + offset), data, length);
+}
+
+static int put_file(struct loader *loader, int fd, uint64_t size)
+{
+	char piece[PIECE_SIZE];
+
+	for (uint64_t done = 0; done < size;) {
+		size_t most = size - done < sizeof(piece) ? size - done : sizeof(piece);
+		ssize_t n = pread(fd, piece, most, (off_t)done);
+		int error;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO; /* it has become shorter */
+		error = put_piece(loader, done, piece, (size_t)n);
+		if (error != 0)
+			return error;
+		done += (uint64_t)n;
+	}
 	return 0;
 }
 
-static Elf64_Phdr program_header(const struct image *image, unsigned index)
+/* Where the module goes: the end of the first piece of RAM, past the kernel. */
+int loader_place_module(struct loader *loader, uint64_t limit)
 {
-	Elf64_Phdr program;
-
-	memcpy(&program, image->data + image->header.e_phoff + index * sizeof(program),
-	       sizeof(program));
-	return program;
-}
-
-/* Looks through one PT_NOTE for Xen's entry note. True with *entry if it is there. */
-static bool find_entry_note(const struct image *image, const Elf64_Phdr *program, gpa_t *entry)
-{
-	uint64_t at = 0;
-
-	while (program->p_filesz - at >= sizeof(Elf64_Nhdr)) {
-		const uint8_t *notes = image->data + program->p_offset;
-		uint64_t name_at = at + sizeof(Elf64_Nhdr), value_at;
-		Elf64_Nhdr note;
-
-		memcpy(&note, notes + at, sizeof(note));
-		value_at = name_at + ((uint64_t)note.n_namesz + 3) / 4 * 4;
-		at = value_at + ((uint64_t)note.n_descsz + 3) / 4 * 4;
-		if (at > program->p_filesz)
-			return false;
-		if (note.n_type == NOTE_PHYS32_ENTRY && note.n_namesz == sizeof("Xen") &&
-		    memcmp(notes + name_at, "Xen", sizeof("Xen")) == 0 && note.n_descsz >= 4) {
-			uint32_t value;
-
-			memcpy(&value, notes + value_at, sizeof(value));
-			*entry = gpa(value);
-			return true;
-		}
-	}
-	return false;
-}
-
-static int load_segments(struct ept_space *space, const struct image *image, gpa_t *entry,
-			 uint64_t *end)
-{
-	bool found = false;
-
-	*end = 0;
-	for (unsigned i = 0; i < image->header.e_phnum; i++) {
-		Elf64_Phdr program = program_header(image, i);
-		int error;
-
-		if (program.p_type != PT_LOAD && program.p_type != PT_NOTE)
-			continue;
-		if (!inside(image, program.p_offset, program.p_filesz))
-			return -ENOEXEC;
-		if (program.p_type == PT_NOTE) {
-			found = find_entry_note(image, &program, entry) || found;
-			continue;
-		}
-		if (program.p_memsz < program.p_filesz || program.p_paddr < COMMAND_LINE_END ||
-		    program.p_memsz > UINT32_MAX || program.p_paddr > UINT32_MAX)
-			return -ENOEXEC;
-		/* The rest up to p_memsz is untouched guest memory, which reads as zeros. */
-		error = ept_write(space, gpa(program.p_paddr), image->data + program.p_offset,
-				  program.p_filesz);
-		if (error != 0)
-			return error == -EFAULT ? -ENOMEM : error;
-		if (program.p_paddr + program.p_memsz > *end)
-			*end = program.p_paddr + program.p_memsz;
-	}
-	return found && *end > 0 ? 0 : -ENOEXEC;
-}
-
-struct placement {
-	struct ept_space *space;
-	uint64_t start;
-};
-
-static int place(void *context, uint64_t offset, const void *data, size_t length)
-{
-	struct placement *placement = context;
-
-	return ept_write(placement->space, gpa(placement->start + offset), data, length);
-}
-
-static int write_start_info(struct ept_space *space, const struct module_entry *module)
-{
-	const struct ept_range *ranges;
-	size_t range_count = ept_space_ranges(space, &ranges);
-	struct memory_map_entry map[EPT_RANGE_MAX] = { 0 };
-	struct start_info info = {
-		.magic = START_MAGIC,
-		.version = 1,
-		.module_count = 1,
-		.modules = MODULES_AT,
-		.command_line = COMMAND_LINE_AT,
-		.memory_map = MEMORY_MAP_AT,
-		.memory_map_count = (uint32_t)range_count,
-	};
+	const struct loader_module *module = loader->guest->module;
+	uint64_t memory = low_memory(loader), top = memory;
+	char have[UNITS_TEXT_SIZE], need[UNITS_TEXT_SIZE];
 	int error;
 
-	for (size_t i = 0; i < range_count; i++)
-		map[i] = (struct memory_map_entry){ ranges[i].start.v, ranges[i].length,
-						    MEMORY_MAP_RAM, 0 };
-	error = ept_write(space, gpa(MODULES_AT), module, sizeof(*module));
-	if (error == 0)
-		error = ept_write(space, gpa(MEMORY_MAP_AT), map, sizeof(map[0]) * range_count);
-	if (error == 0)
-		error = ept_write(space, gpa(START_INFO_AT), &info, sizeof(info));
+	if (module == NULL)
+		return 0;
+	if (limit < top)
+		top = (limit + 1) & ~(uint64_t)(PAGE_SIZE - 1);
+	if (module->size > top || ((top - module->size) & ~(uint64_t)(PAGE_SIZE - 1)) <
+					  loader->kernel_end + KERNEL_ROOM(memory)) {
+		log_error("%s (%s) do not fit into the guest's memory (%s) beside its kernel: give "
+			  "it more with --memory",
+			  module->what, units_format_size(module->size, need),
+			  units_format_size(memory, have));
+		return -ENOSPC;
+	}
+	loader->module_at = (top - module->size) & ~(uint64_t)(PAGE_SIZE - 1);
+	error = module->archive != NULL ? archive_write(module->archive, put_piece, loader)
+					: put_file(loader, module->fd, module->size);
+	if (error != 0)
+		log_error("cannot put %s into the guest's memory: %s", module->what,
+			  strerror(-error));
 	return error;
 }
 
-/* Where the archive goes: the end of the first piece of RAM, past the kernel. */
-static int place_root(struct ept_space *space, uint64_t kernel_end, uint64_t size, uint64_t *start)
+int loader_put_command_line(struct loader *loader, size_t most)
 {
-	const struct ept_range *ranges;
-	char have[UNITS_TEXT_SIZE], need[UNITS_TEXT_SIZE];
+	size_t size = strlen(loader->command_line) + 1;
+	int error;
 
-	ept_space_ranges(space, &ranges);
-	if (size <= ranges[0].length &&
-	    ranges[0].length - size >= kernel_end + KERNEL_ROOM(ranges[0].length)) {
-		*start = ranges[0].length - size;
-		return 0;
-	}
-	log_error(
-		"the files (%s) do not fit into the guest's memory (%s) beside its kernel: give it "
-		"more with --memory",
-		units_format_size(size, need), units_format_size(ranges[0].length, have));
-	return -ENOSPC;
-}
-
-int loader_load(struct ept_space *space, const void *data, size_t image_size,
-		const char *command_line, struct archive *root, struct loader_result *result)
-{
-	struct module_entry module = { .size = archive_size(root) };
-	size_t command_line_size = strlen(command_line) + 1;
-	struct placement placement = { .space = space };
-	uint64_t kernel_end;
-	struct image image;
-	int error = open_image(&image, data, image_size);
-
-	if (error == 0)
-		error = load_segments(space, &image, &result->entry, &kernel_end);
-	if (error != 0) {
-		log_error("cannot load the kernel: %s",
-			  error == -ENOEXEC ? "it is no 64-bit ELF with a PVH entry"
-					    : strerror(-error));
-		return error;
-	}
-	if (command_line_size > COMMAND_LINE_END - COMMAND_LINE_AT) {
-		log_error("the program's arguments are too long (%zu bytes)", command_line_size);
+	if (most > LOADER_LOW_END - LOADER_COMMAND_LINE_AT)
+		most = LOADER_LOW_END - LOADER_COMMAND_LINE_AT;
+	if (size > most) {
+		log_error("the kernel's command line is too long: %zu bytes, and it takes %zu",
+			  size - 1, most - 1);
 		return -E2BIG;
 	}
-	error = place_root(space, kernel_end, module.size, &placement.start);
-	if (error != 0)
-		return error;
-	module.address = placement.start;
-	error = archive_write(root, place, &placement);
-	if (error == 0)
-		error = ept_write(space, gpa(COMMAND_LINE_AT), command_line, command_line_size);
-	if (error == 0)
-		error = write_start_info(space, &module);
+	error = ept_write(loader->space, gpa(LOADER_COMMAND_LINE_AT), loader->command_line, size);
 	if (error != 0)
 		log_error("cannot fill the guest's memory: %s", strerror(-error));
-	result->start_info = gpa(START_INFO_AT);
 	return error;
+}
+
+/*
+ * quire keeps off the first MiB by itself, and is told of RAM only. A PC's kernel would take the
+ * tables there for free memory.
+ */
+size_t loader_memory_map(const struct loader *loader, struct loader_memory map[LOADER_MEMORY_MAX])
+{
+	const struct ept_range *ranges;
+	size_t range_count = ept_space_ranges(loader->space, &ranges), count = 0, first = 0;
+
+	if (loader->guest->stock) {
+		map[count++] = (struct loader_memory){ 0, LOADER_LOW_END, LOADER_MEMORY_RAM };
+		map[count++] =
+			(struct loader_memory){ LOADER_LOW_END, LOADER_HIGH_START - LOADER_LOW_END,
+						LOADER_MEMORY_RESERVED };
+		map[count++] = (struct loader_memory){ LOADER_HIGH_START,
+						       ranges[0].length - LOADER_HIGH_START,
+						       LOADER_MEMORY_RAM };
+		first = 1;
+	}
+	for (size_t i = first; i < range_count; i++)
+		map[count++] = (struct loader_memory){ ranges[i].start.v, ranges[i].length,
+						       LOADER_MEMORY_RAM };
+	return count;
+}
+
+static int no_kernel(bool stock)
+{
+	char text[160];
+	size_t used = 0;
+
+	for (size_t i = 0; i < FORMAT_COUNT; i++)
+		if (stock || loader_formats[i]->speaks_quire)
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
+						 used == 0 ? "no " : ", and no ",
+						 loader_formats[i]->name);
+	return loader_refuse("it is %s", text);
+}
+
+int loader_load(struct ept_space *space, const struct loader_guest *guest,
+		struct loader_result *result)
+{
+	struct loader loader = {
+		.space = space,
+		.guest = guest,
+		.image = { guest->kernel, guest->kernel_size },
+		.command_line = guest->command_line,
+		.result = result,
+	};
+
+	*result = (struct loader_result){ .mode = LOADER_PROTECTED };
+	for (size_t i = 0; i < FORMAT_COUNT; i++) {
+		const struct loader_format *format = loader_formats[i];
+
+		if ((!guest->stock && !format->speaks_quire) || !format->probe(&loader.image))
+			continue;
+		if (loader.command_line == NULL)
+			loader.command_line = format->default_command_line;
+		return format->load(&loader);
+	}
+	return no_kernel(guest->stock);
 }

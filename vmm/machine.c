@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "mm/look.h"
+#include "vmm/machine_stock.h"
 
 /* How long a kicked vCPU may take to leave the guest before its memory is taken away. */
 #define LEAVE_SECONDS 2
@@ -211,10 +212,13 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	int error;
 
 	CHECK(machine != NULL);
-	machine->kvm_fd = machine->vm_fd = -1;
+	machine->kvm_fd = machine->vm_fd = machine->stats_fd = -1;
+	machine->about = config->about;
+	machine->memory_bytes = config->memory_bytes;
 	machine->vcpu_count = config->cpu_count;
+	machine->stock = config->stock;
 	for (unsigned i = 0; i < QUIRE_CPU_MAX; i++)
-		machine->vcpu[i].fd = -1;
+		machine->vcpu[i].fd = machine->vcpu[i].stats_fd = -1;
 	machine_gate_init(machine);
 	sigaction(SIGUSR1, &kick, NULL); /* machine_kick(): only to break into a system call */
 	machine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -228,26 +232,43 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	}
 	if (error == 0)
 		error = machine_create_vm(machine);
+	if (error == 0)
+		error = devices_create(&machine->devices, machine, &config->devices);
 	if (error != 0) {
 		machine_destroy(machine);
 		return error;
 	}
 	*out = machine;
-	return machine_add_doorbell(machine);
+	return machine->stock ? machine_add_stock_devices(machine) : machine_add_doorbell(machine);
 }
 
 int machine_load(struct machine *machine, const void *kernel, size_t kernel_size,
 		 const char *command_line, struct archive *root)
 {
+	const struct loader_module module = {
+		.what = "the files",
+		.size = archive_size(root),
+		.archive = root,
+	};
+	struct loader_guest guest = {
+		.kernel = kernel,
+		.kernel_size = kernel_size,
+		.module = &module,
+	};
 	struct loader_result entry;
-	int error = loader_load(machine->space, kernel, kernel_size, command_line, root, &entry);
+	char *words;
+	size_t size;
+	FILE *out = open_memstream(&words, &size);
+	int error;
 
-	if (error != 0)
-		return error;
-	error = machine_set_registers(machine, &entry);
-	if (error != 0)
-		log_error("KVM refused the vCPU's first registers: %s", strerror(-error));
-	return error;
+	CHECK(out != NULL);
+	devices_write_words(&machine->devices, out);
+	fputs(command_line, out);
+	CHECK(fclose(out) == 0);
+	guest.command_line = words;
+	error = loader_load(machine->space, &guest, &entry);
+	free(words);
+	return error != 0 ? error : machine_set_registers(machine, &entry);
 }
 
 static int start_vcpu(struct vcpu *vcpu)
@@ -271,6 +292,8 @@ int machine_start(struct machine *machine)
 	sigfillset(&all);
 	sigdelset(&all, SIGUSR1);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (error == 0)
+		error = devices_start(&machine->devices);
 	for (unsigned i = 0; i < machine->vcpu_count && error == 0; i++)
 		error = start_vcpu(&machine->vcpu[i]);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -306,6 +329,7 @@ void machine_join(struct machine *machine)
 	deadline.tv_sec += LEAVE_SECONDS;
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
 		join_vcpu(&machine->vcpu[i], &deadline);
+	devices_stop(&machine->devices);
 	ept_space_stop(machine->space);
 	ept_space_abandon(machine->space);
 }
@@ -314,14 +338,21 @@ void machine_destroy(struct machine *machine)
 {
 	if (machine == NULL)
 		return;
+	devices_stop(&machine->devices);
+	machine_remove_stock_devices(machine);
+	devices_destroy(&machine->devices);
 	if (machine->space != NULL)
 		ept_space_stop(machine->space);
 	for (unsigned i = 0; i < machine->vcpu_count; i++) {
 		if (machine->vcpu[i].run != NULL)
 			munmap(machine->vcpu[i].run, machine->run_size);
+		if (machine->vcpu[i].stats_fd >= 0)
+			close(machine->vcpu[i].stats_fd);
 		if (machine->vcpu[i].fd >= 0)
 			close(machine->vcpu[i].fd);
 	}
+	if (machine->stats_fd >= 0)
+		close(machine->stats_fd);
 	if (machine->vm_fd >= 0)
 		close(machine->vm_fd);
 	if (machine->kvm_fd >= 0)

@@ -1,67 +1,19 @@
 /*
- * What a machine asks of KVM: the VM, its interrupt controllers, its vCPUs and what CPUID tells
- * them.
+ * What a machine asks of KVM: the VM, its interrupt controllers, its vCPUs.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include "base/check.h"
 #include "base/log.h"
+#include "vmm/kvm_stats.h"
 #include "vmm/machine.h"
 
 /* Three pages and one page below 4 GiB that Intel processors without real-mode support need. */
 #define IDENTITY_MAP_AT 0xfffbc000ul
 #define TSS_AT		0xfffbd000ul
-#define CPUID_MAX	256
-
-/* What KVM reports is the host CPU it ran on; a vCPU has its own number and the machine's count. */
-static void number_cpu(struct kvm_cpuid_entry2 *entry, const struct vcpu *vcpu)
-{
-	unsigned count = vcpu->machine->vcpu_count;
-
-	switch (entry->function) {
-	case 1:
-		entry->ebx = (entry->ebx & 0xffff) | count << 16 | vcpu->number << 24;
-		entry->edx = count > 1 ? entry->edx | 1u << 28 : entry->edx & ~(1u << 28);
-		break;
-	case 4:
-		/* Caches are not shared; the package has all the cores. */
-		entry->eax = (entry->eax & 0x3fff) | (count - 1) << 26;
-		break;
-	case 0xb:
-	case 0x1f:
-		/* Level 0: one thread a core; level 1: all cores. */
-		entry->eax = entry->index == 0 ? 0 : entry->index == 1 ? 3 : 0;
-		entry->ebx = entry->index == 0 ? 1 : entry->index == 1 ? count : 0;
-		entry->ecx = entry->index | (entry->index < 2 ? (entry->index + 1) << 8 : 0);
-		entry->edx = vcpu->number;
-		break;
-	}
-}
-
-static int set_cpuid(struct vcpu *vcpu)
-{
-	struct kvm_cpuid2 *cpuid =
-		calloc(1, sizeof(*cpuid) + CPUID_MAX * sizeof(cpuid->entries[0]));
-	int error = 0;
-
-	CHECK(cpuid != NULL);
-	cpuid->nent = CPUID_MAX;
-	if (ioctl(vcpu->machine->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) != 0) {
-		error = -errno;
-	} else {
-		for (uint32_t i = 0; i < cpuid->nent; i++)
-			number_cpu(&cpuid->entries[i], vcpu);
-		if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) != 0)
-			error = -errno;
-	}
-	free(cpuid);
-	return error;
-}
 
 int machine_open_kvm(struct machine *machine)
 {
@@ -112,17 +64,19 @@ static int create_vcpu(struct machine *machine, unsigned number)
 	vcpu->fd = ioctl(machine->vm_fd, KVM_CREATE_VCPU, number);
 	if (vcpu->fd < 0)
 		return -errno;
+	vcpu->stats_fd = kvm_stats_open(vcpu->fd);
 	vcpu->run = mmap(NULL, machine->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED) {
 		vcpu->run = NULL;
 		return -errno;
 	}
-	return set_cpuid(vcpu);
+	return machine_set_processor(vcpu);
 }
 
 /* What is asked of KVM, in order, with the name to complain by. */
 int machine_create_vm(struct machine *machine)
 {
+	const struct kvm_pit_config timer = { .flags = KVM_PIT_SPEAKER_DUMMY };
 	uint64_t identity = IDENTITY_MAP_AT;
 	const char *step;
 	int size, error;
@@ -131,6 +85,7 @@ int machine_create_vm(struct machine *machine)
 	machine->vm_fd = ioctl(machine->kvm_fd, KVM_CREATE_VM, 0);
 	if (machine->vm_fd < 0)
 		goto refused;
+	machine->stats_fd = kvm_stats_open(machine->vm_fd);
 	step = "KVM_SET_IDENTITY_MAP_ADDR";
 	if (ioctl(machine->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) != 0)
 		goto refused;
@@ -140,7 +95,11 @@ int machine_create_vm(struct machine *machine)
 	step = "KVM_CREATE_IRQCHIP";
 	if (ioctl(machine->vm_fd, KVM_CREATE_IRQCHIP, 0) != 0)
 		goto refused;
-	keep_faults_on_vcpu(machine);
+	if (!machine->stock)
+		keep_faults_on_vcpu(machine);
+	step = "KVM_CREATE_PIT2";
+	if (machine->stock && ioctl(machine->vm_fd, KVM_CREATE_PIT2, &timer) != 0)
+		goto refused;
 	step = "mapping a vCPU's state";
 	size = ioctl(machine->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (size < 0)

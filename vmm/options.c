@@ -30,6 +30,8 @@ enum {
 	OPTION_CONTROL,
 	OPTION_TIMEOUT,
 	OPTION_KERNEL,
+	OPTION_INITRD,
+	OPTION_FORCE,
 	OPTION_UNMANAGED,
 	OPTION_VERSION,
 };
@@ -48,6 +50,8 @@ static const struct option long_options[] = {
 	{ "control", required_argument, NULL, OPTION_CONTROL },
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
 	{ "kernel", required_argument, NULL, OPTION_KERNEL },
+	{ "initrd", required_argument, NULL, OPTION_INITRD },
+	{ "force", no_argument, NULL, OPTION_FORCE },
 	{ "unmanaged", no_argument, NULL, OPTION_UNMANAGED },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "version", no_argument, NULL, OPTION_VERSION },
@@ -195,14 +199,13 @@ static int parse_cpus(struct run_options *options, const char *value)
 	return 0;
 }
 
-/* The words are the kernel's to judge; "--" would end them too early. */
-static int parse_append(struct run_options *options, const char *value)
+/* quire's words: "--" would end them too early. */
+static int check_append(const char *value)
 {
 	for (const char *at = value; (at = strstr(at, "--")) != NULL; at += 2) {
 		if ((at == value || at[-1] == ' ') && (at[2] == '\0' || at[2] == ' '))
 			return complain("--append", value, "no word '--' of its own");
 	}
-	options->append = value;
 	return 0;
 }
 
@@ -217,7 +220,8 @@ static int parse_one(struct run_options *options, int option, char *value, const
 	case OPTION_CPUS:
 		return parse_cpus(options, value);
 	case OPTION_APPEND:
-		return parse_append(options, value);
+		options->append = value;
+		return 0;
 	case OPTION_SWAP:
 		options->swap_directory = strcmp(value, "none") == 0 ? NULL : value;
 		return 0;
@@ -240,6 +244,12 @@ static int parse_one(struct run_options *options, int option, char *value, const
 	case OPTION_KERNEL:
 		options->kernel_path = value;
 		return 0;
+	case OPTION_INITRD:
+		options->initrd_path = value;
+		return 0;
+	case OPTION_FORCE:
+		options->force = true;
+		return 0;
 	case OPTION_UNMANAGED:
 		options->unmanaged = true;
 		return 0;
@@ -258,6 +268,21 @@ static int parse_one(struct run_options *options, int option, char *value, const
 	}
 }
 
+/* Options that only one kind of guest takes. */
+static int check_kind(const struct run_options *options)
+{
+	if (!options->stock && (options->initrd_path != NULL || options->force)) {
+		log_error("%s is for a stock kernel: give it with --kernel, and no PROGRAM",
+			  options->force ? "--force" : "--initrd");
+		return -EINVAL;
+	}
+	if (options->stock && options->file_count > 0) {
+		log_error("--file is for quire's root: a stock kernel takes an --initrd");
+		return -EINVAL;
+	}
+	return options->stock || options->append == NULL ? 0 : check_append(options->append);
+}
+
 /* What can only be judged once all options are known. */
 static int settle(struct run_options *options, const char *budget)
 {
@@ -268,6 +293,8 @@ static int settle(struct run_options *options, const char *budget)
 		log_error("--memory: a guest needs at least 4M and can have at most 1T");
 		return -EINVAL;
 	}
+	if (check_kind(options) != 0)
+		return -EINVAL;
 	if (budget == NULL)
 		return 0;
 	if (units_parse_size_or_percent(budget, options->memory_bytes, &options->budget_bytes) != 0)
@@ -302,9 +329,10 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	/* "+": the first word that is no option is PROGRAM; what follows is its own. */
 	while (result == 0 && (option = getopt_long(argc, argv, "+vh", long_options, NULL)) != -1)
 		result = parse_one(options, option, optarg, &budget);
+	options->arguments = argv + optind;
+	options->stock = options->kernel_path != NULL && options->arguments[0] == NULL;
 	if (result == 0)
 		result = settle(options, budget);
-	options->arguments = argv + optind;
 	if (result != 0)
 		run_options_finish(options);
 	return result;

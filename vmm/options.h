@@ -32,6 +32,9 @@ struct run_options {
 	const char *control_path; /* or NULL */
 	unsigned timeout_seconds; /* 0: none */
 	const char *kernel_path;  /* NULL: the quire inside the binary */
+	const char *initrd_path;  /* or NULL */
+	bool stock;		  /* a kernel and no PROGRAM: vmm/machine_stock.h */
+	bool force;		  /* run a stock kernel where that is known not to work */
 	bool unmanaged;		  /* the host kernel manages guest memory: for comparisons */
 	struct run_file *file;
 	size_t file_count;

@@ -26,6 +26,7 @@
 #include "vmm/image.h"
 #include "vmm/inspect.h"
 #include "vmm/machine.h"
+#include "vmm/machine_stock.h"
 #include "vmm/options.h"
 #include "vmm/program.h"
 #include "vmm/report.h"
@@ -46,6 +47,8 @@ struct run {
 	FILE *report_file;
 	const void *kernel;
 	size_t kernel_size;
+	int initrd_fd;
+	uint64_t initrd_size;
 	struct machine *machine;
 	struct control *control;
 	int signal_fd;
@@ -128,28 +131,100 @@ static int build_root(struct run *run)
 	return error;
 }
 
+/* A regular file with something in it. 0 or -errno, logged. */
+static int open_file(const char *path, int *fd, uint64_t *size)
+{
+	struct stat status;
+	int error = 0;
+
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (*fd < 0 || fstat(*fd, &status) != 0) {
+		error = -errno;
+		log_error("%s: %m", path);
+	} else if (!S_ISREG(status.st_mode)) {
+		error = -EINVAL;
+		log_error("%s is not a regular file", path);
+	} else if (status.st_size == 0) {
+		error = -EINVAL;
+		log_error("%s is empty", path);
+	}
+	if (error == 0) {
+		*size = (uint64_t)status.st_size;
+		return 0;
+	}
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	return error;
+}
+
 static int open_kernel(struct run *run)
 {
 	const char *path = run->options.kernel_path;
-	struct stat status;
-	int fd, error = 0;
+	uint64_t size;
+	int fd, error;
 
 	run->kernel = image_quire;
 	run->kernel_size = (size_t)(image_quire_end - image_quire);
 	if (path == NULL)
 		return 0;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && fstat(fd, &status) == 0) {
-		run->kernel_size = (size_t)status.st_size;
-		run->kernel = mmap(NULL, run->kernel_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	}
-	if (fd < 0 || run->kernel == MAP_FAILED) {
+	run->kernel = NULL;
+	error = open_file(path, &fd, &size);
+	if (error != 0)
+		return error;
+	run->kernel_size = size;
+	run->kernel = mmap(NULL, run->kernel_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (run->kernel == MAP_FAILED) {
 		error = -errno;
 		log_error("%s: %m", path);
 	}
-	if (fd >= 0)
-		close(fd);
+	close(fd);
 	return error;
+}
+
+static int open_initrd(struct run *run)
+{
+	if (run->options.initrd_path == NULL)
+		return 0;
+	return open_file(run->options.initrd_path, &run->initrd_fd, &run->initrd_size);
+}
+
+/* What only quire has: a root, and words for its init. */
+static int prepare_quire(struct run *run)
+{
+	make_command_line(run);
+	return build_root(run);
+}
+
+static int load_stock(struct run *run)
+{
+	const struct loader_module initrd = {
+		.what = "the initrd",
+		.size = run->initrd_size,
+		.fd = run->initrd_fd,
+	};
+	const struct loader_guest guest = {
+		.kernel = run->kernel,
+		.kernel_size = run->kernel_size,
+		.command_line = run->options.append,
+		.module = run->initrd_fd >= 0 ? &initrd : NULL,
+	};
+
+	return machine_load_stock(run->machine, &guest);
+}
+
+/*
+ * Where KVM emulates ring 0 it lacks instructions that any kernel for x86-64 uses: better said than
+ * met as a crash.
+ */
+static int check_host(const struct run *run)
+{
+	if (!run->options.stock || run->options.force || !host_emulates_ring0())
+		return 0;
+	log_error("this host's KVM emulates a guest's ring 0 and lacks cmpxchg16b, which stock "
+		  "kernels need: run it where the processor's VMX or SVM is there, or in tools/lab "
+		  "(--force tries all the same)");
+	return -ENOTSUP;
 }
 
 static int open_report(struct run *run)
@@ -163,13 +238,36 @@ static int open_report(struct run *run)
 	return -errno;
 }
 
+static void console_room(void *context)
+{
+}
+
+static const struct virtio_console_events console_events = { .room = console_room };
+
 static int make_machine(struct run *run)
 {
 	const struct run_options *options = &run->options;
 	struct machine_config config = {
+		.about = {
+			.name = run->demo ? "demo" : run->program,
+			.kernel = options->kernel_path != NULL ? options->kernel_path : "quire",
+			.policy = options->policy->name,
+			.compressor = compressor_names[options->compressor],
+			.start_ns = run->start_ns,
+		},
 		.memory_bytes = options->memory_bytes,
 		.cpu_count = options->cpu_count,
+		.stock = options->stock,
 		.unmanaged = options->unmanaged,
+		.devices = {
+			.balloon = true,
+			.reporting = true,
+			.rng = options->stock,
+			.console = options->stock,
+			.console_fd = STDOUT_FILENO,
+			.console_events = &console_events,
+			.console_context = run,
+		},
 		.mm = {
 			.budget_bytes = options->budget_bytes,
 			.policy = options->policy,
@@ -183,36 +281,13 @@ static int make_machine(struct run *run)
 	int error = machine_create(&config, &run->machine);
 
 	if (error == 0)
-		error = machine_load(run->machine, run->kernel, run->kernel_size, run->command_line,
-				     run->root);
+		error = options->stock ? load_stock(run)
+				       : machine_load(run->machine, run->kernel, run->kernel_size,
+						      run->command_line, run->root);
 	/* The files are the guest's now. */
 	archive_destroy(run->root);
 	run->root = NULL;
 	return error;
-}
-
-static void fill_report(struct run *run, struct report *report)
-{
-	struct machine *machine = run->machine;
-
-	memset(report, 0, sizeof(*report));
-	report->memory_bytes = run->options.memory_bytes;
-	report->managed = machine->mm != NULL;
-	if (machine->mm != NULL)
-		mm_stats_get(machine->mm, &report->stats);
-	report->policy = run->options.policy->name;
-	report->compressor = compressor_names[run->options.compressor];
-	report->second_layer = host_second_layer();
-	report->cpu_count = run->options.cpu_count;
-	report->wall_ns = clock_now_ns() - run->start_ns;
-	if (machine->user_start_ns != 0) {
-		report->start_to_user_ns = machine->user_start_ns - run->start_ns;
-		report->start_to_user_cpu_ns = machine->user_start_cpu_ns;
-	}
-	report->monitor_bytes = report_own_bytes();
-	report->monitor_bytes -= report->stats.pool_bytes < report->monitor_bytes
-					 ? report->stats.pool_bytes
-					 : report->monitor_bytes;
 }
 
 static void show_status(struct run *run)
@@ -220,7 +295,7 @@ static void show_status(struct run *run)
 	struct report report;
 	char text[160];
 
-	fill_report(run, &report);
+	report_fill(&report, run->machine);
 	report_format_status(&report, text, sizeof(text));
 	log_status(text);
 }
@@ -245,12 +320,18 @@ static int until(uint64_t now, uint64_t first, uint64_t second)
 	return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
 }
 
+/* A terminal that is a stock guest's console is the guest's own. */
+static bool shows_status(const struct run *run)
+{
+	return isatty(STDERR_FILENO) && !(run->options.stock && isatty(STDOUT_FILENO));
+}
+
 static void wait_for_end(struct run *run)
 {
 	uint64_t deadline = run->options.timeout_seconds == 0
 				    ? 0
 				    : run->start_ns + run->options.timeout_seconds * 1000000000ull;
-	uint64_t tick = isatty(STDERR_FILENO) ? run->start_ns + STATUS_FIRST_NS : 0;
+	uint64_t tick = shows_status(run) ? run->start_ns + STATUS_FIRST_NS : 0;
 	bool input_awaited = false;
 
 	while (!machine_stopping(run->machine)) {
@@ -300,22 +381,24 @@ static void check_accounts(struct machine *machine)
 static int tell(struct run *run)
 {
 	struct report report;
-	int error = 0;
+	json_t *json;
+	int status = run->machine->stop_status, error = 0;
 
-	fill_report(run, &report);
-	kvm_stats_read(run->machine, report.kvm);
-	report.exit_status = run->machine->stop_status;
+	report_fill(&report, run->machine);
+	json = report_to_json(&report);
+	json_object_set_new(json, "exit_status", json_integer(status));
 	if (run->demo)
-		report_print_table(&report, stdout);
+		report_print_table(json, stdout);
 	else if (log_verbosity() > 0)
-		report_print_table(&report, stderr);
+		report_print_table(json, stderr);
 	if (run->report_file != NULL)
-		error = report_write_json(&report, run->report_file);
+		error = report_write(json, run->report_file);
+	json_decref(json);
 	if (error != 0) {
 		log_error("%s: %s", run->options.report_path, strerror(-error));
 		return MACHINE_STATUS_FAILED;
 	}
-	return report.exit_status;
+	return status;
 }
 
 static void catch_signals(struct run *run)
@@ -335,13 +418,16 @@ static int run_machine(struct run *run)
 {
 	int error;
 
-	make_command_line(run);
 	catch_signals(run);
 	error = run->signal_fd >= 0 ? 0 : -errno;
 	if (error == 0)
-		error = build_root(run);
+		error = check_host(run);
+	if (error == 0 && !run->options.stock)
+		error = prepare_quire(run);
 	if (error == 0)
 		error = open_kernel(run);
+	if (error == 0)
+		error = open_initrd(run);
 	if (error == 0)
 		error = open_report(run);
 	if (error == 0)
@@ -357,21 +443,25 @@ static int run_machine(struct run *run)
 	control_destroy(run->control);
 	run->control = NULL;
 	machine_join(run->machine);
+	/* Who ended by itself has said all of it; who was stopped, what goes at once. */
+	machine_drain(run->machine, run->machine->stop_kind == MACHINE_EXITED
+					    ? run->signal_fd
+					    : run->machine->stop_fd);
 	check_accounts(run->machine);
 	return tell(run);
 }
 
 int command_run(int argc, char **argv)
 {
-	struct run run = { .start_ns = clock_now_ns(), .signal_fd = -1 };
+	struct run run = { .start_ns = clock_now_ns(), .signal_fd = -1, .initrd_fd = -1 };
 	int status = run_options_parse(&run.options, argc, argv);
 
 	if (status != 0)
 		return status > 0 ? 0 : MACHINE_STATUS_FAILED;
-	run.demo = run.options.arguments[0] == NULL;
+	run.demo = run.options.arguments[0] == NULL && !run.options.stock;
 	if (run.demo)
 		status = settle_demo(&run.options) == 0 ? 0 : MACHINE_STATUS_FAILED;
-	else
+	else if (!run.options.stock)
 		status = program_find(run.options.arguments[0], &run.program);
 	if (status == 0)
 		status = run_machine(&run);
@@ -382,6 +472,8 @@ int command_run(int argc, char **argv)
 		fclose(run.report_file);
 	if (run.signal_fd >= 0)
 		close(run.signal_fd);
+	if (run.initrd_fd >= 0)
+		close(run.initrd_fd);
 	if (run.options.kernel_path != NULL && run.kernel != NULL && run.kernel != MAP_FAILED)
 		munmap((void *)(uintptr_t)run.kernel, run.kernel_size);
 	free(run.command_line);

@@ -13,46 +13,75 @@
 
 #define CR0_PE	    1u
 #define CR0_ET	    (1u << 4)
+#define CR0_PG	    (1u << 31)
+#define CR4_PAE	    (1u << 5)
+#define EFER_LME    (1u << 8)
+#define EFER_LMA    (1u << 10)
 #define TYPE_CODE   11 /* execute, read, accessed */
 #define TYPE_DATA   3  /* read, write, accessed */
-#define TYPE_TSS    11 /* busy 32-bit TSS */
+#define TYPE_TSS    11 /* busy TSS */
 #define FLAGS_FIXED 2u
 
-/* PVH's entry state: flat 32-bit protected mode, paging and interrupts off, %ebx = start info. */
-int machine_set_registers(struct machine *machine, const struct loader_result *entry)
+/* Flat segments of 32 bits, or for long mode of 64; selectors as the boot protocols have them. */
+static void set_segments(struct kvm_sregs *special, bool wide)
 {
 	const struct kvm_segment code = {
 		.limit = UINT32_MAX,
-		.selector = 8,
+		.selector = wide ? 16 : 8,
 		.type = TYPE_CODE,
 		.present = 1,
-		.db = 1,
+		.db = !wide,
 		.s = 1,
+		.l = wide,
 		.g = 1,
 	};
 	struct kvm_segment data = code;
-	const struct kvm_segment task = { .limit = 0x67, .type = TYPE_TSS, .present = 1 };
+
+	data.selector = wide ? 24 : 16;
+	data.type = TYPE_DATA;
+	data.db = 1;
+	data.l = 0;
+	special->cs = code;
+	special->ds = special->es = special->fs = special->gs = special->ss = data;
+	special->tr = (struct kvm_segment){ .limit = 0x67, .type = TYPE_TSS, .present = 1 };
+}
+
+static void set_long_mode(struct kvm_sregs *special, const struct loader_result *entry)
+{
+	special->cr0 |= CR0_PG;
+	special->cr3 = entry->cr3.v;
+	special->cr4 = CR4_PAE;
+	special->efer = EFER_LME | EFER_LMA;
+	special->gdt.base = entry->gdt.v;
+	special->gdt.limit = LOADER_GDT_LIMIT;
+}
+
+int machine_set_registers(struct machine *machine, const struct loader_result *entry)
+{
 	const struct kvm_regs registers = {
 		.rip = entry->entry.v,
+		.rax = entry->rax,
 		.rbx = entry->start_info.v,
+		.rsi = entry->start_info.v,
 		.rflags = FLAGS_FIXED,
 	};
+	int fd = machine->vcpu[0].fd, error;
 	struct kvm_sregs special;
 
-	if (ioctl(machine->vcpu[0].fd, KVM_GET_SREGS, &special) != 0)
-		return -errno;
-	data.selector = 16;
-	data.type = TYPE_DATA;
-	special.cs = code;
-	special.ds = special.es = special.fs = special.gs = special.ss = data;
-	special.tr = task;
+	if (ioctl(fd, KVM_GET_SREGS, &special) != 0)
+		goto refused;
+	set_segments(&special, entry->mode == LOADER_LONG);
 	special.cr0 = CR0_PE | CR0_ET;
 	special.cr4 = 0;
 	special.efer = 0;
-	if (ioctl(machine->vcpu[0].fd, KVM_SET_SREGS, &special) != 0 ||
-	    ioctl(machine->vcpu[0].fd, KVM_SET_REGS, &registers) != 0)
-		return -errno;
-	return 0;
+	if (entry->mode == LOADER_LONG)
+		set_long_mode(&special, entry);
+	if (ioctl(fd, KVM_SET_SREGS, &special) == 0 && ioctl(fd, KVM_SET_REGS, &registers) == 0)
+		return 0;
+refused:
+	error = -errno;
+	log_error("KVM refused the vCPU's first registers: %m");
+	return error;
 }
 
 /*
@@ -154,7 +183,8 @@ static void handle_exit(struct vcpu *vcpu)
 		      run->fail_entry.hardware_entry_failure_reason);
 		break;
 	case KVM_EXIT_MMIO:
-		if (bus_has(&machine->mmio, run->mmio.phys_addr))
+		/* A stock kernel probes for what is not there; quire does not. */
+		if (machine->stock || bus_has(&machine->mmio, run->mmio.phys_addr))
 			device_done(machine, memory_io(vcpu));
 		else
 			crash(vcpu, "an access to guest-physical memory where nothing is",

@@ -61,11 +61,22 @@ static int load(struct archive *archive, struct loader_result *result)
 {
 	struct ept_config config = { .memory_bytes = MEMORY };
 	struct archive *root = archive != NULL ? archive : archive_create();
+	const struct loader_module module = {
+		.what = "the files",
+		.size = archive_size(root),
+		.archive = root,
+	};
+	const struct loader_guest guest = {
+		.kernel = image,
+		.kernel_size = sizeof(image),
+		.command_line = "init=/x -- x",
+		.module = &module,
+	};
 	int error;
 
 	ept_space_destroy(space);
 	cr_assert_eq(ept_space_create(&config, &space), 0);
-	error = loader_load(space, image, sizeof(image), "init=/x -- x", root, result);
+	error = loader_load(space, &guest, result);
 	archive_destroy(root);
 	return error;
 }
@@ -123,7 +134,9 @@ Test(loader, refuses_hostile_images)
 	REFUSED(program(0)->p_paddr = 0x1000, -ENOEXEC);
 	REFUSED(program(0)->p_paddr = UINT64_MAX - 50, -ENOEXEC);
 	REFUSED(program(0)->p_paddr = MEMORY - 50, -ENOMEM);
-	REFUSED(program(0)->p_memsz = MEMORY, -ENOSPC); /* the archive has no place left */
+	REFUSED(program(0)->p_memsz = MEMORY, -ENOMEM);
+	/* The archive has no place left. */
+	REFUSED(program(0)->p_memsz = MEMORY - SEGMENT_AT, -ENOSPC);
 	REFUSED(program(1)->p_filesz = 11, -ENOEXEC);
 	REFUSED(((Elf64_Nhdr *)(image + 512))->n_namesz = UINT32_MAX, -ENOEXEC);
 	REFUSED(((Elf64_Nhdr *)(image + 512))->n_descsz = UINT32_MAX, -ENOEXEC);

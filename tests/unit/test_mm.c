@@ -79,8 +79,8 @@ Test(mm, frames_beyond_the_guest)
 	cr_assert_eq(mm_fault(fake.mm, gfn(FRAMES), false), -ERANGE);
 	cr_assert_eq(mm_fault(fake.mm, gfn(UINT64_MAX), false), -ERANGE);
 	cr_assert_eq(mm_pin(fake.mm, gfn(FRAMES - 1), 2), -ERANGE);
-	cr_assert_eq(mm_discard(fake.mm, gfn(FRAMES + 1), 0), -ERANGE);
-	cr_assert_eq(mm_discard(fake.mm, gfn(0), FRAMES + 1), -ERANGE);
+	cr_assert_eq(mm_release(fake.mm, gfn(FRAMES + 1), 0, MM_RELEASE_REPORTED, 0), -ERANGE);
+	cr_assert_eq(mm_release(fake.mm, gfn(0), FRAMES + 1, MM_RELEASE_REPORTED, 0), -ERANGE);
 	fake_end(&fake);
 }
 
@@ -353,7 +353,7 @@ Test(mm, discard_each_state)
 	fake_put(&fake, 14, CONTENT_HALF, 1);
 	cr_assert_eq(fake_expect(&fake, 12, CONTENT_RANDOM, 1), 0); /* resident, with a slot */
 	cr_assert_eq(mm_pin(fake.mm, gfn(14), 1), 0);
-	cr_assert_eq(mm_discard(fake.mm, gfn(0), FRAMES), 0);
+	cr_assert_eq(mm_release(fake.mm, gfn(0), FRAMES, MM_RELEASE_REPORTED, 0), 0);
 	cr_assert_eq(state(14), FRAME_MAPPED, "pinned: emptied in place");
 	mm_unpin(fake.mm, gfn(14), 1);
 	cr_assert_eq(now()->pool_frames, 0);
