@@ -34,6 +34,7 @@ static const struct power_events power_events = {
 
 static void input_room(void *context)
 {
+	machine_put_event(((struct machine *)context)->input_fd);
 }
 
 static int add_serial(struct machine *machine)
@@ -122,6 +123,26 @@ int machine_load_stock(struct machine *machine, const struct loader_guest *guest
 	if (error == 0)
 		error = loader_load(machine->space, &complete, &entry);
 	return error != 0 ? error : machine_set_registers(machine, &entry);
+}
+
+size_t machine_input(struct machine *machine, const uint8_t *bytes, size_t length)
+{
+	return serial_input(machine->serial, bytes, length);
+}
+
+bool machine_console_is_virtio(const char *command_line)
+{
+	static const char word[] = "console=";
+	bool is_virtio = false;
+
+	for (const char *at = command_line; at != NULL && (at = strstr(at, word)) != NULL;) {
+		bool begins = at == command_line || at[-1] == ' ';
+
+		at += sizeof(word) - 1;
+		if (begins)
+			is_virtio = strncmp(at, "hvc", 3) == 0;
+	}
+	return is_virtio;
 }
 
 void machine_drain(struct machine *machine, int give_up_fd)
