@@ -90,7 +90,7 @@ struct machine {
 	struct power power;		 /* (C) stock only */
 	int cpu;      /* (C) the one vCPU and the fault thread run here; -1: anywhere */
 	int stop_fd;  /* (C) eventfd, readable once the machine stops */
-	int input_fd; /* (C) eventfd, written when the guest waits for input */
+	int input_fd; /* (C) eventfd, written when the guest waits for input, or takes it again */
 
 	pthread_mutex_t lock;
 	pthread_cond_t gate;		  /* (L) a pause began to hold, or ended; or the stop */

@@ -95,6 +95,9 @@ json_t *report_to_json(const struct report *report)
 		uint64_t value;
 	} numbers[] = {
 		{ "budget_bytes", stats->budget_bytes },
+		{ "budget_wanted_bytes", stats->budget_wanted_bytes },
+		{ "budget_most_bytes", stats->budget_most_bytes },
+		{ "budget_least_bytes", stats->budget_least_bytes },
 		{ "held_bytes", stats->held_bytes },
 		{ "peak_host_bytes", stats->peak_bytes },
 		{ "resident_bytes", stats->resident_bytes },
@@ -116,6 +119,8 @@ json_t *report_to_json(const struct report *report)
 		{ "direct_reclaims", stats->direct_reclaims },
 		{ "store_failures", stats->store_failures },
 		{ "stall_ns", stats->stall_ns },
+		{ "pressure_ns", stats->pressure_ns },
+		{ "refaults_near", stats->refaults_near },
 		{ "wall_ns", report->wall_ns },
 		{ "start_to_user_ns", report->start_to_user_ns },
 		{ "start_to_user_cpu_ns", report->start_to_user_cpu_ns },
