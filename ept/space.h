@@ -94,7 +94,7 @@ extern const struct mm_backing_ops ept_backing_ops;
 
 /*
  * Unmanaged: make count frames read as zeros and give their memory back. -ERANGE for frames that
- * are not all in one piece of RAM. (Managed: that is the manager's mm_discard().)
+ * are not all in one piece of RAM. (Managed: that is the manager's mm_release().)
  */
 int ept_space_discard(struct ept_space *space, gfn_t first, uint32_t count);
 

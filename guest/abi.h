@@ -9,8 +9,15 @@
  * the archive at a page boundary of memory, so that quire maps file pages where they lie. Zeros
  * follow the data up to the next page boundary, where the next header stands.
  *
- * Command line: words separated by spaces; a backslash takes the next character literally, but \0 is
- * nothing, so that a word of it alone is an empty one. Words before "--": options (init=PATH, verbose). Words after it: argv of init, argv[0] first.
+ * Command line: words separated by spaces; a backslash takes the next character literally, but \0
+ * is nothing, so that a word of it alone is an empty one. Words before "--": options (init=PATH,
+ * verbose). Words after it: argv of init, argv[0] first.
+ *
+ * Devices: an option virtio_mmio.device=SIZE@BASE:LINE for each (Linux's form; SIZE and BASE in
+ * decimal or 0x, perhaps with K, M or G; a further :NUMBER is ignored) says that the registers of a
+ * virtio device (version 2) are at BASE, and that it interrupts at a rising edge of line LINE of
+ * the I/O APIC at 0xfec00000. At most 16, each on a line of its own. A word that is wrong, or where
+ * no such device answers, is logged and ignored.
  *
  * Contract: memory never handed out reads as zero. So first use needs no clearing, and must not
  * clear, for a clear touches the page early.
@@ -36,12 +43,13 @@ enum quire_op {
 	 * (1..QUIRE_CPU_MAX) and arg1 = QUIRE_HOST_* bits; or -EPROTO: it stops the VM and says
 	 * why. */
 	QUIRE_OP_HELLO = 1,
-	/* Write the segments' bytes to the monitor's standard output (arg0 = 1) or error (arg0 = 2).
-	 * Result: bytes written (all, unless an error came first) or -errno, -EPIPE if closed. */
+	/* Write the segments' bytes to the monitor's standard output (arg0 = 1) or error (arg0 =
+	 * 2). Result: bytes written (all, unless an error came first) or -errno, -EPIPE if closed.
+	 */
 	QUIRE_OP_WRITE = 2,
-	/* Read from the monitor's standard input into the segments. Result: bytes read, 0 at the end
-	 * of input, or -EAGAIN: nothing there now; then QUIRE_VECTOR_INPUT is raised once when there
-	 * is, or when input ends. Never blocks. */
+	/* Read from the monitor's standard input into the segments. Result: bytes read, 0 at the
+	 * end of input, or -EAGAIN: nothing there now; then QUIRE_VECTOR_INPUT is raised once when
+	 * there is, or when input ends. Never blocks. */
 	QUIRE_OP_READ = 3,
 	/* A line of the kernel's, without newline. arg0 = enum quire_level. */
 	QUIRE_OP_LOG = 4,
@@ -54,11 +62,12 @@ enum quire_op {
 	QUIRE_OP_PANIC = 7,
 	/* init could not be executed; arg0 = errno, segment 0 = message. Never returns. */
 	QUIRE_OP_NO_INIT = 8,
-	/* The segments' pages (whole pages, or -EINVAL) hold nothing any more: they read as zeros from
-	 * now on, and their host memory is given back. Result 0 or -errno. */
+	/* The segments' pages (whole pages, or -EINVAL) hold nothing any more: they read as zeros
+	 * from now on, and their host memory is given back. Result 0 or -errno. */
 	QUIRE_OP_RELEASE = 9,
-	/* Sleep until an interrupt is pending. To be rung with interrupts enabled by the instruction
-	 * before, as HLT would be. HLT itself does not leave the guest: it would keep the processor. */
+	/* Sleep until an interrupt is pending. To be rung with interrupts enabled by the
+	 * instruction before, as HLT would be. HLT itself does not leave the guest: it would keep
+	 * the processor. */
 	QUIRE_OP_WAIT = 10,
 	/* Another CPU holds what this one spins for: give the host's processor away. Result 0. */
 	QUIRE_OP_YIELD = 11,

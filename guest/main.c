@@ -5,6 +5,8 @@
 #include "guest/cpu/clock.h"
 #include "guest/cpu/cpu.h"
 #include "guest/cpu/vector.h"
+#include "guest/device/console.h"
+#include "guest/device/virtio.h"
 #include "guest/file/file.h"
 #include "guest/file/proc.h"
 #include "guest/lib/errno.h"
@@ -72,23 +74,35 @@ static int init_strings(struct exec_strings *strings, bool emulated)
 	return error;
 }
 
-/* Descriptors 0, 1 and 2: the monitor's standard streams. */
-static void open_console(struct process *init)
+static void install(struct process *init, struct file *file, int fd)
+{
+	CHECK(file != NULL);
+	CHECK(file_install(init->files, file, fd, false) == fd);
+}
+
+/* Descriptors 0, 1 and 2: the monitor's standard streams; or the console for all three. */
+static void open_console(struct process *init, struct node *console)
 {
 	static const struct file_ops *const ops[] = { &console_in_ops, &console_out_ops,
 						      &console_error_ops };
+	struct file *file = NULL;
 
 	init->files = file_table_create();
 	CHECK(init->files != NULL);
+	if (console) {
+		file = file_create(console->ops, console, OPEN_READ_WRITE);
+		CHECK(file != NULL && !console->ops->open(file));
+	}
 	for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
-		struct file *file = file_create(ops[i], NULL, i == 0 ? OPEN_READ : OPEN_WRITE);
-
-		CHECK(file != NULL);
-		file_install(init->files, file, i, false);
+		if (!console)
+			file = file_create(ops[i], NULL, i == 0 ? OPEN_READ : OPEN_WRITE);
+		else if (i > 0)
+			file_get(file);
+		install(init, file, i);
 	}
 }
 
-static struct process *make_init(bool emulated)
+static struct process *make_init(bool emulated, struct node *console)
 {
 	struct process *init = process_create(NULL);
 	struct exec_strings strings;
@@ -99,7 +113,7 @@ static struct process *make_init(bool emulated)
 	CHECK(init != NULL);
 	process_init = init;
 	init->directory = node_get(node_root);
-	open_console(init);
+	open_console(init, console);
 	error = init_strings(&strings, emulated);
 	if (!error)
 		error = node_lookup(node_root, start.init, true, &node);
@@ -121,6 +135,7 @@ void kernel_main(uint64_t start_info)
 	struct doorbell_host host;
 	struct page_range contiguous;
 	struct process *init;
+	struct node *console = NULL;
 	bool alone;
 
 	cpu_init(&cpus[0]);
@@ -142,11 +157,14 @@ void kernel_main(uint64_t start_info)
 	node_init(direct(start.archive), start.archive_size);
 	device_init();
 	proc_init();
+	virtio_init(&start);
+	if (start.console)
+		console = console_choose(start.console);
 	swap_init(start.swap_bytes);
 	if (start.policy)
 		replace_choose(start.policy);
 	smp_start(host.cpu_count);
-	init = make_init(host.emulates);
+	init = make_init(host.emulates, console);
 	doorbell_user_start();
 	thread_start(init->threads);
 }

@@ -89,6 +89,14 @@ static uint64_t read_size(const char *text)
 			      : value;
 }
 
+static void add_device(struct start *start, const char *place)
+{
+	if (start->device_count < DEVICE_MAX)
+		start->device[start->device_count++] = place;
+	else
+		log_line(QUIRE_LEVEL_ERROR, "virtio_mmio.device=%s is ignored: too many", place);
+}
+
 static void read_command_line(const char *text, struct start *start)
 {
 	bool options = true;
@@ -111,6 +119,10 @@ static void read_command_line(const char *text, struct start *start)
 			start->policy = word + 7;
 		} else if (!strncmp(word, "contiguous=", 11)) {
 			start->contiguous_bytes = read_size(word + 11);
+		} else if (!strncmp(word, "console=", 8)) {
+			start->console = word + 8;
+		} else if (!strncmp(word, "virtio_mmio.device=", 19)) {
+			add_device(start, word + 19);
 		} else if (!strcmp(word, "verbose")) {
 			start->verbose = true;
 		} else if (!strcmp(word, "norandmaps")) {

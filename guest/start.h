@@ -2,6 +2,7 @@
 #ifndef GUEST_START_H
 #define GUEST_START_H
 
+#include "guest/cpu/cpu.h"
 #include "guest/memory/page.h"
 
 #define START_RANGE_MAX	   16
@@ -17,7 +18,10 @@ struct start {
 	unsigned argument_count;
 	bool verbose;
 	uint64_t swap_bytes, contiguous_bytes;
-	const char *policy; /* of replacement, or NULL */
+	const char *policy;  /* of replacement, or NULL */
+	const char *console; /* its name below /dev, or NULL: the monitor's streams */
+	const char *device[DEVICE_MAX]; /* virtio_mmio.device= */
+	unsigned device_count;
 };
 
 /* `info` is the physical address of struct hvm_start_info. */

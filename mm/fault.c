@@ -27,6 +27,7 @@ static enum fill_op op_of(const struct mm_frame *f)
 	case FRAME_UNTOUCHED:
 		return FILL_ZERO;
 	case FRAME_SAME:
+	case FRAME_RELEASED:
 		return f->word == 0 ? FILL_ZERO : FILL_WORD;
 	case FRAME_POOL:
 		return FILL_POOL;
@@ -39,10 +40,20 @@ static enum fill_op op_of(const struct mm_frame *f)
 	}
 }
 
+/* distance: evictions since its own. */
+static void count_refault(struct mm *mm, uint32_t number, uint32_t distance)
+{
+	mm->stats.refaults++;
+	mm->stats.refaults_near += distance <= mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED];
+	if (mm->policy_ops->refaulted != NULL)
+		mm->policy_ops->refaulted(mm->policy, number, distance);
+}
+
 /* Give the policy what it is owed and the frame its place among the resident. */
 static void commit_one(struct mm *mm, uint32_t number)
 {
 	struct mm_frame *f = mm_frame(mm, number);
+	bool evicted = f->then != FRAME_UNTOUCHED && f->then != FRAME_RELEASED;
 	uint32_t stamp = f->then == FRAME_SAME ? f->where : (uint32_t)f->word;
 
 	if (f->then == FRAME_POOL)
@@ -59,8 +70,8 @@ static void commit_one(struct mm *mm, uint32_t number)
 		mm->stats.touched_frames++;
 	}
 	mm_set_state(mm, f, FRAME_MAPPED);
-	if (f->then != FRAME_UNTOUCHED && mm->policy_ops->refaulted != NULL)
-		mm->policy_ops->refaulted(mm->policy, number, mm->eviction_clock - stamp);
+	if (evicted)
+		count_refault(mm, number, mm->eviction_clock - stamp);
 	mm->policy_ops->inserted(mm->policy, number);
 }
 
@@ -254,6 +265,9 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 	uint32_t first = number, count;
 	int step;
 
+	/* The sizes may have changed since the work was made. */
+	if (max > work->window)
+		max = work->window;
 	if (a->alone)
 		count = 1;
 	else if (want > 1)
@@ -267,7 +281,8 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 		struct mm_frame *f = mm_frame(mm, at);
 		enum fill_op op = op_of(f);
 
-		if (op == FILL_NONE)
+		/* What the guest promised not to touch is not worth bringing in ahead. */
+		if (op == FILL_NONE || (at != number && (f->flags & FRAME_BALLOON)))
 			continue;
 		if (op != FILL_MAP) {
 			if (at != number && !mm_charge(mm, PAGE_SIZE, mm->sizes.limit))
@@ -313,9 +328,10 @@ static int make_room(struct mm *mm, struct attempt *a)
 	while (!mm_charge(mm, PAGE_SIZE, mm->sizes.limit)) {
 		int error = reclaim_direct(mm, &effort);
 
+		a->reclaimed = true;
 		if (mm->has_failed)
 			return -EIO;
-		if (error != 0) {
+		if (error != 0 && !budget_relent(mm)) {
 			a->doing = "the budget is used up and nothing more can be given up";
 			return error;
 		}
@@ -328,6 +344,7 @@ static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a
 {
 	static const enum mm_fault_kind kinds[FRAME_STATES] = {
 		[FRAME_UNTOUCHED] = MM_FAULT_ZERO_FILL,
+		[FRAME_RELEASED] = MM_FAULT_ZERO_FILL,
 		[FRAME_SAME] = MM_FAULT_POOL,
 		[FRAME_POOL] = MM_FAULT_POOL,
 		[FRAME_SWAP] = MM_FAULT_SWAP,
@@ -417,7 +434,10 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 		took = clock_now_ns() - began;
 		mm->stats.faults[a.kind]++;
 		mm->stats.stall_ns += took;
+		if (a.kind == MM_FAULT_POOL || a.kind == MM_FAULT_SWAP || a.reclaimed)
+			mm->stats.pressure_ns += took;
 		hist_add(&mm->stats.latency_ns[a.kind], took);
+		frame_balloon_touch(mm, (uint32_t)frame.v);
 	}
 	dead = mm->has_failed;
 	pthread_mutex_unlock(&mm->lock);

@@ -3,29 +3,34 @@
  *
  *            fault: charge           zeros / value / pool / swap brought in
  *   UNTOUCHED ---------> FILLING -------------------------------------> MAPPED <---------------.
- *   SAME, POOL, SWAP -->    |  ^ brought in ahead by a neighbour's fault   |                    |
- *      ^   ^                '--' failed: back to the state it came from    | policy: watch      |
- *      |   |                                                               v      touch         |
+ *   RELEASED ---------->    |  ^ brought in ahead by a neighbour's fault   |                    |
+ *   SAME, POOL, SWAP -->    '--' failed: back to the state it came from    | policy: watch      |
+ *      ^   ^                                                               v      touch         |
  *      |   |                                                            WATCHED ----------------|
  *      |   |                                                               |                    |
  *      |   |  page given back                 stored                       v policy: evict      |
  *      |   '----------------- RELEASING <------------------------------ EVICTING ---------------'
  *      |                          ^                                           touch, or storing
- *      '--- discard: UNTOUCHED ---'                                           failed
+ *      |                          | the guest gives it up                     failed
+ *      |                          '---------------- MAPPED, WATCHED
+ *      '--- UNTOUCHED, SAME, POOL, SWAP -> RELEASED: the guest gives up what is not resident
+ *
+ * The guest gives pages up through its balloon or by reporting them free (release.c). It may touch
+ * one all the same. BALLOON says that the guest holds it in its balloon, whatever the state.
  *
  * Who moves a frame:
  *   MAPPED, WATCHED       anyone who holds the lock, unless BATCH is set or pins > 0 (then only
  *                         WATCHED -> MAPPED)
  *   EVICTING              a fault may cancel (-> MAPPED); else the batch's owner, under the lock
  *   RELEASING, FILLING    only who set it; all others wait on mm->changed
- *   SAME, POOL, SWAP      anyone who holds the lock
+ *   all others            anyone who holds the lock
  *
  * A batch's owner marks frames under the lock (EVICTING or WATCHED, with BATCH), works outside it,
  * and commits under it only those still EVICTING. BATCH stays until the owner lets go of the whole
  * batch, also on a frame whose eviction was cancelled: so a frame seen EVICTING at the commit has
  * been EVICTING all along, and its page unmapped and unchanged. Likewise a POOL frame marked BATCH
- * by write-back may be filled meanwhile, but not evicted again: if it is POOL at the commit, it is
- * the same object.
+ * by write-back may be filled or given up meanwhile, but not evicted again: if it is POOL at the
+ * commit, it is the same object.
  *
  * MAPPED is a permission, not a promise: a cancelled frame may be unmapped by the tail of its
  * batch's range. That costs the guest one more fault. WATCHED (without BATCH), EVICTING once its
@@ -36,7 +41,7 @@
  *   resident         == count[MAPPED] + count[WATCHED] + count[EVICTING] + count[RELEASING] +
  *                       count[FILLING]
  *   held             == resident * PAGE_SIZE + pool_bytes + table_bytes
- *   held             <= peak <= budget
+ *   held             <= budget in force, <= peak <= the most that was ever in force
  *   objects of pool  == frames that are POOL, or FILLING from or RELEASING to POOL
  *   slots of swap    == frames that are SWAP, or FILLING from or RELEASING to SWAP, or resident
  *                       with a kept slot, + slots in flight
@@ -54,22 +59,24 @@ enum frame_state {
 	FRAME_MAPPED,	 /* resident, the guest may reach it */
 	FRAME_WATCHED,	 /* resident, unmapped */
 	FRAME_EVICTING,	 /* resident, unmapped, being stored */
-	FRAME_RELEASING, /* stored (or discarded), its page is being given back */
+	FRAME_RELEASING, /* stored (or given up), its page is being given back */
 	FRAME_FILLING,	 /* being brought in */
 	FRAME_SAME,	 /* one 64-bit word, kept here */
 	FRAME_POOL,	 /* compressed */
 	FRAME_SWAP,	 /* in the swap file */
+	FRAME_RELEASED,	 /* given up by the guest: reads as one 64-bit word, kept here */
 	FRAME_STATES,
 };
 
 enum frame_flag {
-	FRAME_BATCH = 1, /* in somebody's batch: not to be picked */
-	FRAME_OFFER = 2, /* the policy named it in vain: offer it again when it is free */
-	FRAME_SEEN = 4,	 /* touched at some time */
+	FRAME_BATCH = 1,   /* in somebody's batch: not to be picked */
+	FRAME_OFFER = 2,   /* the policy named it in vain: offer it again when it is free */
+	FRAME_SEEN = 4,	   /* touched at some time */
+	FRAME_BALLOON = 8, /* the guest's balloon holds it */
 };
 
 struct mm_frame {
-	uint64_t word;	/* SAME: the content. POOL, SWAP: when it was evicted, in evictions */
+	uint64_t word;	/* SAME, RELEASED: the content. POOL, SWAP: when evicted, in evictions */
 	uint32_t where; /* POOL: handle. SWAP: slot. SAME: when evicted. Resident: a kept slot */
 	uint8_t state;	/* enum frame_state */
 	uint8_t then;	/* FILLING: came from; RELEASING: goes to */

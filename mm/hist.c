@@ -30,6 +30,17 @@ static uint64_t bucket_middle(unsigned bucket)
 	return low + ((uint64_t)1 << shift) / 2;
 }
 
+uint64_t hist_bucket_last(unsigned bucket)
+{
+	unsigned shift;
+
+	if (bucket < 2 * SUB_COUNT)
+		return bucket;
+	shift = (bucket >> HIST_SUB_BITS) - 1;
+	/* Of the last bucket the sum wraps to 0: its end is UINT64_MAX. */
+	return ((uint64_t)(SUB_COUNT + (bucket & (SUB_COUNT - 1)) + 1) << shift) - 1;
+}
+
 void hist_add(struct hist *hist, uint64_t value)
 {
 	hist->count++;

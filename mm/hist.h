@@ -19,6 +19,10 @@ struct hist {
 
 void hist_add(struct hist *hist, uint64_t value);
 
+/* The largest value that goes into this bucket: 0..HIST_BUCKETS - 1. Every power of two begins one.
+ */
+uint64_t hist_bucket_last(unsigned bucket);
+
 /* The smallest value that at least permille / 1000 of all values do not exceed; 0 when empty. */
 uint64_t hist_permille(const struct hist *hist, unsigned permille);
 

@@ -29,10 +29,17 @@ static enum mm_look_state look_state(enum frame_state state)
 		[FRAME_WATCHED] = MM_LOOK_WATCHED,     [FRAME_EVICTING] = MM_LOOK_EVICTING,
 		[FRAME_RELEASING] = MM_LOOK_RELEASING, [FRAME_FILLING] = MM_LOOK_FILLING,
 		[FRAME_SAME] = MM_LOOK_SAME_FILLED,    [FRAME_POOL] = MM_LOOK_COMPRESSED,
-		[FRAME_SWAP] = MM_LOOK_SWAPPED,
+		[FRAME_SWAP] = MM_LOOK_SWAPPED,	       [FRAME_RELEASED] = MM_LOOK_RELEASED,
 	};
 
 	return states[state];
+}
+
+/* No more than a word is kept of it. */
+static bool is_word(enum mm_look_state content)
+{
+	return content == MM_LOOK_UNTOUCHED || content == MM_LOOK_SAME_FILLED ||
+	       content == MM_LOOK_RELEASED;
 }
 
 static void describe(const struct mm *mm, const struct mm_frame *f, struct mm_look *look)
@@ -44,8 +51,9 @@ static void describe(const struct mm *mm, const struct mm_frame *f, struct mm_lo
 		.content = look_state(content),
 		.slot = MM_LOOK_NO_SLOT,
 		.pins = f->pins,
+		.in_balloon = (f->flags & FRAME_BALLOON) != 0,
 	};
-	if (content == FRAME_SAME)
+	if (content == FRAME_SAME || content == FRAME_RELEASED)
 		look->word = f->word;
 	else if (content == FRAME_POOL)
 		look->codec = codec_name(mm->compressor);
@@ -104,12 +112,10 @@ static int look_once(struct mm *mm, uint32_t number, struct mm_look *look, void 
 	if (look->content == MM_LOOK_SWAPPED && page != NULL)
 		return look_in_swap(mm, number, page);
 	/* The lock keeps a resident page where it is; a copy of it takes a microsecond. */
-	if (page != NULL && look->content != MM_LOOK_UNTOUCHED &&
-	    look->content != MM_LOOK_SAME_FILLED)
+	if (page != NULL && !is_word(look->content))
 		error = mm->ops->read(mm->backing, gfn(number), page);
 	pthread_mutex_unlock(&mm->lock);
-	if (page != NULL &&
-	    (look->content == MM_LOOK_UNTOUCHED || look->content == MM_LOOK_SAME_FILLED))
+	if (page != NULL && is_word(look->content))
 		codec_fill_word(page, look->word);
 	return error;
 }
@@ -154,7 +160,7 @@ const char *mm_look_state_name(enum mm_look_state state)
 		[MM_LOOK_WATCHED] = "watched",	       [MM_LOOK_EVICTING] = "evicting",
 		[MM_LOOK_RELEASING] = "releasing",     [MM_LOOK_FILLING] = "filling",
 		[MM_LOOK_SAME_FILLED] = "same-filled", [MM_LOOK_COMPRESSED] = "compressed",
-		[MM_LOOK_SWAPPED] = "swapped",
+		[MM_LOOK_SWAPPED] = "swapped",	       [MM_LOOK_RELEASED] = "released",
 	};
 
 	return names[state];

@@ -10,7 +10,8 @@
 #include "mm/mm.h"
 
 enum mm_look_state {
-	MM_LOOK_UNTOUCHED, /* never touched, or given back: reads as zeros */
+	MM_LOOK_UNTOUCHED, /* never touched: reads as zeros */
+	MM_LOOK_RELEASED,  /* given up by the guest: reads as one word, mostly zero */
 	MM_LOOK_RESIDENT,  /* in host memory, the guest may reach it */
 	MM_LOOK_WATCHED,   /* in host memory, unmapped: a touch costs a minor fault */
 	MM_LOOK_EVICTING,  /* the same, being stored */
@@ -29,14 +30,15 @@ struct mm_look {
 	/*
 	 * Where the content comes from: the state itself, but for RELEASING and FILLING, which are
 	 * between two; their content is the stored one (SAME_FILLED, COMPRESSED, SWAPPED,
-	 * UNTOUCHED).
+	 * UNTOUCHED, RELEASED).
 	 */
 	enum mm_look_state content;
-	uint64_t word;	   /* SAME_FILLED: the page is this over and over */
+	uint64_t word;	   /* SAME_FILLED, RELEASED: the page is this over and over */
 	uint32_t length;   /* COMPRESSED: to so many bytes */
 	const char *codec; /* COMPRESSED: "lz4", "zstd" */
 	uint32_t slot;	   /* SWAPPED; resident: a slot with an older copy; else NO_SLOT */
 	unsigned pins;	   /* the monitor keeps it in memory so many times */
+	bool in_balloon;   /* the guest's balloon holds it, whatever the state */
 };
 
 /*

@@ -5,6 +5,11 @@
 int command_run(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_translate(int argc, char **argv);
+int command_stat(int argc, char **argv);
+int command_pause(int argc, char **argv);
+int command_resume(int argc, char **argv);
+int command_balloon(int argc, char **argv);
+int command_quit(int argc, char **argv);
 int command_maps(int argc, char **argv);
 int command_bench(int argc, char **argv);
 

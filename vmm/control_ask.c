@@ -2,91 +2,23 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "vmm/control.h"
-#include "vmm/control_socket.h"
-
-#define WAIT_SECONDS 60 /* for an answer, at most */
-
-static int send_all(int fd, const char *text, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = send(fd, text, size, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		text += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
-static int send_request(int fd, const char *method, json_t *params)
-{
-	json_t *request = json_pack("{s:i, s:s}", "id", 1, "method", method);
-	int error = request == NULL ? -ENOMEM : 0;
-	char *text;
-
-	if (error == 0 && params != NULL && json_object_set(request, "params", params) != 0)
-		error = -ENOMEM;
-	text = error == 0 ? json_dumps(request, JSON_COMPACT) : NULL;
-	if (error == 0)
-		error = text == NULL ? -ENOMEM : send_all(fd, text, strlen(text));
-	if (error == 0)
-		error = send_all(fd, "\n", 1);
-	free(text);
-	json_decref(request);
-	return error;
-}
-
-static size_t receive(void *buffer, size_t size, void *context)
-{
-	ssize_t n;
-
-	do
-		n = recv(*(int *)context, buffer, size, 0);
-	while (n < 0 && errno == EINTR);
-	return n >= 0 ? (size_t)n : (size_t)-1;
-}
+#include "vmm/control_client.h"
 
 json_t *control_ask(const char *path, const char *method, json_t *params)
 {
-	const struct timeval patience = { .tv_sec = WAIT_SECONDS };
-	int fd = control_socket_connect(path), error = fd < 0 ? fd : 0;
-	json_t *answer = NULL, *result;
-	json_error_t where;
+	char refusal[CONTROL_ERROR_SIZE] = "";
+	struct control_client client;
+	json_t *result = NULL;
+	int error = control_client_init(&client, path);
 
-	if (error == 0) {
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-		error = send_request(fd, method, params);
-	}
-	if (error != 0) {
-		log_error("%s: %s", path,
-			  error == -ECONNREFUSED ? "nobody answers there: the guest has ended"
-						 : strerror(-error));
-	} else {
-		answer = json_load_callback(receive, &fd, JSON_DISABLE_EOF_CHECK, &where);
-		if (!json_is_object(answer))
-			log_error("%s: no answer came: the guest has ended, or it is no control "
-				  "socket",
-				  path);
-	}
-	if (fd >= 0)
-		close(fd);
-	result = json_incref(json_object_get(answer, "result"));
-	if (json_is_object(answer) && result == NULL) {
-		const char *text = json_string_value(json_object_get(answer, "error"));
-
-		log_error("%s", text != NULL ? text : "the answer is none");
-	}
-	json_decref(answer);
+	if (error == 0)
+		error = control_client_call(&client, method, params, &result, refusal);
+	control_client_finish(&client);
+	if (error != 0)
+		control_client_log(path, error, refusal);
 	return result;
 }
 

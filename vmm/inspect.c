@@ -12,6 +12,8 @@
 #include "vmm/json.h"
 #include "vmm/machine.h"
 #include "vmm/maps.h"
+#include "vmm/stat.h"
+#include "vmm/steer.h"
 #include "vmm/translation.h"
 
 #define PAUSE_MS      2000 /* for a vCPU to come out */
@@ -186,8 +188,18 @@ static json_t *maps(void *context, json_t *params, char error[CONTROL_ERROR_SIZE
 	return maps_to_json(machine, view.vcpu, &view.paging);
 }
 
+static json_t *stat(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+{
+	return stat_to_json(context);
+}
+
 const struct control_method inspect_methods[] = {
 	{ "translate", translate },
 	{ "maps", maps },
+	{ "stat", stat },
+	{ "pause", steer_pause },
+	{ "resume", steer_resume },
+	{ "quit", steer_quit },
+	{ "balloon", steer_balloon },
 	{ NULL, NULL },
 };

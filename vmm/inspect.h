@@ -1,4 +1,4 @@
-/* What the control socket answers about a running machine. */
+/* What the control socket answers. */
 #ifndef VMM_INSPECT_H
 #define VMM_INSPECT_H
 

@@ -65,26 +65,21 @@ static void read_from(int fd, uint64_t values[KVM_STAT_COUNT])
 	free(descriptors);
 }
 
-static void read_stats(int of, uint64_t values[KVM_STAT_COUNT])
+int kvm_stats_open(int fd)
 {
-	int fd = ioctl(of, KVM_GET_STATS_FD, NULL);
-
-	if (fd < 0)
-		return;
-	read_from(fd, values);
-	close(fd);
+	return ioctl(fd, KVM_GET_STATS_FD, NULL);
 }
 
 void kvm_stats_read_vm(const struct machine *machine, uint64_t values[KVM_STAT_COUNT])
 {
 	for (int i = 0; i < KVM_STAT_COUNT; i++)
 		values[i] = UINT64_MAX;
-	read_stats(machine->vm_fd, values);
+	read_from(machine->stats_fd, values);
 }
 
 void kvm_stats_read(const struct machine *machine, uint64_t values[KVM_STAT_COUNT])
 {
 	kvm_stats_read_vm(machine, values);
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
-		read_stats(machine->vcpu[i].fd, values);
+		read_from(machine->vcpu[i].stats_fd, values);
 }

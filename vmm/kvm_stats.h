@@ -20,10 +20,15 @@ enum kvm_stat {
 
 extern const char *const kvm_stat_names[KVM_STAT_COUNT];
 
-/* The vCPUs must be out of the guest: KVM answers for one only then. */
+/*
+ * The statistics of a VM or a vCPU, as a descriptor of their own; -1: this KVM has none. Before the
+ * vCPU first runs: KVM makes one only while it is out of the guest. They are read at any time.
+ */
+int kvm_stats_open(int fd);
+
 void kvm_stats_read(const struct machine *machine, uint64_t values[KVM_STAT_COUNT]);
 
-/* Only what is the VM's, such as the mappings: also while vCPUs run. */
+/* Only what is the VM's, such as the mappings. */
 void kvm_stats_read_vm(const struct machine *machine, uint64_t values[KVM_STAT_COUNT]);
 
 #endif

@@ -212,11 +212,13 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	int error;
 
 	CHECK(machine != NULL);
-	machine->kvm_fd = machine->vm_fd = -1;
+	machine->kvm_fd = machine->vm_fd = machine->stats_fd = -1;
+	machine->about = config->about;
+	machine->memory_bytes = config->memory_bytes;
 	machine->vcpu_count = config->cpu_count;
 	machine->stock = config->stock;
 	for (unsigned i = 0; i < QUIRE_CPU_MAX; i++)
-		machine->vcpu[i].fd = -1;
+		machine->vcpu[i].fd = machine->vcpu[i].stats_fd = -1;
 	machine_gate_init(machine);
 	sigaction(SIGUSR1, &kick, NULL); /* machine_kick(): only to break into a system call */
 	machine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -230,6 +232,8 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	}
 	if (error == 0)
 		error = machine_create_vm(machine);
+	if (error == 0)
+		error = devices_create(&machine->devices, machine, &config->devices);
 	if (error != 0) {
 		machine_destroy(machine);
 		return error;
@@ -246,15 +250,24 @@ int machine_load(struct machine *machine, const void *kernel, size_t kernel_size
 		.size = archive_size(root),
 		.archive = root,
 	};
-	const struct loader_guest guest = {
+	struct loader_guest guest = {
 		.kernel = kernel,
 		.kernel_size = kernel_size,
-		.command_line = command_line,
 		.module = &module,
 	};
 	struct loader_result entry;
-	int error = loader_load(machine->space, &guest, &entry);
+	char *words;
+	size_t size;
+	FILE *out = open_memstream(&words, &size);
+	int error;
 
+	CHECK(out != NULL);
+	devices_write_words(&machine->devices, out);
+	fputs(command_line, out);
+	CHECK(fclose(out) == 0);
+	guest.command_line = words;
+	error = loader_load(machine->space, &guest, &entry);
+	free(words);
 	return error != 0 ? error : machine_set_registers(machine, &entry);
 }
 
@@ -268,19 +281,6 @@ static int start_vcpu(struct vcpu *vcpu)
 	vcpu->started = error == 0;
 	pthread_mutex_unlock(&machine->lock);
 	return error;
-}
-
-static void *serve_loop(void *argument)
-{
-	struct machine *machine = argument;
-	int error;
-
-	pthread_setname_np(pthread_self(), "bifold-devices");
-	error = loop_run(machine->loop);
-	if (error != 0)
-		machine_fail(machine, "nobody serves the guest's devices any more: %s",
-			     strerror(-error));
-	return NULL;
 }
 
 int machine_start(struct machine *machine)
@@ -297,10 +297,8 @@ int machine_start(struct machine *machine)
 	sigdelset(&all, SIGILL);
 	sigdelset(&all, SIGFPE);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	if (error == 0 && machine->loop != NULL) {
-		error = -pthread_create(&machine->loop_thread, NULL, serve_loop, machine);
-		machine->loop_started = error == 0;
-	}
+	if (error == 0)
+		error = devices_start(&machine->devices);
 	for (unsigned i = 0; i < machine->vcpu_count && error == 0; i++)
 		error = start_vcpu(&machine->vcpu[i]);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -336,11 +334,7 @@ void machine_join(struct machine *machine)
 	deadline.tv_sec += LEAVE_SECONDS;
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
 		join_vcpu(&machine->vcpu[i], &deadline);
-	if (machine->loop_started) {
-		loop_stop(machine->loop);
-		pthread_join(machine->loop_thread, NULL);
-		machine->loop_started = false;
-	}
+	devices_stop(&machine->devices);
 	ept_space_stop(machine->space);
 	ept_space_abandon(machine->space);
 }
@@ -349,19 +343,25 @@ void machine_destroy(struct machine *machine)
 {
 	if (machine == NULL)
 		return;
+	devices_stop(&machine->devices);
+	machine_remove_stock_devices(machine);
+	devices_destroy(&machine->devices);
 	if (machine->space != NULL)
 		ept_space_stop(machine->space);
 	for (unsigned i = 0; i < machine->vcpu_count; i++) {
 		if (machine->vcpu[i].run != NULL)
 			munmap(machine->vcpu[i].run, machine->run_size);
+		if (machine->vcpu[i].stats_fd >= 0)
+			close(machine->vcpu[i].stats_fd);
 		if (machine->vcpu[i].fd >= 0)
 			close(machine->vcpu[i].fd);
 	}
+	if (machine->stats_fd >= 0)
+		close(machine->stats_fd);
 	if (machine->vm_fd >= 0)
 		close(machine->vm_fd);
 	if (machine->kvm_fd >= 0)
 		close(machine->kvm_fd);
-	machine_remove_stock_devices(machine);
 	mm_destroy(machine->mm);
 	ept_space_destroy(machine->space);
 	if (machine->stop_fd >= 0)

@@ -4,7 +4,7 @@
  * singleton.
  *
  * Life: create, load, start, wait for stop_fd, stop, finish. Threads: the creator's; the vCPUs';
- * the fault thread (ept/); the reclaimer (mm/). Any of them may end the machine with
+ * the fault thread (ept/); the reclaimer (mm/); the devices' (devices.h). Any of them may end the machine with
  * machine_stop(): the first reason given is the one that counts.
  */
 #ifndef VMM_MACHINE_H
@@ -16,12 +16,12 @@
 #include <stdint.h>
 
 #include "devices/bus.h"
-#include "devices/loop.h"
 #include "devices/power.h"
 #include "devices/quire_port.h"
 #include "ept/space.h"
 #include "guest/abi.h"
 #include "mm/mm.h"
+#include "vmm/devices.h"
 #include "vmm/loader.h"
 
 struct kvm_run;
@@ -34,18 +34,29 @@ enum machine_stop_kind {
 	MACHINE_FAILED,	     /* the monitor, the manager or the guest's kernel failed */
 	MACHINE_INTERRUPTED, /* SIGINT, SIGTERM: status is 128 + signal */
 	MACHINE_TIMED_OUT,
+	MACHINE_QUIT, /* the user asked for its end: status 0 */
 };
 
 #define MACHINE_STATUS_TIMED_OUT 124
 #define MACHINE_STATUS_FAILED	 125
 
+/* What it is, for people. The strings are whoever's who makes the machine, and outlive it. */
+struct machine_about {
+	const char *name;   /* what runs in it */
+	const char *kernel; /* "quire", or the file it came from */
+	const char *policy, *compressor;
+	uint64_t start_ns; /* clock_now_ns() at the start of it all */
+};
+
 struct machine_config {
+	struct machine_about about;
 	uint64_t memory_bytes;
 	unsigned cpu_count; /* 1..QUIRE_CPU_MAX */
 	bool stock;	    /* vmm/machine_stock.h */
 	bool unmanaged;
 	uint64_t host_page_bytes; /* unmanaged: as in struct ept_config */
 	struct mm_config mm;	  /* frame_count, backing and failed are filled in by the machine */
+	struct devices_config devices;
 };
 
 struct machine;
@@ -54,7 +65,7 @@ struct machine;
 struct vcpu {
 	struct machine *machine; /* (C) */
 	unsigned number;	 /* (C) its APIC id */
-	int fd;			 /* (C) */
+	int fd, stats_fd;	 /* (C) stats_fd: kvm_stats.h */
 	struct kvm_run *run;	 /* (V) but immediate_exit, which any thread may set */
 	pthread_t thread;	 /* (L) */
 	bool started;		 /* (L) and not yet to be joined: others may kick it */
@@ -63,18 +74,18 @@ struct vcpu {
 
 /* (C) constant after create; (L) lock; (A) atomic; (O) the creator's */
 struct machine {
-	int kvm_fd, vm_fd;		 /* (C) */
+	struct machine_about about;	 /* (C) */
+	int kvm_fd, vm_fd, stats_fd;	 /* (C) */
 	struct vcpu vcpu[QUIRE_CPU_MAX]; /* each its own key */
 	unsigned vcpu_count;		 /* (C) */
+	uint64_t memory_bytes;		 /* (C) */
 	size_t run_size;		 /* (C) */
 	struct ept_space *space;	 /* (C) */
 	struct mm *mm;			 /* (C) NULL: unmanaged */
 	struct bus ports, mmio;		 /* (C) after start */
+	struct devices devices;		 /* its own key */
 	bool stock;			 /* (C) */
 	struct quire_port port;		 /* (C) not stock */
-	struct loop *loop;		 /* (C) NULL: no device needs one */
-	pthread_t loop_thread;		 /* (O) */
-	bool loop_started;		 /* (O) */
 	struct serial *serial;		 /* (C) stock only */
 	struct power power;		 /* (C) stock only */
 	int cpu;      /* (C) the one vCPU and the fault thread run here; -1: anywhere */
@@ -84,6 +95,7 @@ struct machine {
 	pthread_mutex_t lock;
 	pthread_cond_t gate;		  /* (L) a pause began to hold, or ended; or the stop */
 	unsigned pauses;		  /* (L) who wants the vCPUs outside */
+	bool held;			  /* (L) one of these is the user */
 	enum machine_stop_kind stop_kind; /* (L) */
 	int stop_status;		  /* (L) */
 	bool told;			  /* (L) the reason was logged where it was met */
@@ -149,6 +161,13 @@ void machine_kick(struct machine *machine);
  */
 int machine_pause(struct machine *machine, unsigned milliseconds);
 void machine_resume(struct machine *machine);
+/*
+ * A pause that the user asked for, until he takes it back; asking again changes nothing. As
+ * machine_pause() and machine_resume(). From one thread.
+ */
+int machine_hold(struct machine *machine, unsigned milliseconds);
+void machine_let_go(struct machine *machine);
+bool machine_held(struct machine *machine);
 void machine_gate_init(struct machine *machine); /* the lock and the gate */
 /* For the vCPU's thread, around KVM_RUN. False: the machine stops. */
 bool machine_enter(struct vcpu *vcpu);

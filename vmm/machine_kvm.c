@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
+#include "vmm/kvm_stats.h"
 #include "vmm/machine.h"
 
 /* Three pages and one page below 4 GiB that Intel processors without real-mode support need. */
@@ -63,6 +64,7 @@ static int create_vcpu(struct machine *machine, unsigned number)
 	vcpu->fd = ioctl(machine->vm_fd, KVM_CREATE_VCPU, number);
 	if (vcpu->fd < 0)
 		return -errno;
+	vcpu->stats_fd = kvm_stats_open(vcpu->fd);
 	vcpu->run = mmap(NULL, machine->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED) {
 		vcpu->run = NULL;
@@ -83,6 +85,7 @@ int machine_create_vm(struct machine *machine)
 	machine->vm_fd = ioctl(machine->kvm_fd, KVM_CREATE_VM, 0);
 	if (machine->vm_fd < 0)
 		goto refused;
+	machine->stats_fd = kvm_stats_open(machine->vm_fd);
 	step = "KVM_SET_IDENTITY_MAP_ADDR";
 	if (ioctl(machine->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) != 0)
 		goto refused;

@@ -58,7 +58,7 @@ static int release(void *context, gfn_t first, uint32_t count)
 		return ept_space_discard(machine->space, first, count);
 	if (!ept_space_has(machine->space, first, count))
 		return -ERANGE;
-	return mm_discard(machine->mm, first, count);
+	return mm_release(machine->mm, first, count, MM_RELEASE_REPORTED, 0);
 }
 
 /* The vCPU on whose thread this runs. */

@@ -40,7 +40,7 @@ static void input_room(void *context)
 static int add_serial(struct machine *machine)
 {
 	struct serial_config config = {
-		.loop = machine->loop,
+		.loop = machine->devices.loop,
 		.output_fd = STDOUT_FILENO,
 		.stop_fd = machine->stop_fd,
 		.input_room = input_room,
@@ -60,11 +60,9 @@ static int add_serial(struct machine *machine)
 
 int machine_add_stock_devices(struct machine *machine)
 {
-	int error = loop_create(&machine->loop);
+	int error = add_serial(machine);
 
 	machine->power = (struct power){ &power_events, machine };
-	if (error == 0)
-		error = add_serial(machine);
 	if (error == 0)
 		error = bus_add(&machine->ports, PLATFORM_POWER, PLATFORM_POWER_COUNT, &power_ops,
 				&machine->power);
@@ -79,7 +77,6 @@ int machine_add_stock_devices(struct machine *machine)
 void machine_remove_stock_devices(struct machine *machine)
 {
 	serial_destroy(machine->serial);
-	loop_destroy(machine->loop);
 }
 
 /*
@@ -97,7 +94,10 @@ static const uint8_t reset_code[] = {
 /* What a PC's kernel looks for in the first MiB. */
 static int put_firmware(struct machine *machine)
 {
-	const struct acpi_config acpi = { .cpu_count = machine->vcpu_count };
+	const struct acpi_config acpi = {
+		.cpu_count = machine->vcpu_count,
+		.virtio_count = machine->devices.count,
+	};
 	uint8_t *tables = malloc(ACPI_BYTES);
 	int error;
 

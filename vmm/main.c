@@ -21,6 +21,11 @@ static const struct command {
 	{ "translate", "follow an address of a running guest through both layers",
 	  command_translate },
 	{ "maps", "print the address space of a running guest", command_maps },
+	{ "stat", "tell how a running guest is", command_stat },
+	{ "balloon", "ask a running guest for memory, or give it back", command_balloon },
+	{ "pause", "stop a running guest where it is", command_pause },
+	{ "resume", "let a paused guest go on", command_resume },
+	{ "quit", "end a running guest", command_quit },
 	{ "bench", "measure what the two layers of translation cost on this host", command_bench },
 };
 

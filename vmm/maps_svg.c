@@ -26,7 +26,7 @@ static const struct {
 	{ "resident", "#2f76ad" },    { "watched", "#8cbfe0" },	  { "evicting", "#b9d9ee" },
 	{ "filling", "#b9d9ee" },     { "releasing", "#d9d9d9" }, { "compressed", "#e08a1e" },
 	{ "same-filled", "#f6d8a8" }, { "swapped", "#5a1208" },	  { "untouched", "#f2f2f2" },
-	{ "unmanaged", "#6b6b6b" },   { "outside", "#ffffff" },
+	{ "released", "#cfe8cf" },    { "unmanaged", "#6b6b6b" }, { "outside", "#ffffff" },
 };
 #define STATES (sizeof(states) / sizeof(states[0]))
 

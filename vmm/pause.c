@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/kvm.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 #include "base/check.h"
@@ -103,4 +104,44 @@ void machine_resume(struct machine *machine)
 	if (--machine->pauses == 0)
 		pthread_cond_broadcast(&machine->gate);
 	pthread_mutex_unlock(&machine->lock);
+}
+
+bool machine_held(struct machine *machine)
+{
+	bool held;
+
+	pthread_mutex_lock(&machine->lock);
+	held = machine->held;
+	pthread_mutex_unlock(&machine->lock);
+	return held;
+}
+
+static void set_held(struct machine *machine, bool held)
+{
+	pthread_mutex_lock(&machine->lock);
+	machine->held = held;
+	pthread_mutex_unlock(&machine->lock);
+}
+
+int machine_hold(struct machine *machine, unsigned milliseconds)
+{
+	int error = machine_held(machine) ? 0 : machine_pause(machine, milliseconds);
+
+	if (error == 0)
+		set_held(machine, true);
+	return error;
+}
+
+/*
+ * The clocks have gone on: a guest that knows KVM's clock is told, so that its watchdogs do not
+ * take the time for their own. Others have no such flag, and the ioctl fails.
+ */
+void machine_let_go(struct machine *machine)
+{
+	if (!machine_held(machine))
+		return;
+	for (unsigned i = 0; i < machine->vcpu_count; i++)
+		ioctl(machine->vcpu[i].fd, KVM_KVMCLOCK_CTRL, 0);
+	set_held(machine, false);
+	machine_resume(machine);
 }

@@ -1,22 +1,21 @@
 #include "vmm/report.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/units.h"
-
-static json_t *integer(uint64_t value)
-{
-	return json_integer((json_int_t)value);
-}
+#include "vmm/host.h"
+#include "vmm/json.h"
+#include "vmm/machine.h"
 
 static json_t *faults_json(const struct mm_stats *stats)
 {
 	json_t *object = json_object();
 
 	for (int kind = 0; kind < MM_FAULT_KINDS; kind++)
-		json_object_set_new(object, mm_fault_kind_name(kind), integer(stats->faults[kind]));
+		json_object_set_new(object, mm_fault_kind_name(kind),
+				    json_of_count(stats->faults[kind]));
 	return object;
 }
 
@@ -29,9 +28,9 @@ static json_t *latency_json(const struct mm_stats *stats)
 
 		json_object_set_new(object, mm_fault_kind_name(kind),
 				    json_pack("{s:o, s:o, s:o}", "p50",
-					      integer(hist_permille(hist, 500)), "p99",
-					      integer(hist_permille(hist, 990)), "max",
-					      integer(hist->max)));
+					      json_of_count(hist_permille(hist, 500)), "p99",
+					      json_of_count(hist_permille(hist, 990)), "max",
+					      json_of_count(hist->max)));
 	}
 	return object;
 }
@@ -45,10 +44,11 @@ static uint64_t swapped(const struct mm_stats *stats)
 static json_t *evictions_json(const struct mm_stats *stats)
 {
 	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "same_filled",
-			 integer(stats->evictions_same_filled), "compressed",
-			 integer(stats->evictions_compressed), "swapped", integer(swapped(stats)),
-			 "clean", integer(stats->evictions_clean), "cancelled",
-			 integer(stats->evictions_cancelled));
+			 json_of_count(stats->evictions_same_filled), "compressed",
+			 json_of_count(stats->evictions_compressed), "swapped",
+			 json_of_count(swapped(stats)), "clean",
+			 json_of_count(stats->evictions_clean), "cancelled",
+			 json_of_count(stats->evictions_cancelled));
 }
 
 static json_t *kvm_json(const uint64_t values[KVM_STAT_COUNT])
@@ -57,12 +57,37 @@ static json_t *kvm_json(const uint64_t values[KVM_STAT_COUNT])
 
 	for (int i = 0; i < KVM_STAT_COUNT; i++) {
 		if (values[i] != UINT64_MAX)
-			json_object_set_new(object, kvm_stat_names[i], integer(values[i]));
+			json_object_set_new(object, kvm_stat_names[i], json_of_count(values[i]));
 	}
 	return object;
 }
 
-int report_write_json(const struct report *report, FILE *file)
+void report_fill(struct report *report, struct machine *machine)
+{
+	uint64_t pool_bytes;
+
+	memset(report, 0, sizeof(*report));
+	report->memory_bytes = machine->memory_bytes;
+	report->managed = machine->mm != NULL;
+	if (machine->mm != NULL)
+		mm_stats_get(machine->mm, &report->stats);
+	report->policy = machine->about.policy;
+	report->compressor = machine->about.compressor;
+	report->second_layer = host_second_layer();
+	report->cpu_count = machine->vcpu_count;
+	kvm_stats_read(machine, report->kvm);
+	report->wall_ns = clock_now_ns() - machine->about.start_ns;
+	if (machine->user_start_ns != 0) {
+		report->start_to_user_ns = machine->user_start_ns - machine->about.start_ns;
+		report->start_to_user_cpu_ns = machine->user_start_cpu_ns;
+	}
+	pool_bytes = report->stats.pool_bytes;
+	report->monitor_bytes = report_own_bytes();
+	report->monitor_bytes -=
+		pool_bytes < report->monitor_bytes ? pool_bytes : report->monitor_bytes;
+}
+
+json_t *report_to_json(const struct report *report)
 {
 	const struct mm_stats *stats = &report->stats;
 	const struct {
@@ -70,6 +95,10 @@ int report_write_json(const struct report *report, FILE *file)
 		uint64_t value;
 	} numbers[] = {
 		{ "budget_bytes", stats->budget_bytes },
+		{ "budget_wanted_bytes", stats->budget_wanted_bytes },
+		{ "budget_most_bytes", stats->budget_most_bytes },
+		{ "budget_least_bytes", stats->budget_least_bytes },
+		{ "held_bytes", stats->held_bytes },
 		{ "peak_host_bytes", stats->peak_bytes },
 		{ "resident_bytes", stats->resident_bytes },
 		{ "watched_bytes", stats->watched_bytes },
@@ -80,25 +109,37 @@ int report_write_json(const struct report *report, FILE *file)
 		{ "swap_bytes", stats->swap_bytes },
 		{ "table_bytes", stats->table_bytes },
 		{ "touched_frames", stats->touched_frames },
+		{ "released_frames", stats->released_frames },
+		{ "balloon_frames", stats->balloon_frames },
+		{ "balloon_touches", stats->balloon_touches },
+		{ "punched_frames", stats->punched_frames },
+		{ "punched_runs", stats->punched_runs },
 		{ "filled_ahead", stats->filled_ahead },
 		{ "written_back", stats->written_back },
 		{ "direct_reclaims", stats->direct_reclaims },
 		{ "store_failures", stats->store_failures },
 		{ "stall_ns", stats->stall_ns },
+		{ "pressure_ns", stats->pressure_ns },
+		{ "refaults_near", stats->refaults_near },
 		{ "wall_ns", report->wall_ns },
 		{ "start_to_user_ns", report->start_to_user_ns },
 		{ "start_to_user_cpu_ns", report->start_to_user_cpu_ns },
 		{ "monitor_bytes", report->monitor_bytes },
 	};
 	json_t *root = json_object();
-	int error = 0;
 
 	json_object_set_new(root, "guest",
-			    json_pack("{s:o, s:o}", "memory_bytes", integer(report->memory_bytes),
-				      "cpus", integer(report->cpu_count)));
+			    json_pack("{s:o, s:o}", "memory_bytes",
+				      json_of_count(report->memory_bytes), "cpus",
+				      json_of_count(report->cpu_count)));
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-		json_object_set_new(root, numbers[i].name, integer(numbers[i].value));
+		json_object_set_new(root, numbers[i].name, json_of_count(numbers[i].value));
 	json_object_set_new(root, "faults", faults_json(stats));
+	json_object_set_new(root, "releases",
+			    json_pack("{s:o, s:o}", "balloon",
+				      json_of_count(stats->releases[MM_RELEASE_BALLOON]),
+				      "reported",
+				      json_of_count(stats->releases[MM_RELEASE_REPORTED])));
 	json_object_set_new(root, "evictions", evictions_json(stats));
 	json_object_set_new(root, "latency_ns", latency_json(stats));
 	json_object_set_new(root, "kvm", kvm_json(report->kvm));
@@ -106,78 +147,15 @@ int report_write_json(const struct report *report, FILE *file)
 	json_object_set_new(root, "managed", json_boolean(report->managed));
 	json_object_set_new(root, "policy", json_string(report->policy));
 	json_object_set_new(root, "compressor", json_string(report->compressor));
-	json_object_set_new(root, "exit_status", json_integer(report->exit_status));
-	if (json_dumpf(root, file, JSON_INDENT(2)) != 0 || fputc('\n', file) == EOF ||
+	return root;
+}
+
+int report_write(const json_t *report, FILE *file)
+{
+	if (json_dumpf(report, file, JSON_INDENT(2)) != 0 || fputc('\n', file) == EOF ||
 	    fflush(file) != 0)
-		error = errno != 0 ? -errno : -EIO;
-	json_decref(root);
-	return error;
-}
-
-static void size_row(FILE *file, const char *name, uint64_t bytes, const char *remark)
-{
-	char text[UNITS_TEXT_SIZE];
-
-	fprintf(file, "  %-22s %12s  %s\n", name, units_format_size(bytes, text), remark);
-}
-
-static void fault_rows(FILE *file, const struct mm_stats *stats)
-{
-	static const char *const names[MM_FAULT_KINDS] = {
-		[MM_FAULT_ZERO_FILL] = "first touch (zeros)",
-		[MM_FAULT_MINOR] = "still resident",
-		[MM_FAULT_POOL] = "from the pool",
-		[MM_FAULT_SWAP] = "from the swap file",
-	};
-	char p50[UNITS_TEXT_SIZE], p99[UNITS_TEXT_SIZE], max[UNITS_TEXT_SIZE];
-
-	fprintf(file, "\n  %-22s %12s %12s %12s %12s\n", "faults", "count", "p50", "p99", "max");
-	for (int kind = 0; kind < MM_FAULT_KINDS; kind++) {
-		const struct hist *hist = &stats->latency_ns[kind];
-
-		fprintf(file, "  %-22s %12llu %12s %12s %12s\n", names[kind],
-			(unsigned long long)stats->faults[kind],
-			units_format_ns(hist_permille(hist, 500), p50),
-			units_format_ns(hist_permille(hist, 990), p99),
-			units_format_ns(hist->max, max));
-	}
-}
-
-void report_print_table(const struct report *report, FILE *file)
-{
-	const struct mm_stats *stats = &report->stats;
-	char remark[96], time[UNITS_TEXT_SIZE], wall[UNITS_TEXT_SIZE];
-	double ratio = stats->pool_stored_bytes == 0 ? 0.0
-						     : (double)(stats->pool_frames << PAGE_SHIFT) /
-							       (double)stats->pool_stored_bytes;
-
-	fprintf(file, "\n  %-22s %12s\n", "memory", "bytes");
-	size_row(file, "guest", report->memory_bytes, report->second_layer);
-	size_row(file, "touched", stats->touched_frames << PAGE_SHIFT, "");
-	if (stats->budget_bytes != 0)
-		size_row(file, "budget", stats->budget_bytes, "");
-	size_row(file, "most held", stats->peak_bytes,
-		 stats->budget_bytes == 0		    ? ""
-		 : stats->peak_bytes <= stats->budget_bytes ? "within the budget"
-							    : "OVER THE BUDGET");
-	size_row(file, "resident", stats->resident_bytes, "");
-	snprintf(remark, sizeof(remark), "%llu pages, %.2f to 1",
-		 (unsigned long long)stats->pool_frames, ratio);
-	size_row(file, "compressed", stats->pool_bytes, remark);
-	snprintf(remark, sizeof(remark), "%llu pages of one value",
-		 (unsigned long long)stats->same_filled_frames);
-	size_row(file, "same-filled", 0, remark);
-	size_row(file, "swapped", stats->swap_bytes, "");
-	fault_rows(file, stats);
-	fprintf(file,
-		"\n  evictions: %llu compressed, %llu swapped, %llu same-filled, %llu clean, "
-		"%llu cancelled\n",
-		(unsigned long long)stats->evictions_compressed, (unsigned long long)swapped(stats),
-		(unsigned long long)stats->evictions_same_filled,
-		(unsigned long long)stats->evictions_clean,
-		(unsigned long long)stats->evictions_cancelled);
-	fprintf(file, "  time stalled in faults: %s of %s\n",
-		units_format_ns(stats->stall_ns, time), units_format_ns(report->wall_ns, wall));
+		return errno != 0 ? -errno : -EIO;
+	return 0;
 }
 
 void report_format_status(const struct report *report, char *text, size_t size)

@@ -1,9 +1,11 @@
 /*
- * What happened, for scripts (JSON) and for people (a table, a status line).
+ * What happened, for scripts (JSON) and for people (a table, a status line). The JSON is also the
+ * most of what 'bifold stat' is told of a guest that runs.
  */
 #ifndef VMM_REPORT_H
 #define VMM_REPORT_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,18 +23,25 @@ struct report {
 	const char *second_layer; /* host_second_layer() */
 	unsigned cpu_count;
 	uint64_t kvm[KVM_STAT_COUNT]; /* at the end of the run */
-	int exit_status;
 	uint64_t wall_ns;
 	uint64_t start_to_user_ns;     /* 0: no user instruction ran */
 	uint64_t start_to_user_cpu_ns; /* the monitor's own CPU time by then */
 	uint64_t monitor_bytes; /* the monitor's own memory: resident, less guest memory and pool */
 };
 
-/* Writes JSON to the open file. 0 or -errno. */
-int report_write_json(const struct report *report, FILE *file);
+struct machine;
 
-/* The table for people. */
-void report_print_table(const struct report *report, FILE *file);
+/* What is known of the machine now: of its end, once its vCPUs have stopped. */
+void report_fill(struct report *report, struct machine *machine);
+
+/* A new reference. */
+json_t *report_to_json(const struct report *report);
+
+/* To the open file. 0 or -errno. */
+int report_write(const json_t *report, FILE *file);
+
+/* The table for people. What is missing of the report counts as 0. */
+void report_print_table(const json_t *report, FILE *file);
 
 /* One line for a terminal's status, at most size - 1 bytes. */
 void report_format_status(const struct report *report, char *text, size_t size);

@@ -240,14 +240,39 @@ static int open_report(struct run *run)
 	return -errno;
 }
 
+static void console_room(void *context)
+{
+}
+
+static const struct virtio_console_events console_events = { .room = console_room };
+
 static int make_machine(struct run *run)
 {
 	const struct run_options *options = &run->options;
 	struct machine_config config = {
+		.about = {
+			.name = run->demo ? "demo" : run->program,
+			.kernel = options->kernel_path != NULL ? options->kernel_path : "quire",
+			.policy = options->policy->name,
+			.compressor = compressor_names[options->compressor],
+			.start_ns = run->start_ns,
+		},
 		.memory_bytes = options->memory_bytes,
 		.cpu_count = options->cpu_count,
 		.stock = options->stock,
 		.unmanaged = options->unmanaged,
+		.devices = {
+			.balloon = !options->no_balloon,
+			.reporting = !options->no_reporting,
+			.auto_balloon = options->auto_balloon,
+			.disk = options->disk,
+			.disk_count = options->disk_count,
+			.rng = options->stock,
+			.console = options->stock,
+			.console_fd = STDOUT_FILENO,
+			.console_events = &console_events,
+			.console_context = run,
+		},
 		.mm = {
 			.budget_bytes = options->budget_bytes,
 			.policy = options->policy,
@@ -270,36 +295,12 @@ static int make_machine(struct run *run)
 	return error;
 }
 
-static void fill_report(struct run *run, struct report *report)
-{
-	struct machine *machine = run->machine;
-
-	memset(report, 0, sizeof(*report));
-	report->memory_bytes = run->options.memory_bytes;
-	report->managed = machine->mm != NULL;
-	if (machine->mm != NULL)
-		mm_stats_get(machine->mm, &report->stats);
-	report->policy = run->options.policy->name;
-	report->compressor = compressor_names[run->options.compressor];
-	report->second_layer = host_second_layer();
-	report->cpu_count = run->options.cpu_count;
-	report->wall_ns = clock_now_ns() - run->start_ns;
-	if (machine->user_start_ns != 0) {
-		report->start_to_user_ns = machine->user_start_ns - run->start_ns;
-		report->start_to_user_cpu_ns = machine->user_start_cpu_ns;
-	}
-	report->monitor_bytes = report_own_bytes();
-	report->monitor_bytes -= report->stats.pool_bytes < report->monitor_bytes
-					 ? report->stats.pool_bytes
-					 : report->monitor_bytes;
-}
-
 static void show_status(struct run *run)
 {
 	struct report report;
 	char text[160];
 
-	fill_report(run, &report);
+	report_fill(&report, run->machine);
 	report_format_status(&report, text, sizeof(text));
 	log_status(text);
 }
@@ -437,22 +438,24 @@ static void check_accounts(struct machine *machine)
 static int tell(struct run *run)
 {
 	struct report report;
-	int error = 0;
+	json_t *json;
+	int status = run->machine->stop_status, error = 0;
 
-	fill_report(run, &report);
-	kvm_stats_read(run->machine, report.kvm);
-	report.exit_status = run->machine->stop_status;
+	report_fill(&report, run->machine);
+	json = report_to_json(&report);
+	json_object_set_new(json, "exit_status", json_integer(status));
 	if (run->demo)
-		report_print_table(&report, stdout);
+		report_print_table(json, stdout);
 	else if (log_verbosity() > 0)
-		report_print_table(&report, stderr);
+		report_print_table(json, stderr);
 	if (run->report_file != NULL)
-		error = report_write_json(&report, run->report_file);
+		error = report_write(json, run->report_file);
+	json_decref(json);
 	if (error != 0) {
 		log_error("%s: %s", run->options.report_path, strerror(-error));
 		return MACHINE_STATUS_FAILED;
 	}
-	return report.exit_status;
+	return status;
 }
 
 /* Terminal: also what says that it changed. */

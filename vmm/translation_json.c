@@ -38,7 +38,8 @@ static void add_state(json_t *object, const struct mm_look *look)
 	set(object, "state", json_string(mm_look_state_name(look->state)));
 	if (look->state != look->content)
 		set(object, "content", json_string(mm_look_state_name(look->content)));
-	if (look->content == MM_LOOK_SAME_FILLED)
+	if (look->content == MM_LOOK_SAME_FILLED ||
+	    (look->content == MM_LOOK_RELEASED && look->word != 0))
 		set(object, "value", json_hex(look->word));
 	if (look->content == MM_LOOK_COMPRESSED) {
 		set(object, "bytes", json_integer(look->length));
@@ -46,6 +47,8 @@ static void add_state(json_t *object, const struct mm_look *look)
 	}
 	if (look->slot != MM_LOOK_NO_SLOT)
 		set(object, "slot", json_integer(look->slot));
+	if (look->in_balloon)
+		set(object, "in_balloon", json_true());
 	if (look->pins > 0)
 		set(object, "pins", json_integer(look->pins));
 }

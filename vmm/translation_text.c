@@ -35,6 +35,8 @@ static void print_state(const json_t *fold, FILE *out)
 				? " at slot %lld"
 				: ", an older copy at slot %lld",
 			json_number(fold, "slot"));
+	if (has(fold, "in_balloon"))
+		fputs(", in the guest's balloon", out);
 	if (has(fold, "pins"))
 		fputs(", pinned by the monitor", out);
 }

@@ -1,7 +1,6 @@
 /* System calls on open files. */
 #include "guest/call/call.h"
 #include "guest/call/linux.h"
-#include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/file/pipe.h"
 #include "guest/lib/errno.h"
@@ -179,6 +178,8 @@ int64_t call_sendfile(reg_t out, reg_t in, reg_t offset, reg_t count)
 
 static uint64_t file_size(const struct file *file)
 {
+	if (file->ops->size)
+		return file->ops->size(file);
 	return file->text ? file->text_size : file->node ? file->node->size : 0;
 }
 
@@ -198,7 +199,7 @@ int64_t call_lseek(reg_t fd, reg_t offset, reg_t whence)
 					     : (int64_t)file_size(file);
 	if (__builtin_add_overflow(base, (int64_t)offset, &to))
 		return -EOVERFLOW;
-	if (to < 0)
+	if (to < 0 || (file->ops->size && (uint64_t)to > file_size(file)))
 		return -EINVAL;
 	file->offset = to;
 	return to;
@@ -290,10 +291,19 @@ int64_t call_fcntl(reg_t fd, reg_t command, reg_t argument)
 	}
 }
 
-/* Nothing here is a terminal. */
 int64_t call_ioctl(reg_t fd, reg_t request, reg_t argument)
 {
-	return file_of(fd) ? -ENOTTY : -EBADF;
+	struct file *file = file_of(fd);
+	int64_t result = -ENOTTY;
+
+	if (!file || (file->flags & OPEN_PATH))
+		return -EBADF;
+	if (!file->ops->control)
+		return result;
+	file_get(file);
+	result = file->ops->control(file, request, argument);
+	file_put(file);
+	return result;
 }
 
 int64_t call_getdents64(reg_t fd, reg_t buffer, reg_t size)
@@ -315,12 +325,15 @@ int64_t call_fadvise64(reg_t fd)
 int64_t call_fsync(reg_t fd)
 {
 	struct file *file = file_of(fd);
+	int64_t result = 0;
 
 	if (!file)
 		return -EBADF;
 	if (!file->ops->seekable)
 		return -EINVAL;
-	if (file->ops == &regular_ops)
-		cache_write_back(file->node);
-	return 0;
+	file_get(file);
+	if (file->ops->sync)
+		result = file->ops->sync(file);
+	file_put(file);
+	return result;
 }

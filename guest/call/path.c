@@ -115,6 +115,13 @@ int64_t call_creat(reg_t path, reg_t mode)
 	return call_openat(AT_FDCWD, path, OPEN_CREATE | OPEN_TRUNCATE | OPEN_WRITE, mode);
 }
 
+static bool is_device(const struct node *node)
+{
+	uint32_t type = node->mode & MODE_TYPE;
+
+	return type == MODE_CHARACTER || type == MODE_BLOCK;
+}
+
 static void fill_stat(const struct node *node, struct linux_stat *stat)
 {
 	struct linux_timespec time = { node->mtime / NS_PER_S, node->mtime % NS_PER_S };
@@ -126,7 +133,7 @@ static void fill_stat(const struct node *node, struct linux_stat *stat)
 		.mode = node->mode,
 		.uid = node->uid,
 		.gid = node->gid,
-		.rdev = (node->mode & MODE_TYPE) == MODE_CHARACTER ? node->device : 0,
+		.rdev = is_device(node) ? node->device : 0,
 		.size = node->size,
 		.block_size = IO_BLOCK,
 		.blocks = (node->size + 511) / 512,

@@ -19,9 +19,10 @@
 #define PIC_MASK_2 0xa1
 
 #define PIT_HZ	      1193182
-#define PIT_CHANNEL_2 0x42
+#define PIT_CHANNEL_0 0x40
 #define PIT_COMMAND   0x43
-#define PIT_GATE      0x61
+#define PIT_COUNT     0x30 /* of channel 0: count down once */
+#define PIT_LATCH     0x00 /* of channel 0 */
 #define PIT_MEASURE   11932 /* 10 ms */
 
 /* Both filled by KVM; version is odd while it writes. */
@@ -63,19 +64,31 @@ static bool kvm_clock_init(void)
 	return true;
 }
 
-/* The TSC over 10 ms of the board's timer, channel 2, which raises no interrupt. */
+/* Ticks of the board's timer since it was started at 0xffff. */
+static uint32_t pit_elapsed(void)
+{
+	uint32_t low;
+
+	out8(PIT_COMMAND, PIT_LATCH);
+	low = in8(PIT_CHANNEL_0);
+	return 0xffff - (low | (uint32_t)in8(PIT_CHANNEL_0) << 8);
+}
+
+/* The TSC over 10 ms of the board's timer, channel 0, whose interrupt is masked: not every board
+ * has the gate of another. */
 static uint64_t measure_tsc(void)
 {
 	uint64_t start;
+	uint32_t elapsed;
 
-	out8(PIT_GATE, (in8(PIT_GATE) & ~2) | 1);
-	out8(PIT_COMMAND, 0xb0);
-	out8(PIT_CHANNEL_2, PIT_MEASURE & 0xff);
-	out8(PIT_CHANNEL_2, PIT_MEASURE >> 8);
+	out8(PIT_COMMAND, PIT_COUNT);
+	out8(PIT_CHANNEL_0, 0xff);
+	out8(PIT_CHANNEL_0, 0xff);
 	start = rdtsc();
-	while (!(in8(PIT_GATE) & 0x20))
-		;
-	return (rdtsc() - start) * PIT_HZ / PIT_MEASURE;
+	do {
+		elapsed = pit_elapsed();
+	} while (elapsed < PIT_MEASURE);
+	return (rdtsc() - start) * PIT_HZ / elapsed;
 }
 
 static uint64_t cmos(uint8_t reg)

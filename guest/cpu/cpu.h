@@ -31,8 +31,11 @@ struct space;
 #define WORK_YIELD  2 /* its time is over */
 
 /* Bits of cpu.events: interrupts that came; handled when the lock is held. */
-#define EVENT_TIMER 1
-#define EVENT_INPUT 2
+#define EVENT_TIMER  1
+#define EVENT_INPUT  2
+#define EVENT_DEVICE 16 /* the first of DEVICE_MAX bits */
+
+#define DEVICE_MAX 16
 
 /* Address-space tags a CPU keeps in use (PCID), as cache of the last spaces it ran. */
 #define PCID_COUNT 6

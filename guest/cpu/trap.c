@@ -15,6 +15,7 @@
 #include "guest/process/signal.h"
 
 _Static_assert(VECTOR_INPUT == QUIRE_VECTOR_INPUT, "the monitor's vector");
+_Static_assert(VECTOR_LAST == VECTOR_DEVICE + DEVICE_MAX - 1, "a vector for each device");
 
 #define PF_PRESENT  0x01
 #define PF_WRITE    0x02
@@ -140,6 +141,8 @@ static void interrupt(const struct trap_frame *frame)
 		this_cpu()->events |= EVENT_TIMER;
 	else if (frame->vector == VECTOR_INPUT)
 		this_cpu()->events |= EVENT_INPUT;
+	else if (frame->vector >= VECTOR_DEVICE)
+		this_cpu()->events |= EVENT_DEVICE << (frame->vector - VECTOR_DEVICE);
 	interrupt_end();
 }
 

@@ -18,7 +18,8 @@
 #define VECTOR_INPUT	     0x31 /* QUIRE_VECTOR_INPUT */
 #define VECTOR_RESCHEDULE    0x32 /* another CPU says: look at your work */
 #define VECTOR_FLUSH	     0x33 /* another CPU says: flush */
-#define VECTOR_LAST	     0x33
+#define VECTOR_DEVICE	     0x34 /* the first of DEVICE_MAX, for devices (device/virtio.h) */
+#define VECTOR_LAST	     0x43
 #define VECTOR_SPURIOUS	     0xff
 
 #ifndef __ASSEMBLER__

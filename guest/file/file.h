@@ -12,6 +12,7 @@
 #define OPEN_ACCESS    03
 #define OPEN_READ      00
 #define OPEN_WRITE     01
+#define OPEN_READ_WRITE 02
 #define OPEN_CREATE    0100
 #define OPEN_EXCLUSIVE 0200
 #define OPEN_TRUNCATE  01000
@@ -60,6 +61,12 @@ struct file_ops {
 	int64_t (*list)(struct file *file, uint64_t buffer, uint64_t size);
 	/* optional (always ready): POLL_IN and POLL_OUT as they are now */
 	unsigned (*poll)(struct file *file);
+	/* optional (-ENOTTY): ioctl */
+	int64_t (*control)(struct file *file, uint32_t request, uint64_t argument);
+	/* optional (nothing to do): fsync */
+	int64_t (*sync)(struct file *file);
+	/* optional (the node's): where SEEK_END is; and then nothing is beyond it */
+	uint64_t (*size)(const struct file *file);
 	/* optional: last reference gone */
 	void (*close)(struct file *file);
 	bool seekable;

@@ -16,6 +16,7 @@
 #define MODE_FIFO      0010000
 #define MODE_CHARACTER 0020000
 #define MODE_DIRECTORY 0040000
+#define MODE_BLOCK     0060000
 #define MODE_REGULAR   0100000
 #define MODE_SYMLINK   0120000
 
@@ -54,7 +55,7 @@ struct node {
 	uint32_t mode, uid, gid, links;
 	uint64_t mtime; /* ns since 1970 */
 	uint32_t inode;
-	uint32_t device;		    /* of a character device: major << 8 | minor */
+	uint32_t device;		    /* of a device: major << 8 | minor */
 	uint64_t cookie;		    /* its place in the directory's list, for getdents */
 	const struct file_ops *ops;	    /* how an open file of it behaves */
 	void (*refresh)(struct node *link); /* or NULL: makes a link's target before it is read */

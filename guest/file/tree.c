@@ -20,9 +20,15 @@ static int64_t regular_write(struct file *file, const struct io_vector *vector, 
 	return cache_write(file->node, vector, count, offset);
 }
 
-const struct file_ops regular_ops = { .read = regular_read,
-				      .write = regular_write,
-				      .seekable = true };
+static int64_t regular_sync(struct file *file)
+{
+	cache_write_back(file->node);
+	return 0;
+}
+
+const struct file_ops regular_ops = {
+	.read = regular_read, .write = regular_write, .sync = regular_sync, .seekable = true
+};
 
 /* The entry at or behind `position`: 0 is the directory, 1 its parent, others are by cookie, or as
  * the folder has them. */

@@ -95,7 +95,7 @@ uint64_t space_release_memory(struct space *space)
 
 	spaces_doomed += !space->doomed;
 	space->doomed = true;
-	for (unsigned i = 0; i < space->area_count; i++) {
+	for (unsigned i = 0; i < space->area_count && !space->transfers; i++) {
 		const struct area *area = space->area[i];
 
 		if (!(area->flags & AREA_SHARED))

@@ -74,6 +74,7 @@ struct space {
 	uint64_t pages_peak, resident_peak; /* resident_peak is brought up to date when pages go */
 	uint64_t committed;		    /* pages of areas with AREA_ACCOUNT */
 	bool doomed;			    /* its memory was taken: it gets no more */
+	unsigned transfers; /* of devices from or to its pages, which it keeps until they end */
 	struct space *next, *prev;	    /* all spaces */
 	uint32_t cpus;			    /* that have it loaded (tlb.c) */
 	uint64_t number;		    /* never used again */

@@ -480,3 +480,19 @@ bool vmap_set(uint64_t va, uint64_t pte)
 		leaf[leaf_index(va)] = pte;
 	return leaf != NULL;
 }
+
+volatile void *vmap_registers(uint64_t physical, uint64_t length)
+{
+	static uint64_t next = VMAP_BASE + PAGE_SIZE; /* the local APIC's is the first */
+	uint64_t within = physical & (PAGE_SIZE - 1);
+	uint64_t end = next + ROUND_UP(within + length, PAGE_SIZE);
+	volatile void *registers = (volatile void *)(next + within);
+
+	if (length > GIGA_SIZE || end > VMAP_BASE + GIGA_SIZE)
+		return NULL;
+	for (physical -= within; next < end; next += PAGE_SIZE, physical += PAGE_SIZE) {
+		if (!vmap_set(next, physical | PTE_P | PTE_W | PTE_PCD | PTE_A | PTE_D | PTE_NX))
+			return NULL;
+	}
+	return registers;
+}

@@ -160,4 +160,8 @@ int table_move(struct space *space, uint64_t from, uint64_t to, uint64_t size);
 /* Maps a page into the kernel's own region at VMAP_BASE. False when memory is out. */
 bool vmap_set(uint64_t va, uint64_t pte);
 
+/* Maps a device's registers there, not cached, for good. NULL when memory is out, or the room of
+ * 1 GiB below the kernel's stacks. */
+volatile void *vmap_registers(uint64_t physical, uint64_t length);
+
 #endif

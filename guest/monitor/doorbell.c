@@ -13,6 +13,8 @@
 
 static bool verbose;
 static bool alone; /* nobody answered: a plain PC */
+static void (*divert_write)(const char *text, size_t length);
+static void (*divert_drain)(bool patiently);
 
 static uint64_t image_physical(const void *p)
 {
@@ -68,18 +70,38 @@ bool log_is_verbose(void)
 	return verbose;
 }
 
+void log_divert(void (*write)(const char *text, size_t length), void (*drain)(bool patiently))
+{
+	divert_write = write;
+	divert_drain = drain;
+}
+
+static void drain(bool patiently)
+{
+	if (divert_drain)
+		divert_drain(patiently);
+}
+
+/* A line of the kernel's where no monitor gives it a form. */
+static void write_line(void (*write)(const char *text, size_t length), const char *message)
+{
+	char line[QUIRE_LOG_MAX + 16];
+
+	write(line, format(line, sizeof(line), "quire: %s\n", message));
+}
+
 static void send_message(enum quire_op op, uint64_t arg0, const char *text, va_list list)
 {
 	struct quire_request *request = request_begin();
 	char *message = this_cpu()->message;
 	size_t length = format_list(message, QUIRE_LOG_MAX, text, list);
 
-	if (alone) {
-		serial_write("quire: ", 7);
-		serial_write(message, length);
-		serial_write("\n", 1);
-		return;
-	}
+	if (op == QUIRE_OP_LOG && divert_write)
+		return write_line(divert_write, message);
+	if (op != QUIRE_OP_LOG)
+		drain(false);
+	if (alone)
+		return write_line(serial_write, message);
 	request->segment_count = 1;
 	request->segment[0] = (struct quire_segment){ image_physical(message), length };
 	request->arg0 = arg0;
@@ -178,8 +200,10 @@ void doorbell_user_start(void)
 
 void doorbell_exit(int status, int signal)
 {
-	struct quire_request *request = request_begin();
+	struct quire_request *request;
 
+	drain(true);
+	request = request_begin();
 	if (!alone) {
 		request->arg0 = status;
 		request->arg1 = signal;

@@ -22,6 +22,11 @@ bool doorbell_init(struct doorbell_host *host);
 void log_set_verbose(bool verbose);
 bool log_is_verbose(void);
 
+/* Lines go there from now on, newline and all, instead of to the monitor; `drain` is called before
+ * the machine stops, to see them out: for as long as it takes, or in a hurry where the kernel has
+ * failed. NULL, NULL: to the monitor again. */
+void log_divert(void (*write)(const char *text, size_t length), void (*drain)(bool patiently));
+
 PRINTF(2, 3) void log_line(enum quire_level level, const char *text, ...);
 PRINTF(1, 2) NORETURN void panic(const char *text, ...);
 

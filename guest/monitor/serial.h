@@ -11,7 +11,7 @@ void serial_write(const char *text, size_t length);
 /* The same for physical segments, as doorbell_write() takes them. Returns the bytes written. */
 int64_t serial_write_segments(const struct quire_segment *segment, unsigned count);
 
-/* Asks the board to reset, which ends an emulator started with -no-reboot. May return. */
+/* Resets the board, which ends an emulator started with -no-reboot. */
 void serial_power_off(void);
 
 #endif

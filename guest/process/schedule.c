@@ -15,6 +15,7 @@
 #include "guest/cpu/segment.h"
 #include "guest/cpu/tlb.h"
 #include "guest/cpu/vector.h"
+#include "guest/device/virtio.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/load.h"
 #include "guest/process/process.h"
@@ -202,6 +203,8 @@ void events_handle(void)
 
 	if (events & EVENT_INPUT)
 		thread_wake(&console_input);
+	if (unlikely(events >= EVENT_DEVICE))
+		virtio_interrupts(events / EVENT_DEVICE);
 	if (events & EVENT_TIMER)
 		timers_expire();
 	if (cpu->current != cpu->idle && (ready_peek() || !may_run_on(cpu->current, cpu)))

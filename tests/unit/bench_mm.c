@@ -5,6 +5,9 @@
  * Environment: BENCH_SWAP (a directory, or "memory"; none: no swap), BENCH_FACTOR (working set in
  * percent of the budget), BENCH_CONTENT (enum content).
  *
+ * After them, what it takes to lower the budget under touches, and to give memory up, by pages and
+ * by runs.
+ *
  * "guest us" adds to the measured time what a real backing would take: a round trip for each
  * fault, and each page's fill, unmap and release, as measured through userfaultfd.
  */
@@ -87,6 +90,58 @@ static void walk(const char *name, uint32_t (*next)(uint64_t), uint64_t touches,
 			  : 0.0);
 }
 
+/* All of a working set that fits, given up so many pages to a call. */
+static void give_up(uint32_t pages, const char *how)
+{
+	uint32_t count = frames / 4 / pages * pages;
+	struct mm_stats before, after;
+	uint64_t took;
+
+	mm_release(fake.mm, gfn(0), frames, MM_RELEASE_REPORTED, 0);
+	for (uint32_t i = 0; i < count; i++)
+		fake_read(&fake, i);
+	mm_stats_get(fake.mm, &before);
+	took = clock_now_ns();
+	for (uint32_t i = 0; i < count; i += pages)
+		if (mm_release(fake.mm, gfn(i), pages, MM_RELEASE_BALLOON, 0) != 0)
+			abort();
+	took = clock_now_ns() - took;
+	mm_stats_get(fake.mm, &after);
+	mm_balloon_return(fake.mm, gfn(0), frames);
+	printf("given up %-14s %7.2f GiB/s, %6.3f us a page; %llu pages punched in %llu runs\n",
+	       how, (double)count * PAGE_SIZE / (double)took * 1e9 / (1 << 30),
+	       (double)took / 1e3 / (double)count,
+	       (unsigned long long)(after.punched_frames - before.punched_frames),
+	       (unsigned long long)(after.punched_runs - before.punched_runs));
+}
+
+/* Under uniform touches: how long until it is in force, and the longest a touch took meanwhile. */
+static void lower(uint64_t budget)
+{
+	uint64_t began = clock_now_ns(), longest = 0, touches = 0;
+	struct mm_stats before, after;
+
+	mm_stats_get(fake.mm, &before);
+	if (mm_set_budget(fake.mm, budget) != 0)
+		abort();
+	do {
+		uint64_t at = clock_now_ns(), took;
+
+		if (fake_access(&fake, uniform(touches++), false, read_one, NULL) != 0)
+			abort();
+		took = clock_now_ns() - at;
+		longest = took > longest ? took : longest;
+		mm_stats_get(fake.mm, &after);
+	} while (after.budget_bytes != budget);
+	printf("lowered from %llu to %llu KiB in %.1f ms; %llu touches meanwhile, the longest %.0f "
+	       "us; "
+	       "direct %llu\n",
+	       (unsigned long long)before.budget_bytes >> 10, (unsigned long long)budget >> 10,
+	       (double)(clock_now_ns() - began) / 1e6, (unsigned long long)touches,
+	       (double)longest / 1e3,
+	       (unsigned long long)(after.direct_reclaims - before.direct_reclaims));
+}
+
 static uint64_t number(const char *name, uint64_t standard)
 {
 	const char *text = getenv(name);
@@ -134,6 +189,13 @@ int main(int argc, char **argv)
 	       (unsigned long long)s.evictions_compressed, (unsigned long long)s.evictions_swapped,
 	       (unsigned long long)s.evictions_clean, (unsigned long long)s.evictions_cancelled,
 	       (unsigned long long)s.written_back, (unsigned long long)s.peak_bytes >> 10);
+	lower(budget / 2);
+	lower(budget / 4);
+	mm_set_budget(fake.mm, budget);
+	fake.no_poison = true;
+	give_up(1, "page by page:");
+	give_up(256, "256 to a call:");
+	give_up(1024, "1024 to a call:");
 	fake_end(&fake);
 	return 0;
 }

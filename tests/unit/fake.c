@@ -134,7 +134,8 @@ static int fake_release(void *backing, gfn_t first, uint32_t count)
 		DEMAND(fake->present[at], "release of absent frame %llu", (unsigned long long)at);
 		DEMAND(!fake->mapped[at], "release of mapped frame %llu", (unsigned long long)at);
 		fake->present[at] = 0;
-		memset(page_of(fake, at), POISON, PAGE_SIZE);
+		if (!fake->no_poison)
+			memset(page_of(fake, at), POISON, PAGE_SIZE);
 	}
 	pthread_mutex_unlock(&fake->lock);
 	return error;

@@ -53,6 +53,7 @@ struct fake {
 	unsigned failure_count; /* failed() calls */
 	struct mm_failure failure;
 	bool expect_failure;
+	bool no_poison; /* released pages are not overwritten: benchmarks */
 };
 
 extern const struct mm_backing_ops fake_ops;

@@ -100,6 +100,27 @@ Test(hist, empty)
 	cr_assert_eq(hist_permille(&h, 500), 0);
 }
 
+Test(hist, buckets_end_where_the_next_begins)
+{
+	cr_assert_eq(hist_bucket_last(0), 0);
+	for (unsigned i = 1; i < HIST_BUCKETS; i++) {
+		uint64_t first = hist_bucket_last(i - 1) + 1, last = hist_bucket_last(i);
+		struct hist h = { 0 };
+
+		hist_add(&h, first);
+		hist_add(&h, last);
+		cr_assert_eq(h.bucket[i], 2, "bucket %u", i);
+	}
+	cr_assert_eq(hist_bucket_last(HIST_BUCKETS - 1), UINT64_MAX);
+	for (unsigned bit = 1; bit < 64; bit++) {
+		struct hist h = { 0 };
+
+		hist_add(&h, (1ull << bit) - 1);
+		for (unsigned i = 0; i < HIST_BUCKETS; i++)
+			cr_assert(!h.bucket[i] || hist_bucket_last(i) == (1ull << bit) - 1);
+	}
+}
+
 Test(hist, small_values_are_exact)
 {
 	static struct hist h;

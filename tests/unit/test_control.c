@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -16,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "vmm/control.h"
+#include "vmm/control_client.h"
 #include "vmm/control_socket.h"
 
 #define BIG	 (4u << 20)
@@ -174,6 +175,80 @@ Test(control, asks)
 	json_decref(params);
 	end();
 	cr_assert_null(control_ask(path, "echo", NULL));
+}
+
+/* --- a connection that does not wait --- */
+
+static int next_answer(struct control_client *client, json_t **result, char *error)
+{
+	struct pollfd fd = { .fd = client->fd, .events = POLLIN };
+	int failed;
+
+	while ((failed = control_client_take(client, result, error)) == -EAGAIN)
+		cr_assert_eq(poll(&fd, 1, 30000), 1);
+	return failed;
+}
+
+Test(control, client)
+{
+	char error[CONTROL_ERROR_SIZE] = "";
+	struct control_client client;
+	json_t *params = json_pack("{s:i}", "a", 7), *result = NULL;
+
+	begin();
+	cr_assert_eq(control_client_init(&client, path), 0);
+	cr_assert_eq(control_client_take(&client, &result, error), -EAGAIN);
+	for (int i = 0; i < 3; i++) {
+		cr_assert_eq(control_client_ask(&client, "echo", params), 0);
+		cr_assert_eq(next_answer(&client, &result, error), 0);
+		cr_assert(json_equal(result, params));
+		json_decref(result);
+	}
+	cr_assert_eq(control_client_call(&client, "big", NULL, &result, error), 0);
+	cr_assert_eq(json_string_length(result), BIG);
+	json_decref(result);
+	cr_assert_eq(control_client_call(&client, "fail", NULL, &result, error), -EREMOTEIO);
+	cr_assert_str_eq(error, "it is wrong");
+	end();
+	cr_assert_eq(next_answer(&client, &result, error), -ECONNRESET);
+	cr_assert_eq(control_client_call(&client, "echo", NULL, &result, error), -ECONNRESET);
+	control_client_finish(&client);
+	cr_assert_eq(control_client_init(&client, path), -ENOENT);
+	control_client_finish(&client);
+	json_decref(params);
+}
+
+/* What is at the other end may be anything. */
+static void answered_with(const char *answer, int wanted)
+{
+	char error[CONTROL_ERROR_SIZE] = "";
+	struct control_client client = { 0 };
+	json_t *result = NULL;
+	int fd[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	client.fd = fd[0];
+	for (size_t i = 0; answer[i] != '\0'; i++) {
+		cr_assert_eq(control_client_take(&client, &result, error), -EAGAIN, "%s", answer);
+		cr_assert_eq(write(fd[1], answer + i, 1), 1);
+	}
+	close(fd[1]);
+	cr_assert_eq(next_answer(&client, &result, error), wanted, "%s", answer);
+	json_decref(result);
+	control_client_finish(&client);
+}
+
+Test(control, client_of_anything)
+{
+	answered_with("{\"result\": 1}\n", 0);
+	answered_with("{\"error\": \"no\"}\n", -EREMOTEIO);
+	answered_with("{\"error\": 7}\n", -EPROTO);
+	answered_with("{}\n", -EPROTO);
+	answered_with("[]\n", -EPROTO);
+	answered_with("SSH-2.0-x\n", -EPROTO);
+	answered_with("\n", -EPROTO);
+	answered_with("{\"result\": 1}", -ECONNRESET);
+	answered_with("", -ECONNRESET);
 }
 
 Test(control, garbage)

@@ -115,6 +115,28 @@ Test(look, watched)
 	fake_end(&fake);
 }
 
+Test(look, released)
+{
+	prepare();
+	fake_create(&fake, &config);
+	cr_assert_eq(fake_put(&fake, 5, CONTENT_RANDOM, 1), 0);
+	cr_assert_eq(mm_release(fake.mm, gfn(4), 2, MM_RELEASE_BALLOON, 0), 0);
+	expect(4, MM_LOOK_RELEASED, CONTENT_ZERO);
+	expect(5, MM_LOOK_RELEASED, CONTENT_ZERO);
+	cr_assert(look.in_balloon);
+	cr_assert_eq(mm_balloon_return(fake.mm, gfn(5), 1), 0);
+	cr_assert_eq(look_at(5), 0);
+	cr_assert(!look.in_balloon);
+	/* Poison. */
+	cr_assert_eq(mm_release(fake.mm, gfn(5), 1, MM_RELEASE_REPORTED, 0xaa), 0);
+	cr_assert_eq(look_at(5), 0);
+	cr_assert_eq(look.state, MM_LOOK_RELEASED);
+	cr_assert_eq(look.word, 0xaa);
+	cr_assert_eq(*(uint64_t *)page, 0xaa);
+	cr_assert_eq(((uint64_t *)page)[PAGE_SIZE / 8 - 1], 0xaa);
+	fake_end(&fake);
+}
+
 static void stored(enum content kind, enum mm_look_state state)
 {
 	for (uint32_t i = 0; i < 5; i++)

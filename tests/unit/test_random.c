@@ -1,7 +1,7 @@
 /*
- * The randomised test: random touches, writes, evictions, cancellations, discards, pins and
- * injected failures against a model that knows what every page should hold. The seed is printed;
- * BIFOLD_SEED repeats a run, BIFOLD_STEPS makes it longer.
+ * The randomised test: random touches, writes, evictions, cancellations, pages given up and taken
+ * again, pins, changes of the budget and injected failures against a model that knows what every
+ * page should hold. The seed is printed; BIFOLD_SEED repeats a run, BIFOLD_STEPS makes it longer.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -18,8 +18,10 @@ struct model {
 	uint32_t version[FRAMES];
 	unsigned char kind[FRAMES];
 	unsigned char pins[FRAMES];
+	bool balloon[FRAMES];
 	uint32_t walk; /* a sequential walker's place */
 	uint32_t next_version;
+	uint64_t least; /* budget; 0: it is left alone, as there may be no room for a lower one */
 };
 
 static struct model model;
@@ -53,7 +55,7 @@ static void at_page(struct fake *fake, gfn_t frame)
 		interfere(m, (uint32_t)frame.v);
 }
 
-/* A touch in the middle of a discard would wait for its end: not from the same thread. */
+/* A touch in the middle of a release would wait for its end: not from the same thread. */
 static void set_hooks(struct model *m, bool on)
 {
 	m->fake.context = m;
@@ -76,17 +78,35 @@ static uint32_t choose_frame(struct model *m)
 	}
 }
 
-static void discard(struct model *m)
+/* A stretch full of zeros, or one frame full of a word. */
+static void give_up(struct model *m)
 {
-	uint32_t first = rng_below(&m->rng, FRAMES - 8), count = 1 + rng_below(&m->rng, 8);
+	bool poison = rng_below(&m->rng, 4) == 0;
+	uint32_t count = poison ? 1 : 1 + rng_below(&m->rng, rng_below(&m->rng, 8) == 0 ? 200 : 8);
+	uint32_t first = rng_below(&m->rng, FRAMES - count);
+	enum mm_release_kind kind = rng_below(&m->rng, MM_RELEASE_KINDS);
+	uint64_t page[PAGE_SIZE / 8] = { 0 };
+	uint32_t version = ++m->next_version;
 
+	if (poison)
+		content_make(page, CONTENT_WORD, first, version);
 	set_hooks(m, false);
-	cr_assert_eq(mm_discard(m->fake.mm, gfn(first), count), 0);
+	cr_assert_eq(mm_release(m->fake.mm, gfn(first), count, kind, page[0]), 0);
 	set_hooks(m, true);
 	for (uint32_t i = first; i < first + count; i++) {
-		m->kind[i] = CONTENT_ZERO;
-		m->version[i] = 0;
+		m->kind[i] = poison ? CONTENT_WORD : CONTENT_ZERO;
+		m->version[i] = version;
+		m->balloon[i] |= kind == MM_RELEASE_BALLOON;
 	}
+}
+
+static void take_again(struct model *m)
+{
+	uint32_t count = 1 + rng_below(&m->rng, 400), first = rng_below(&m->rng, FRAMES - count);
+
+	cr_assert_eq(mm_balloon_return(m->fake.mm, gfn(first), count), 0);
+	for (uint32_t i = first; i < first + count; i++)
+		m->balloon[i] = false;
 }
 
 static void pin_or_unpin(struct model *m)
@@ -122,6 +142,17 @@ static void write_pinned(struct model *m)
 	content_make(m->fake.memory + frame * PAGE_SIZE, m->kind[frame], frame, m->version[frame]);
 }
 
+static void change_budget(struct model *m)
+{
+	uint64_t budget = m->least + rng_below(&m->rng, FRAMES) * PAGE_SIZE;
+
+	if (m->least == 0 || rng_below(&m->rng, 20) != 0)
+		return;
+	if (rng_below(&m->rng, 8) == 0)
+		budget = 0;
+	cr_assert_eq(mm_set_budget(m->fake.mm, budget), 0);
+}
+
 static void inject(struct model *m)
 {
 	static const int errors[] = { -EAGAIN, -EINTR, -EBUSY };
@@ -144,14 +175,18 @@ static void step(struct model *m)
 		cr_assert_eq(fake_put(&m->fake, frame, m->kind[frame], m->version[frame]), 0);
 	} else if (what < 960) {
 		mm_reclaim(m->fake.mm, 1 + rng_below(&m->rng, 64));
+	} else if (what < 968) {
+		give_up(m);
 	} else if (what < 970) {
-		discard(m);
+		take_again(m);
 	} else if (what < 985) {
 		pin_or_unpin(m);
 	} else if (what < 995) {
 		write_pinned(m);
-	} else {
+	} else if (what < 999) {
 		inject(m);
+	} else {
+		change_budget(m);
 	}
 }
 
@@ -164,6 +199,10 @@ static void run(const struct mm_config *config, uint64_t steps, const char *name
 	fprintf(stderr, "%s: BIFOLD_SEED=%llu BIFOLD_STEPS=%llu\n", name, (unsigned long long)seed,
 		(unsigned long long)steps);
 	m->rng = seed;
+	m->least = 0;
+	if (config->swap_bytes == 0 ? config->swap_directory != NULL
+				    : config->swap_bytes >= FRAMES * PAGE_SIZE)
+		m->least = config->budget_bytes;
 	set_hooks(m, true);
 	fake_create(&m->fake, config);
 	for (uint64_t i = 0; i < steps; i++) {
@@ -179,7 +218,8 @@ static void run(const struct mm_config *config, uint64_t steps, const char *name
 			m->pins[i]--;
 		}
 	mm_stats_get(m->fake.mm, &stats);
-	if (config->budget_bytes != 0)
+	cr_assert(stats.budget_most_bytes == 0 || stats.peak_bytes <= stats.budget_most_bytes);
+	if (m->least == 0)
 		cr_assert_leq(stats.peak_bytes, config->budget_bytes);
 	cr_assert_gt(stats.evictions_cancelled, 0);
 	fprintf(stderr,
@@ -193,10 +233,15 @@ static void run(const struct mm_config *config, uint64_t steps, const char *name
 		(unsigned long long)stats.evictions_clean,
 		(unsigned long long)stats.evictions_cancelled,
 		(unsigned long long)stats.written_back);
+	for (uint32_t i = 0; i < FRAMES; i++)
+		stats.balloon_frames -= m->balloon[i];
+	cr_assert_eq(stats.balloon_frames, 0);
 	/* Nothing may be left behind once all content is dropped. */
 	set_hooks(m, false);
-	cr_assert_eq(mm_discard(m->fake.mm, gfn(0), FRAMES), 0);
+	cr_assert_eq(mm_release(m->fake.mm, gfn(0), FRAMES, MM_RELEASE_BALLOON, 0), 0);
 	mm_stats_get(m->fake.mm, &stats);
+	cr_assert_eq(stats.released_frames, FRAMES);
+	cr_assert_eq(stats.balloon_frames, FRAMES);
 	cr_assert_eq(stats.resident_bytes, 0);
 	cr_assert_eq(stats.pool_stored_bytes, 0);
 	cr_assert_eq(stats.swap_bytes, 0);

@@ -1,0 +1,366 @@
+/*
+ * Output is copied from the guest's chains into one buffer, and a chain is done once it lies there;
+ * then the buffer is written. So what a single write gets is as much as the guest has sent, up to
+ * the buffer's size, and a guest that sends small pieces gets its buffers back early. While the
+ * buffer cannot be written to its end, output is *blocked*: chains wait in the ring and the loop
+ * watches the descriptor.
+ *
+ * The descriptor must never block the loop's thread. Its status flags are shared with whoever else
+ * has it open (a user's shell), so O_NONBLOCK is not set on it: pipes and terminals are opened anew
+ * through /proc, sockets take a flag with each call, files do not block. Where that is refused
+ * (a terminal of another user's) poll() is asked first, and what is written then is small enough
+ * for a pipe and, in practice, for a terminal.
+ */
+#include "devices/virtio_console.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/virtio_ids.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "devices/loop.h"
+#include "devices/virtio.h"
+
+enum { QUEUE_RECEIVE, QUEUE_TRANSMIT, QUEUE_COUNT };
+
+#define F_SIZE (1ull << 0)
+
+#define BUFFER_BYTES 65536
+#define ROUND_CHAINS 1024 /* gathered for one write at most */
+#define ROUNDS	     16	  /* writes before other devices have their turn */
+
+/* The device's configuration space (section 5.3.4). */
+struct space {
+	uint16_t columns, rows;
+	uint32_t port_count;
+	uint32_t emergency_write;
+};
+
+enum output_kind {
+	OUTPUT_PLAIN,  /* write() does as it should: a file, or opened anew not to block */
+	OUTPUT_SOCKET, /* with MSG_DONTWAIT */
+	OUTPUT_POLLED, /* in small pieces when poll() says so */
+};
+
+/* (C) constant after creation; (L) virtio's lock */
+struct virtio_console {
+	struct virtio virtio;
+	struct space space;			    /* (L) */
+	const struct virtio_console_events *events; /* (C) */
+	void *context;				    /* (C) */
+	int output_fd;				    /* (C) ours */
+	enum output_kind output_kind;		    /* (C) */
+	bool is_watched; /* (C) the loop knows output_fd; otherwise it never blocks */
+	bool is_blocked; /* (L) the loop calls when output_fd takes more */
+	bool is_closed;	 /* (L) nobody reads any more */
+	bool has_failed; /* (L) and the user was told */
+	bool wants_room; /* (L) input waits for buffers */
+	bool has_chain;	 /* (L) chain is being gathered, chain_at bytes of it are */
+	uint64_t chain_at;
+	struct virtio_chain chain;
+	size_t used, sent; /* (L) bytes in the buffer; of these, written */
+	uint8_t buffer[BUFFER_BYTES];
+};
+
+static ssize_t put(const struct virtio_console *console, const uint8_t *bytes, size_t length)
+{
+	struct pollfd ready = { .fd = console->output_fd, .events = POLLOUT };
+
+	switch (console->output_kind) {
+	case OUTPUT_SOCKET:
+		return send(console->output_fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	case OUTPUT_POLLED:
+		if (poll(&ready, 1, 0) == 0) {
+			errno = EAGAIN;
+			return -1;
+		}
+		return write(console->output_fd, bytes, length < PIPE_BUF ? length : PIPE_BUF);
+	case OUTPUT_PLAIN:
+		break;
+	}
+	return write(console->output_fd, bytes, length);
+}
+
+/* What cannot be written is dropped; a guest must not hang for want of a reader. */
+static void give_up(struct virtio_console *console, int error)
+{
+	console->used = console->sent = 0;
+	if (error == EPIPE) {
+		console->is_closed = true;
+	} else if (!console->has_failed) {
+		log_warn("the guest's console output cannot be written: %s", strerror(error));
+		console->has_failed = true;
+	}
+}
+
+/* Writes the buffer; false: not all of it, for now. */
+static bool flush(struct virtio_console *console)
+{
+	if (console->is_closed)
+		console->used = 0;
+	while (console->sent < console->used) {
+		ssize_t n = put(console, console->buffer + console->sent,
+				console->used - console->sent);
+
+		if (n > 0)
+			console->sent += (size_t)n;
+		else if (n < 0 && errno == EAGAIN && console->is_watched)
+			return false;
+		else if (n == 0 || errno != EINTR)
+			give_up(console, n == 0 ? EIO : errno);
+	}
+	console->used = console->sent = 0;
+	return true;
+}
+
+/* The next chain to gather from. False: there is none. */
+static bool next_chain(struct virtio_console *console)
+{
+	if (console->has_chain && virtio_is_live(&console->virtio))
+		return true;
+	if (!virtio_pop(&console->virtio, QUEUE_TRANSMIT, &console->chain))
+		return false;
+	if (console->chain.writable_bytes > 0) {
+		virtio_break(&console->virtio, "a buffer to be written in its transmit queue");
+		return false;
+	}
+	console->has_chain = true;
+	console->chain_at = 0;
+	return true;
+}
+
+/* Fills the buffer from the ring. False: the ring is empty. */
+static bool gather(struct virtio_console *console)
+{
+	for (unsigned i = 0; i < ROUND_CHAINS && console->used < BUFFER_BYTES; i++) {
+		size_t n;
+
+		if (!next_chain(console))
+			return false;
+		n = virtio_read(&console->virtio, &console->chain, console->chain_at,
+				console->buffer + console->used, BUFFER_BYTES - console->used);
+		console->used += n;
+		console->chain_at += n;
+		if (!virtio_is_live(&console->virtio))
+			return false;
+		if (console->chain_at == console->chain.readable_bytes) {
+			virtio_push(&console->virtio, QUEUE_TRANSMIT, console->chain.head, 0);
+			console->has_chain = false;
+		}
+	}
+	return true;
+}
+
+static void transmit(struct virtio_console *console)
+{
+	bool more = true;
+
+	for (unsigned i = 0; i < ROUNDS && more && !console->is_blocked; i++) {
+		more = gather(console);
+		if (!flush(console)) {
+			console->is_blocked = true;
+			loop_change(console->virtio.loop, console->output_fd, EPOLLOUT);
+		}
+	}
+	virtio_signal(&console->virtio, QUEUE_TRANSMIT);
+	if (more && !console->is_blocked)
+		virtio_kick(&console->virtio, QUEUE_TRANSMIT);
+}
+
+static void on_output_ready(void *context, uint32_t events)
+{
+	struct virtio_console *console = context;
+
+	virtio_lock(&console->virtio);
+	if (console->is_blocked && flush(console)) {
+		console->is_blocked = false;
+		loop_change(console->virtio.loop, console->output_fd, 0);
+		transmit(console);
+	}
+	virtio_unlock(&console->virtio);
+}
+
+static void tell_of_room(struct virtio_console *console)
+{
+	struct virtio_chain chain;
+
+	if (!console->wants_room || !virtio_pop(&console->virtio, QUEUE_RECEIVE, &chain))
+		return;
+	virtio_unpop(&console->virtio, QUEUE_RECEIVE);
+	console->wants_room = false;
+	console->events->room(console->context);
+}
+
+static void notify(void *device, unsigned queue)
+{
+	struct virtio_console *console = device;
+
+	if (queue == QUEUE_RECEIVE)
+		tell_of_room(console);
+	else
+		transmit(console);
+}
+
+static void reset(void *device)
+{
+	struct virtio_console *console = device;
+
+	console->has_chain = false;
+}
+
+static const struct virtio_ops ops = {
+	.name = "console",
+	.id = VIRTIO_ID_CONSOLE,
+	.queue_count = QUEUE_COUNT,
+	.notify = notify,
+	.reset = reset,
+};
+
+size_t virtio_console_input(struct virtio_console *console, const void *bytes, size_t length)
+{
+	struct virtio_chain chain;
+	size_t done = 0;
+
+	virtio_lock(&console->virtio);
+	while (done < length && virtio_pop(&console->virtio, QUEUE_RECEIVE, &chain)) {
+		size_t n;
+
+		if (chain.readable_bytes > 0 || chain.writable_bytes == 0) {
+			virtio_break(&console->virtio, "a buffer that nothing can be received in");
+			break;
+		}
+		n = virtio_write(&console->virtio, &chain, 0, (const uint8_t *)bytes + done,
+				 length - done);
+		virtio_push(&console->virtio, QUEUE_RECEIVE, chain.head, (uint32_t)n);
+		done += n;
+	}
+	console->wants_room = done < length;
+	virtio_signal(&console->virtio, QUEUE_RECEIVE);
+	virtio_unlock(&console->virtio);
+	return done;
+}
+
+void virtio_console_resize(struct virtio_console *console, uint16_t columns, uint16_t rows)
+{
+	virtio_lock(&console->virtio);
+	if (console->space.columns != columns || console->space.rows != rows) {
+		console->space.columns = columns;
+		console->space.rows = rows;
+		virtio_config_changed(&console->virtio);
+	}
+	virtio_unlock(&console->virtio);
+}
+
+void virtio_console_drain(struct virtio_console *console, unsigned timeout_ms)
+{
+	uint64_t end = clock_now_ns() + timeout_ms * 1000000ull, now;
+	bool more = true;
+
+	virtio_lock(&console->virtio);
+	while (more && (now = clock_now_ns()) < end) {
+		struct pollfd ready = { .fd = console->output_fd, .events = POLLOUT };
+
+		if (flush(console))
+			more = gather(console) || console->used > 0;
+		else
+			poll(&ready, 1, (int)((end - now) / 1000000 + 1));
+	}
+	virtio_unlock(&console->virtio);
+}
+
+/* 0 or -errno. */
+static int open_output(struct virtio_console *console, int fd)
+{
+	struct stat status;
+	char path[32];
+
+	if (fstat(fd, &status) != 0)
+		return -errno;
+	console->output_fd = -1;
+	console->output_kind = OUTPUT_PLAIN;
+	if (S_ISFIFO(status.st_mode) || isatty(fd)) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		console->output_fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		if (console->output_fd < 0)
+			console->output_kind = OUTPUT_POLLED;
+	} else if (S_ISSOCK(status.st_mode)) {
+		console->output_kind = OUTPUT_SOCKET;
+	}
+	if (console->output_fd < 0)
+		console->output_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return console->output_fd >= 0 ? 0 : -errno;
+}
+
+static int watch_output(struct virtio_console *console)
+{
+	int error = loop_add(console->virtio.loop, console->output_fd, 0, on_output_ready, console);
+
+	console->is_watched = error == 0;
+	return error == -EPERM ? 0 : error; /* a file, or /dev/null: never blocks */
+}
+
+int virtio_console_create(const struct virtio_console_config *config, struct virtio_console **out)
+{
+	struct virtio_console *console = calloc(1, sizeof(*console));
+	struct virtio_config base = {
+		.ops = &ops,
+		.device = console,
+		.space = config->space,
+		.loop = config->loop,
+		.features = F_SIZE,
+	};
+	int error;
+
+	if (console == NULL)
+		return -ENOMEM;
+	console->events = config->events;
+	console->context = config->context;
+	console->space = (struct space){ config->columns, config->rows, 1, 0 };
+	base.config = &console->space;
+	base.config_size = sizeof(console->space);
+	error = open_output(console, config->output_fd);
+	if (error != 0)
+		goto free_console;
+	error = virtio_init(&console->virtio, &base);
+	if (error != 0)
+		goto close_output;
+	error = watch_output(console);
+	if (error != 0)
+		goto finish_virtio;
+	*out = console;
+	return 0;
+
+finish_virtio:
+	virtio_finish(&console->virtio);
+close_output:
+	close(console->output_fd);
+free_console:
+	free(console);
+	return error;
+}
+
+void virtio_console_destroy(struct virtio_console *console)
+{
+	if (console == NULL)
+		return;
+	if (console->is_watched)
+		loop_remove(console->virtio.loop, console->output_fd);
+	virtio_finish(&console->virtio);
+	close(console->output_fd);
+	free(console);
+}
+
+struct virtio *virtio_console_virtio(struct virtio_console *console)
+{
+	return &console->virtio;
+}

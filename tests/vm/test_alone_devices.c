@@ -1,0 +1,269 @@
+/* Quire's virtio drivers on QEMU's devices. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/vm/alone.h"
+
+TestSuite(alone_devices, .init = harness_init, .fini = harness_finish, .timeout = 120);
+
+#define MIB (1ul << 20)
+
+/* A disk of so many bytes, all hole, on the bus with that number; two words for QEMU each. */
+#define DISK(n, name)                                                                              \
+	"-drive", disk_option(n, name), "-device",                                                 \
+		"virtio-blk-device,drive=d" #n ",bus=virtio-mmio-bus." #n
+
+static const char *make_disk(const char *name, off_t size)
+{
+	const char *path = scratch_path(name);
+
+	write_file(path, "", 0);
+	cr_assert(truncate(path, size) == 0);
+	return path;
+}
+
+static const char *disk_option(int n, const char *path)
+{
+	static char option[4][256];
+
+	snprintf(option[n], sizeof(option[n]),
+		 "file=%s,format=raw,if=none,id=d%d,discard=unmap,cache=writeback", path, n);
+	return option[n];
+}
+
+/* As guest/programs/runtime.h has it. */
+static uint64_t mix(uint64_t x)
+{
+	x += 0x9e3779b97f4a7c15ull;
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+	return x ^ x >> 31;
+}
+
+static void check_fill(const char *path, uint64_t seed)
+{
+	size_t size;
+	uint64_t *word = (uint64_t *)read_file(path, &size);
+
+	cr_assert(size > 0);
+	for (size_t i = 0; i < size / 8; i++)
+		cr_assert_eq(word[i], mix(seed + i), "word %zu of %s", i, path);
+	free(word);
+}
+
+static void fill(const char *path, uint64_t seed)
+{
+	struct stat status;
+	uint64_t *word;
+
+	cr_assert(stat(path, &status) == 0);
+	word = malloc(status.st_size);
+	for (off_t i = 0; i < status.st_size / 8; i++)
+		word[i] = mix(seed + i);
+	write_file(path, word, status.st_size);
+	free(word);
+}
+
+static void expect_right(const char *out)
+{
+	cr_assert(strstr(out, "blocks are right") != NULL, "%s", out);
+}
+
+/* QEMU's own words on the command line; and wrong ones, which do no harm. */
+Test(alone_devices, found_by_qemus_words)
+{
+	const char *out = alone_run(&(struct alone){
+		.program = "blocks",
+		.words =
+			"virtio_mmio.device=4K virtio_mmio.device=512@0x100000:5 "
+			"virtio_mmio.device=512@0xfeb00000:99 virtio_mmio.device=16@0xfeb00000:5 "
+			"virtio_mmio.device=512@0xfeb00000:5:7x virtio_mmio.device=1K@0xfd000000:5",
+		.automatic = true,
+		.qemu = { DISK(0, make_disk("a", 8 * MIB)), DISK(1, make_disk("b", 9 * MIB)) } });
+
+	/* It names the last bus first. */
+	cr_assert(strstr(out, "vda: 9437184 bytes") != NULL, "%s", out);
+	cr_assert(strstr(out, "vdb: 8388608 bytes") != NULL, "%s", out);
+	cr_assert(strstr(out, "4K is ignored: not SIZE@BASE:LINE") != NULL, "%s", out);
+	cr_assert(strstr(out, "0x100000:5 is ignored: memory is there") != NULL, "%s", out);
+	cr_assert(strstr(out, ":99 is ignored: the I/O APIC has no such line") != NULL, "%s", out);
+	cr_assert(strstr(out, "16@0xfeb00000:5 is ignored: too small") != NULL, "%s", out);
+	cr_assert(strstr(out, ":7x is ignored: not SIZE@BASE:LINE") != NULL, "%s", out);
+	cr_assert(strstr(out, "0xfd000000:5 is ignored: no virtio device") != NULL, "%s", out);
+}
+
+Test(alone_devices, disk)
+{
+	expect_right(alone_run(&(struct alone){ .program = "blocks",
+						.arguments = "check /dev/vda 1",
+						.devices = 1,
+						.qemu = { DISK(0, make_disk("a", 8 * MIB)) } }));
+}
+
+/* Blocks of 4 KiB, a short queue. */
+Test(alone_devices, disk_of_large_blocks)
+{
+	expect_right(alone_run(&(struct alone){
+		.program = "blocks",
+		.arguments = "check /dev/vda 2",
+		.devices = 1,
+		.qemu = { DISK(
+			0, make_disk("a", 8 * MIB)) ",logical_block_size=4096,physical_block_size="
+						    "4096,queue-size=16,seg-max-adjust=on" } }));
+}
+
+Test(alone_devices, what_is_written_is_in_the_file)
+{
+	const char *path = make_disk("a", 8 * MIB);
+	struct alone alone = { .program = "blocks",
+			       .arguments = "fill /dev/vda 4711",
+			       .devices = 1,
+			       .qemu = { DISK(0, path) } };
+
+	expect_right(alone_run(&alone));
+	check_fill(path, 4711);
+}
+
+Test(alone_devices, read_only_disk)
+{
+	const char *path = make_disk("a", 8 * MIB), *out;
+	struct alone alone = { .program = "blocks",
+			       .arguments = "verify /dev/vda 4712",
+			       .devices = 1,
+			       .qemu = { DISK(0, path) } };
+	char option[300];
+
+	fill(path, 4712);
+	snprintf(option, sizeof(option), "%s,readonly=on", alone.qemu[1]);
+	alone.qemu[1] = option;
+	out = alone_run(&alone);
+	expect_right(out);
+	cr_assert(strstr(out, "read-only") != NULL, "%s", out);
+	check_fill(path, 4712);
+}
+
+Test(alone_devices, discarded_blocks_leave_the_file)
+{
+	const char *path = make_disk("a", 8 * MIB);
+	struct stat before, after;
+
+	fill(path, 1);
+	cr_assert(stat(path, &before) == 0);
+	expect_right(alone_run(&(struct alone){ .program = "blocks",
+						.arguments = "trim /dev/vda",
+						.devices = 1,
+						.qemu = { DISK(0, path) } }));
+	cr_assert(stat(path, &after) == 0);
+	cr_assert_eq(after.st_size, before.st_size);
+	cr_assert(after.st_blocks <= before.st_blocks / 2 + 64, "%ld of %ld blocks",
+		  (long)after.st_blocks, (long)before.st_blocks);
+}
+
+/* Processes and threads on three disks; then with pages that go to quire's swap. */
+Test(alone_devices, disks_together)
+{
+	struct alone alone = { .program = "blocks",
+			       .arguments = "together /dev/vda /dev/vdb /dev/vdc 3",
+			       .devices = 3,
+			       .qemu = { DISK(0, make_disk("a", 8 * MIB)),
+					 DISK(1, make_disk("b", 9 * MIB)),
+					 DISK(2, make_disk("c", 10 * MIB)) } };
+
+	expect_right(alone_run(&alone));
+	alone.words = "swap=16M";
+	alone.memory = 48;
+	expect_right(alone_run(&alone));
+}
+
+/* The device says that it failed. */
+Test(alone_devices, disk_with_errors)
+{
+	const char *rules = scratch_path("rules");
+	char option[512];
+	struct alone alone = { .program = "blocks",
+			       .arguments = "errors /dev/vda",
+			       .devices = 1,
+			       .qemu = { DISK(0, make_disk("a", 8 * MIB)) } };
+	static const char text[] = "[inject-error]\nevent = \"read_aio\"\nerrno = \"5\"\n"
+				   "[inject-error]\nevent = \"write_aio\"\nerrno = \"5\"\n";
+
+	write_file(rules, text, sizeof(text) - 1);
+	snprintf(option, sizeof(option),
+		 "file=blkdebug:%s:%s,format=raw,if=none,id=d0,rerror=report,werror=report", rules,
+		 scratch_path("a"));
+	alone.qemu[1] = option;
+	expect_right(alone_run(&alone));
+}
+
+/* --- console --- */
+
+/* QEMU's console drops what a pipe does not take at once, so it is a file. */
+Test(alone_devices, console_output)
+{
+	const char *path = scratch_path("output");
+	char option[256], line[64], *out;
+	size_t size;
+
+	snprintf(option, sizeof(option), "file,id=c0,path=%s", path);
+	alone_run(&(struct alone){ .program = "console",
+				   .words = "console=hvc0",
+				   .arguments = "flood 1000000",
+				   .devices = 1,
+				   .console = option });
+	out = read_file(path, &size);
+	cr_assert_eq(size, 1000000);
+	for (unsigned i = 0; i < 1000000 / 32; i++) {
+		snprintf(line, sizeof(line), "line %012u .............\n", i);
+		cr_assert(strncmp(out + i * 32, line, 32) == 0, "line %u: %.40s", i, out + i * 32);
+	}
+	free(out);
+}
+
+/* More than the driver's buffers hold, while nobody reads yet. */
+Test(alone_devices, console_input)
+{
+	struct child *child = alone_start(&(struct alone){ .program = "console",
+							   .words = "console=hvc0 verbose",
+							   .arguments = "echo",
+							   .devices = 1,
+							   .console = ALONE_STDIO });
+	size_t size = 40000;
+	char *input = malloc(size + 1);
+
+	for (size_t i = 0; i < size; i++)
+		input[i] = i % 61 == 60 ? '\n' : 'A' + i % 26;
+	memcpy(input + size - 3, "\n.\n", 4);
+	child_wait_for(child, false, "ready\n");
+	child_send(child, input);
+	child_wait_for(child, false, "40000 bytes, 0 wrong\n");
+	cr_assert(strstr(child->out_text, input) != NULL);
+	child_finish(child, NULL, 0);
+	cr_assert_eq(child->status, 0);
+	free(input);
+}
+
+/* The kernel's own lines; and no such console. */
+Test(alone_devices, console_of_the_kernel)
+{
+	struct alone alone = { .program = "console",
+			       .words = "console=hvc0",
+			       .arguments = "size",
+			       .devices = 1,
+			       .console = ALONE_STDIO };
+	const char *out = alone_run(&alone);
+
+	cr_assert(strstr(out, "0 rows, 0 columns") != NULL, "%s", out);
+	alone.program = "wild";
+	alone.arguments = "read-null";
+	out = alone_run(&alone);
+	cr_assert(strstr(out, "quire: wild (process 1) killed by SIGSEGV") != NULL, "%s", out);
+	alone.words = "console=hvc1";
+	alone.console = NULL;
+	out = alone_run(&alone);
+	cr_assert(strstr(out, "console=hvc1: there is none") != NULL, "%s", out);
+	cr_assert(strstr(out, "killed by SIGSEGV") != NULL, "%s", out);
+}

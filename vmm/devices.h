@@ -1,0 +1,78 @@
+/*
+ * The virtio devices of a machine: made, put on the bus of memory addresses, wired to KVM (an
+ * ioeventfd for each queue, an irqfd for each device), and served by one thread, the loop's.
+ *
+ * A device's place and interrupt line follow from its number (vmm/platform.h): console, balloon,
+ * entropy source, then the disks in the order given; what is not there takes no number.
+ */
+#ifndef VMM_DEVICES_H
+#define VMM_DEVICES_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "devices/virtio_balloon.h"
+#include "devices/virtio_block.h"
+#include "devices/virtio_console.h"
+#include "devices/virtio_rng.h"
+#include "vmm/platform.h"
+
+/* All lines but those of console, balloon and entropy source. */
+#define DEVICES_DISK_MAX (PLATFORM_VIRTIO_MAX - 3)
+
+struct loop;
+struct machine;
+struct virtio;
+
+struct devices_disk {
+	const char *path;
+	bool read_only;
+};
+
+/* What there shall be. */
+struct devices_config {
+	bool balloon, reporting, rng, console;
+	bool auto_balloon; /* vmm/balloon.h */
+	const struct devices_disk *disk;
+	size_t disk_count; /* at most DEVICES_DISK_MAX */
+	int console_fd;	   /* where the console's output goes */
+	const struct virtio_console_events *console_events;
+	void *console_context;
+};
+
+/* (C) constant after create; (O) whoever creates, starts and stops */
+struct devices {
+	struct machine *machine;		     /* (C) */
+	struct loop *loop;			     /* (C) */
+	struct virtio_console *console;		     /* (C) or NULL */
+	struct virtio_balloon *balloon;		     /* (C) or NULL */
+	struct virtio_rng *rng;			     /* (C) or NULL */
+	struct virtio_block *disk[DEVICES_DISK_MAX]; /* (C) */
+	size_t disk_count;			     /* (C) */
+	struct virtio *virtio[PLATFORM_VIRTIO_MAX];  /* (C) by number */
+	unsigned count;				     /* (C) */
+	pthread_t thread;			     /* (O) */
+	bool started;				     /* (O) */
+};
+
+/* After the machine's VM and memory have been made. 0 or -errno, logged; then what was made is
+ * devices_destroy()'s all the same. */
+int devices_create(struct devices *devices, struct machine *machine,
+		   const struct devices_config *config);
+
+/* Starts the loop's thread. 0 or -errno. */
+int devices_start(struct devices *devices);
+
+/* Ends it, and writes what the guest has printed. No vCPU may run any more. */
+void devices_stop(struct devices *devices);
+
+/* Stops, and frees all. For zeroed devices too. */
+void devices_destroy(struct devices *devices);
+
+/* Words for a kernel's command line that tell of the devices, as Linux has them:
+ * "virtio_mmio.device=4K@0xd0000000:5 ...". */
+void devices_write_words(const struct devices *devices, FILE *out);
+
+#endif

@@ -1,0 +1,77 @@
+/* The report for people. Of a guest that runs it came over a socket, and may lack anything. */
+#include "base/units.h"
+#include "vmm/json.h"
+#include "vmm/report.h"
+
+static void size_row(FILE *file, const char *name, uint64_t bytes, const char *remark)
+{
+	char text[UNITS_TEXT_SIZE];
+
+	fprintf(file, "  %-22s %12s", name, units_format_size(bytes, text));
+	fprintf(file, *remark != '\0' ? "  %s\n" : "\n", remark);
+}
+
+static void memory_rows(FILE *file, const json_t *report)
+{
+	uint64_t budget = json_count(report, "budget_bytes");
+	uint64_t peak = json_count(report, "peak_host_bytes");
+	uint64_t pool_bytes = json_count(report, "pool_frames") << PAGE_SHIFT;
+	uint64_t most = json_count(report, "budget_most_bytes");
+	uint64_t stored = json_count(report, "pool_stored_bytes");
+	char remark[96];
+
+	fprintf(file, "\n  %-22s %12s\n", "memory", "bytes");
+	size_row(file, "guest", json_count(report, "guest.memory_bytes"),
+		 json_text(report, "second_layer"));
+	size_row(file, "touched", json_count(report, "touched_frames") << PAGE_SHIFT, "");
+	if (budget != 0)
+		size_row(file, "budget", budget, "");
+	size_row(file, "most held", peak,
+		 most == 0	? ""
+		 : peak <= most ? "within the budget"
+				: "OVER THE BUDGET");
+	size_row(file, "resident", json_count(report, "resident_bytes"), "");
+	snprintf(remark, sizeof(remark), "%llu pages, %.2f to 1",
+		 (unsigned long long)json_count(report, "pool_frames"),
+		 stored == 0 ? 0.0 : (double)pool_bytes / (double)stored);
+	size_row(file, "compressed", json_count(report, "pool_bytes"), remark);
+	snprintf(remark, sizeof(remark), "%llu pages of one value",
+		 (unsigned long long)json_count(report, "same_filled_frames"));
+	size_row(file, "same-filled", 0, remark);
+	size_row(file, "swapped", json_count(report, "swap_bytes"), "");
+}
+
+static void fault_row(FILE *file, const json_t *report, const char *kind, const char *name)
+{
+	const json_t *latency = json_object_get(json_object_get(report, "latency_ns"), kind);
+	char p50[UNITS_TEXT_SIZE], p99[UNITS_TEXT_SIZE], max[UNITS_TEXT_SIZE];
+
+	fprintf(file, "  %-22s %12llu %12s %12s %12s\n", name,
+		(unsigned long long)json_count(json_object_get(report, "faults"), kind),
+		units_format_ns(json_count(latency, "p50"), p50),
+		units_format_ns(json_count(latency, "p99"), p99),
+		units_format_ns(json_count(latency, "max"), max));
+}
+
+void report_print_table(const json_t *report, FILE *file)
+{
+	char stall[UNITS_TEXT_SIZE], wall[UNITS_TEXT_SIZE];
+
+	memory_rows(file, report);
+	fprintf(file, "\n  %-22s %12s %12s %12s %12s\n", "faults", "count", "p50", "p99", "max");
+	fault_row(file, report, "zero_fill", "first touch (zeros)");
+	fault_row(file, report, "minor", "still resident");
+	fault_row(file, report, "pool", "from the pool");
+	fault_row(file, report, "swap", "from the swap file");
+	fprintf(file,
+		"\n  evictions: %llu compressed, %llu swapped, %llu same-filled, %llu clean, "
+		"%llu cancelled\n",
+		(unsigned long long)json_count(report, "evictions.compressed"),
+		(unsigned long long)json_count(report, "evictions.swapped"),
+		(unsigned long long)json_count(report, "evictions.same_filled"),
+		(unsigned long long)json_count(report, "evictions.clean"),
+		(unsigned long long)json_count(report, "evictions.cancelled"));
+	fprintf(file, "  time stalled in faults: %s of %s\n",
+		units_format_ns(json_count(report, "stall_ns"), stall),
+		units_format_ns(json_count(report, "wall_ns"), wall));
+}

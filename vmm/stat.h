@@ -1,0 +1,40 @@
+/*
+ * How a running guest is: one JSON object, made by the monitor, and what 'bifold stat' makes of it.
+ *
+ * Its members are those of the report (vmm/report.h), and:
+ *   version, pid       the monitor's
+ *   guest.name, guest.kernel
+ *   state              "running", "paused", "stopping"
+ *   stop               null, or {kind, status}: status is the monitor's exit status
+ *   frames             pages by where their content is; the sum is total
+ *   refaults           pages that came back from where they had been put
+ *   latency_ns.*       also p90, p999, count, sum, and buckets: [[at most, count], ...], those that
+ *                      are not empty
+ *   balloon            null, or how much it holds, is to hold, and what the guest tells
+ *   disks              an array
+ */
+#ifndef VMM_STAT_H
+#define VMM_STAT_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+struct machine;
+struct virtio_balloon_state;
+
+/* A new reference. The vCPUs are not disturbed. */
+json_t *stat_to_json(struct machine *machine);
+
+/* Of it, what is told of a balloon. */
+json_t *stat_balloon_to_json(const struct virtio_balloon_state *state);
+
+/* For people. stat came over a socket and may be anything. */
+void stat_print(const json_t *stat, FILE *file);
+
+/*
+ * In Prometheus's text format, version 0.0.4. Every sample has the label socket, by which those of
+ * several guests can be told apart.
+ */
+void stat_print_prometheus(const json_t *stat, const char *socket, FILE *file);
+
+#endif

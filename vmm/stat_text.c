@@ -1,0 +1,82 @@
+/* How a running guest is, for people. */
+#include "base/units.h"
+#include "vmm/json.h"
+#include "vmm/report.h"
+#include "vmm/stat.h"
+
+static void head(const json_t *stat, FILE *file)
+{
+	const json_t *guest = json_object_get(stat, "guest");
+	uint64_t cpus = json_count(guest, "cpus");
+	char up[UNITS_TEXT_SIZE];
+
+	fprintf(file, "%s on %s, %llu CPU%s, process %llu: %s, up %s\n", json_text(guest, "name"),
+		json_text(guest, "kernel"), (unsigned long long)cpus, cpus == 1 ? "" : "s",
+		(unsigned long long)json_count(stat, "pid"), json_text(stat, "state"),
+		units_format_ns(json_count(stat, "wall_ns"), up));
+}
+
+static void frame_rows(const json_t *frames, FILE *file)
+{
+	static const char *const rows[][2] = {
+		{ "mapped", "in the guest's reach" },
+		{ "watched", "watched" },
+		{ "compressed", "compressed" },
+		{ "same_filled", "of one value" },
+		{ "swapped", "swapped" },
+		{ "released", "given up by the guest" },
+		{ "untouched", "never touched" },
+	};
+	uint64_t total = json_count(frames, "total");
+
+	if (total == 0)
+		return;
+	fprintf(file, "\n  %-22s %12s\n", "pages", "of 4 KiB");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint64_t count = json_count(frames, rows[i][0]);
+
+		fprintf(file, "  %-22s %12llu %6.1f %%\n", rows[i][1], (unsigned long long)count,
+			100.0 * (double)count / (double)total);
+	}
+}
+
+static void balloon_rows(const json_t *balloon, FILE *file)
+{
+	const json_t *told = json_object_get(balloon, "statistics");
+	char has[UNITS_TEXT_SIZE], target[UNITS_TEXT_SIZE], available[UNITS_TEXT_SIZE];
+
+	if (!json_is_object(balloon))
+		return;
+	fprintf(file, "\n  balloon: %s of %s asked for",
+		units_format_size(json_count(balloon, "actual_bytes"), has),
+		units_format_size(json_count(balloon, "target_bytes"), target));
+	if (!json_truth(balloon, "ready"))
+		fprintf(file, "; the guest has no driver for it");
+	else if (json_is_object(told))
+		fprintf(file, "; the guest could spare %s",
+			units_format_size(json_count(told, "available_bytes"), available));
+	fprintf(file, "\n");
+}
+
+static void kvm_row(const json_t *kvm, FILE *file)
+{
+	fprintf(file,
+		"  KVM: %llu exits, %llu second-layer faults; mappings: %llu of 4 KiB, %llu of "
+		"2 MiB\n",
+		(unsigned long long)json_count(kvm, "exits"),
+		(unsigned long long)json_count(kvm, "pf_taken"),
+		(unsigned long long)json_count(kvm, "pages_4k"),
+		(unsigned long long)json_count(kvm, "pages_2m"));
+}
+
+void stat_print(const json_t *stat, FILE *file)
+{
+	head(stat, file);
+	if (json_truth(stat, "managed"))
+		report_print_table(stat, file);
+	else
+		fprintf(file, "\n  its memory is the host kernel's to manage\n");
+	kvm_row(json_object_get(stat, "kvm"), file);
+	frame_rows(json_object_get(stat, "frames"), file);
+	balloon_rows(json_object_get(stat, "balloon"), file);
+}
