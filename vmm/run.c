@@ -242,16 +242,24 @@ static int open_report(struct run *run)
 
 static void console_room(void *context)
 {
+	machine_put_event(((struct run *)context)->machine->input_fd);
 }
 
 static const struct virtio_console_events console_events = { .room = console_room };
+
+static const char *guest_name(const struct run *run)
+{
+	if (run->options.stock)
+		return basename(run->options.kernel_path);
+	return run->demo ? "demo" : run->program;
+}
 
 static int make_machine(struct run *run)
 {
 	const struct run_options *options = &run->options;
 	struct machine_config config = {
 		.about = {
-			.name = run->demo ? "demo" : run->program,
+			.name = guest_name(run),
 			.kernel = options->kernel_path != NULL ? options->kernel_path : "quire",
 			.policy = options->policy->name,
 			.compressor = compressor_names[options->compressor],
@@ -331,7 +339,8 @@ static int until(uint64_t now, uint64_t first, uint64_t second)
 	return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
 }
 
-/* A stock guest's input goes through the terminal; quire reads by itself, once it was told. */
+/* --- input: a stock guest's goes through the terminal; quire reads by itself, once it was told ---
+ */
 
 static int input_poll_fd(const struct run *run, bool awaited)
 {
@@ -360,9 +369,14 @@ static size_t give_input(void *context, const uint8_t *bytes, size_t length)
 	return machine_input(((struct run *)context)->machine, bytes, length);
 }
 
+static void resize(void *context, unsigned columns, unsigned rows)
+{
+	machine_resize(((struct run *)context)->machine, columns, rows);
+}
+
 static void leave(void *context)
 {
-	machine_stop(((struct run *)context)->machine, MACHINE_EXITED, 0);
+	machine_stop(((struct run *)context)->machine, MACHINE_QUIT, 0);
 }
 
 static int open_terminal(struct run *run)
@@ -371,6 +385,7 @@ static int open_terminal(struct run *run)
 		.fd = STDIN_FILENO,
 		.input = give_input,
 		.leave = leave,
+		.resized = resize,
 		.context = run,
 	};
 
