@@ -245,12 +245,19 @@ static bool has_virtio_console(const struct run *run)
 	return machine_console_is_virtio(run->options.append);
 }
 
+static const char *guest_name(const struct run *run)
+{
+	if (run->options.stock)
+		return basename(run->options.kernel_path);
+	return run->demo ? "demo" : run->program;
+}
+
 static int make_machine(struct run *run)
 {
 	const struct run_options *options = &run->options;
 	struct machine_config config = {
 		.about = {
-			.name = run->demo ? "demo" : run->program,
+			.name = guest_name(run),
 			.kernel = options->kernel_path != NULL ? options->kernel_path : "quire",
 			.policy = options->policy->name,
 			.compressor = compressor_names[options->compressor],
@@ -371,7 +378,7 @@ static void resized(void *context, unsigned columns, unsigned rows)
 
 static void leave(void *context)
 {
-	machine_stop(((struct run *)context)->machine, MACHINE_EXITED, 0);
+	machine_stop(((struct run *)context)->machine, MACHINE_QUIT, 0);
 }
 
 static int open_terminal(struct run *run)
