@@ -96,9 +96,12 @@ static void update(struct serial *serial)
 	serial->raised = pending;
 }
 
+/* All interrupts at once on a line that is not up are a driver's look for what the chip is. */
 static bool listens(const struct serial *serial)
 {
-	return (serial->ier & IER_RECEIVE) || serial->looks >= PATIENT_LOOKS;
+	bool probes = serial->ier == IER_MASK && !(serial->mcr & MCR_RTS);
+
+	return ((serial->ier & IER_RECEIVE) && !probes) || serial->looks >= PATIENT_LOOKS;
 }
 
 /* With the lock: whether to tell the owner, once it is released, that there is room. */

@@ -7,11 +7,19 @@ static uint64_t resident_frames(const struct mm *mm)
 	       mm->count[FRAME_EVICTING] + mm->count[FRAME_RELEASING] + mm->count[FRAME_FILLING];
 }
 
+static uint64_t or_none(uint64_t budget)
+{
+	return budget != UINT64_MAX ? budget : 0;
+}
+
 void mm_stats_get(struct mm *mm, struct mm_stats *stats)
 {
 	pthread_mutex_lock(&mm->lock);
 	*stats = mm->stats;
-	stats->budget_bytes = mm->budget != UINT64_MAX ? mm->budget : 0;
+	stats->budget_bytes = or_none(mm->budget);
+	stats->budget_wanted_bytes = or_none(mm->wanted);
+	stats->budget_most_bytes = or_none(mm->budget_most);
+	stats->budget_least_bytes = mm_least_budget(&mm->config);
 	stats->held_bytes = mm->held;
 	stats->peak_bytes = mm->peak;
 	stats->resident_bytes = resident_frames(mm) * PAGE_SIZE;
@@ -26,6 +34,14 @@ void mm_stats_get(struct mm *mm, struct mm_stats *stats)
 	stats->released_frames = mm->count[FRAME_RELEASED];
 	stats->balloon_frames = mm->balloon_frames;
 	pthread_mutex_unlock(&mm->lock);
+}
+
+uint32_t mm_pressure_permille(const struct mm_stats *before, const struct mm_stats *after,
+			      uint64_t interval_ns)
+{
+	uint64_t took = after->pressure_ns - before->pressure_ns;
+
+	return interval_ns == 0 ? 0 : (uint32_t)((double)took * 1000 / (double)interval_ns);
 }
 
 const char *mm_fault_kind_name(enum mm_fault_kind kind)
@@ -87,7 +103,8 @@ int mm_check(struct mm *mm, FILE *out)
 	bad += differ(out, "held bytes", mm->held,
 		      resident_frames(mm) * PAGE_SIZE + pool_bytes(mm->pool) + mm->tables);
 	bad += differ(out, "held above peak", mm->held > mm->peak, 0);
-	bad += differ(out, "peak above budget", mm->peak > mm->budget, 0);
+	bad += differ(out, "held above budget", mm->held > mm->budget, 0);
+	bad += differ(out, "peak above budget", mm->peak > mm->budget_most, 0);
 	bad += differ(out, "pool objects", pool_objects(mm->pool), c.pool);
 	bad += differ(out, "kept slots", mm->kept_slots, c.kept);
 	bad += differ(out, "pinned frames", mm->pinned, c.pinned);

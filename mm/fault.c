@@ -40,6 +40,15 @@ static enum fill_op op_of(const struct mm_frame *f)
 	}
 }
 
+/* distance: evictions since its own. */
+static void count_refault(struct mm *mm, uint32_t number, uint32_t distance)
+{
+	mm->stats.refaults++;
+	mm->stats.refaults_near += distance <= mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED];
+	if (mm->policy_ops->refaulted != NULL)
+		mm->policy_ops->refaulted(mm->policy, number, distance);
+}
+
 /* Give the policy what it is owed and the frame its place among the resident. */
 static void commit_one(struct mm *mm, uint32_t number)
 {
@@ -61,8 +70,8 @@ static void commit_one(struct mm *mm, uint32_t number)
 		mm->stats.touched_frames++;
 	}
 	mm_set_state(mm, f, FRAME_MAPPED);
-	if (evicted && mm->policy_ops->refaulted != NULL)
-		mm->policy_ops->refaulted(mm->policy, number, mm->eviction_clock - stamp);
+	if (evicted)
+		count_refault(mm, number, mm->eviction_clock - stamp);
 	mm->policy_ops->inserted(mm->policy, number);
 }
 
@@ -256,6 +265,9 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 	uint32_t first = number, count;
 	int step;
 
+	/* The sizes may have changed since the work was made. */
+	if (max > work->window)
+		max = work->window;
 	if (a->alone)
 		count = 1;
 	else if (want > 1)
@@ -316,9 +328,10 @@ static int make_room(struct mm *mm, struct attempt *a)
 	while (!mm_charge(mm, PAGE_SIZE, mm->sizes.limit)) {
 		int error = reclaim_direct(mm, &effort);
 
+		a->reclaimed = true;
 		if (mm->has_failed)
 			return -EIO;
-		if (error != 0) {
+		if (error != 0 && !budget_relent(mm)) {
 			a->doing = "the budget is used up and nothing more can be given up";
 			return error;
 		}
@@ -421,6 +434,8 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 		took = clock_now_ns() - began;
 		mm->stats.faults[a.kind]++;
 		mm->stats.stall_ns += took;
+		if (a.kind == MM_FAULT_POOL || a.kind == MM_FAULT_SWAP || a.reclaimed)
+			mm->stats.pressure_ns += took;
 		hist_add(&mm->stats.latency_ns[a.kind], took);
 		frame_balloon_touch(mm, (uint32_t)frame.v);
 	}

@@ -6,6 +6,7 @@
 
 struct attempt {
 	enum mm_fault_kind kind; /* out: how it was served */
+	bool reclaimed;		 /* out: room had to be made first */
 	const char *doing;	 /* out, on failure: what failed, for the user */
 	bool alone;		 /* a neighbour failed: bring in this frame only */
 };

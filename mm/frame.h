@@ -41,7 +41,7 @@
  *   resident         == count[MAPPED] + count[WATCHED] + count[EVICTING] + count[RELEASING] +
  *                       count[FILLING]
  *   held             == resident * PAGE_SIZE + pool_bytes + table_bytes
- *   held             <= peak <= budget
+ *   held             <= budget in force, <= peak <= the most that was ever in force
  *   objects of pool  == frames that are POOL, or FILLING from or RELEASING to POOL
  *   slots of swap    == frames that are SWAP, or FILLING from or RELEASING to SWAP, or resident
  *                       with a kept slot, + slots in flight

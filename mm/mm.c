@@ -1,20 +1,4 @@
-/*
- * The manager's making and unmaking, its budget, its counters and its self-check.
- *
- * The budget covers resident frames, the pool's blocks and the manager's own tables (frame
- * records, the policy's array, the swap's bitmap and hashes, the staging memory of fills and
- * reclaim). Everything is charged before it is taken and uncharged after it was given back, so
- * `held` never understates and `peak` is the truth.
- *
- *   0                                     limit - high  limit - low   limit      budget
- *   |--- tables --- pool --- resident ------|-------------|-------------|----------|
- *                                        reclaimer     reclaimer    fills stop:   only reclaim
- *                                        stops         starts       direct        (pool blocks,
- *                                                                   reclaim       hashes)
- *
- * Reclaim needs memory to give memory back: an object is in the pool before its page is released.
- * That is what the reserve above the limit is for.
- */
+/* The manager's making and unmaking, and what it tells its policy and its pool. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,116 +8,7 @@
 #include "base/units.h"
 #include "mm/mm_internal.h"
 
-#define RESERVE_LEAST KIB_BYTES(192)
-#define RESERVE_MOST  KIB_BYTES(4096)
-#define KIB_BYTES(n)  ((uint64_t)(n)*1024)
-#define HASH_RESERVE  KIB_BYTES(32)
-#define WORKING_PAGES 512 /* the least a guest may have resident, pinned pages among them */
-/*
- * The pool's share of what the tables leave, where there is a swap to take the rest. Every page in
- * the pool costs half a resident page and saves a disk read. bench_mm over twice the budget, with
- * a disk that answers in 60 us: zipf walks cost 14.2, 16.8 and 20.6 us a touch at 25, 50 and 75%,
- * uniform ones 52 at each; a slower disk moves the best upwards. A third is between.
- */
-#define POOL_CAP_PERCENT 33
-
-static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
-{
-	return value < least ? least : value > most ? most : value;
-}
-
-static void work_sizes(const struct mm_config *config, struct mm_sizes *s)
-{
-	uint64_t packed = PACK_MAX * POOL_OBJECT_MAX + codec_bytes(config->compressor);
-
-	s->fill_work_bytes = sizeof(struct fill_work) + s->swap_window * PAGE_SIZE + packed;
-	s->reclaim_work_bytes =
-		sizeof(struct reclaim_work) + (1 + s->write_back) * PAGE_SIZE + packed;
-}
-
-void mm_sizes_for(const struct mm_config *config, uint64_t budget, struct mm_sizes *s)
-{
-	uint64_t guest = (uint64_t)config->frame_count * PAGE_SIZE;
-	bool swaps = config->swap_directory != NULL;
-	uint64_t spare;
-
-	*s = (struct mm_sizes){ 0 };
-	s->pool_max = budget != 0 && budget < guest ? budget : guest;
-	if (swaps)
-		s->slot_count = config->swap_bytes != 0
-					? (uint32_t)clamp(config->swap_bytes / PAGE_SIZE, 1,
-							  SWAP_NO_SLOT - 1)
-					: config->frame_count;
-	s->fixed_bytes = sizeof(struct mm) +
-			 config->frame_count *
-				 (sizeof(struct mm_frame) + (uint64_t)config->policy->frame_size) +
-			 pool_table_bytes(s->pool_max) +
-			 (swaps ? swap_table_bytes_least(s->slot_count) : 0);
-	if (budget == 0)
-		spare = guest / PAGE_SIZE;
-	else
-		spare = budget > s->fixed_bytes ? (budget - s->fixed_bytes) / PAGE_SIZE : 0;
-	s->window = (uint32_t)clamp(spare / 32, 16, 128);
-	s->swap_window = swaps ? (uint32_t)clamp(spare / 32, 16, SWAP_BATCH) : s->window;
-	s->batch = (uint32_t)clamp(spare / 64, 16, BATCH_MAX);
-	s->direct_batch = (uint32_t)clamp(s->batch / 2, 16, 32);
-	s->write_back = swaps ? (uint32_t)clamp(spare / 128, 16, 64) : 0;
-	s->low = clamp(spare / 64, 16, 1024) * PAGE_SIZE;
-	s->high = 2 * s->low;
-	work_sizes(config, s);
-	if (budget == 0) {
-		s->limit = s->pool_cap = UINT64_MAX;
-		s->pin_max = config->frame_count;
-		return;
-	}
-	s->limit = budget - clamp(budget / 64, RESERVE_LEAST, RESERVE_MOST);
-	s->pool_cap = spare * PAGE_SIZE * POOL_CAP_PERCENT / 100;
-	if (s->limit < budget && s->limit > s->fixed_bytes + s->high)
-		s->pin_max = (uint32_t)((s->limit - s->fixed_bytes - s->high) / PAGE_SIZE / 4);
-}
-
-static unsigned works_at_start(const struct mm_config *config)
-{
-	return config->no_reclaimer ? 1 : 2;
-}
-
-uint64_t mm_least_budget(const struct mm_config *config)
-{
-	struct mm_sizes s;
-
-	/* A budget that leaves nothing spare gets every size at its least. */
-	mm_sizes_for(config, 1, &s);
-	s.pool_max = (uint64_t)config->frame_count * PAGE_SIZE;
-	return s.fixed_bytes + pool_table_bytes(s.pool_max) + s.fill_work_bytes +
-	       works_at_start(config) * s.reclaim_work_bytes + RESERVE_LEAST + s.high +
-	       WORKING_PAGES * PAGE_SIZE;
-}
-
-bool mm_charge(struct mm *mm, uint64_t bytes, uint64_t limit)
-{
-	if (bytes > limit || mm->held > limit - bytes)
-		return false;
-	mm->held += bytes;
-	if (mm->held > mm->peak)
-		mm->peak = mm->held;
-	return true;
-}
-
-void mm_uncharge(struct mm *mm, uint64_t bytes)
-{
-	CHECK(mm->held >= bytes);
-	mm->held -= bytes;
-}
-
-bool mm_charge_table(void *context, uint64_t bytes)
-{
-	struct mm *mm = context;
-
-	if (!mm_charge(mm, bytes, mm->budget))
-		return false;
-	mm->tables += bytes;
-	return true;
-}
+#define HASH_RESERVE KIB(32)
 
 void mm_wait(struct mm *mm)
 {
@@ -276,7 +151,12 @@ static void init_fields(struct mm *mm, const struct mm_config *config)
 	pthread_cond_init(&mm->shortage, &attr);
 	pthread_condattr_destroy(&attr);
 	mm->frame_count = config->frame_count;
+	/* The strings are the caller's. */
+	mm->config = *config;
+	mm->config.policy_options = NULL;
+	mm->config.swap_directory = config->swap_directory != NULL ? "" : NULL;
 	mm->budget = config->budget_bytes != 0 ? config->budget_bytes : UINT64_MAX;
+	mm->wanted = mm->ceiling = mm->budget_most = mm->budget;
 	mm_sizes_for(config, config->budget_bytes, &mm->sizes);
 	mm->compressor = config->compressor;
 	mm->ops = config->backing_ops;
@@ -310,10 +190,10 @@ int mm_create(const struct mm_config *config, struct mm **out)
 	error = create_stores(mm, config);
 	if (error != 0)
 		goto fail;
-	error = works_init(mm, works_at_start(config));
+	error = works_init(mm);
 	if (error != 0)
 		goto fail;
-	if (!config->no_reclaimer && config->budget_bytes != 0) {
+	if (!config->no_reclaimer) {
 		error = -pthread_create(&mm->reclaimer, NULL, reclaimer_main, mm);
 		if (error != 0)
 			goto fail;

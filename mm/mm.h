@@ -50,19 +50,19 @@ enum mm_release_kind {
  * mm_pin() returns -EIO without filling anything.
  */
 struct mm_failure {
-	gfn_t frame; /* the guest page it happened to */
-	int error;   /* errno: EIO, EBADMSG (wrong checksum), ENOMEM, ... */
+	gfn_t frame;	/* the guest page it happened to */
+	int error;	/* errno: EIO, EBADMSG (wrong checksum), ENOMEM, ... */
 	char text[160]; /* a sentence for the user, naming the page and the cause */
 };
 
 struct mm_config {
-	uint32_t frame_count; /* guest memory in pages */
+	uint32_t frame_count;  /* guest memory in pages */
 	uint64_t budget_bytes; /* what the guest may hold of host memory; 0: no limit */
 	const struct mm_policy_ops *policy;
 	const char *policy_options; /* or NULL */
 	enum mm_compressor compressor;
-	const char *swap_directory; /* NULL: no swap */
-	uint64_t swap_bytes;	    /* size limit of the swap file; 0: frame_count pages */
+	const char *swap_directory;	  /* NULL: no swap */
+	uint64_t swap_bytes;		  /* size limit of the swap file; 0: frame_count pages */
 	const struct mm_swap_io *swap_io; /* NULL: the real one (liburing) */
 
 	const struct mm_backing_ops *backing_ops;
@@ -76,32 +76,41 @@ struct mm_config {
 
 /* A snapshot. Bytes are bytes, counts are frames or events. */
 struct mm_stats {
-	uint64_t budget_bytes;
-	uint64_t held_bytes;	  /* resident + pool + tables, now */
-	uint64_t peak_bytes;	  /* the most that ever was */
-	uint64_t resident_bytes;  /* frames in host memory, mapped or watched */
-	uint64_t watched_bytes;	  /* of these, unmapped */
-	uint64_t pool_bytes;	  /* host memory the pool holds */
-	uint64_t pool_stored_bytes; /* compressed bytes of the live objects in it */
-	uint64_t pool_frames;	  /* pages those objects stand for */
+	uint64_t budget_bytes;	      /* in force; 0: none */
+	uint64_t budget_wanted_bytes; /* less while it is being lowered; 0: none */
+	uint64_t budget_most_bytes;   /* the most that was ever in force; 0: none, at some time */
+	uint64_t budget_least_bytes;  /* see mm_least_budget() */
+	uint64_t held_bytes;	      /* resident + pool + tables, now */
+	uint64_t peak_bytes;	      /* the most that ever was */
+	uint64_t resident_bytes;      /* frames in host memory, mapped or watched */
+	uint64_t watched_bytes;	      /* of these, unmapped */
+	uint64_t pool_bytes;	      /* host memory the pool holds */
+	uint64_t pool_stored_bytes;   /* compressed bytes of the live objects in it */
+	uint64_t pool_frames;	      /* pages those objects stand for */
 	uint64_t same_filled_frames;
-	uint64_t swap_bytes; /* swap slots in use */
+	uint64_t swap_bytes;  /* swap slots in use */
 	uint64_t swap_frames; /* pages whose only copy is in the swap file */
 	uint64_t table_bytes;
-	uint64_t touched_frames; /* ever touched */
-	uint64_t released_frames; /* given up by the guest and not touched since */
-	uint64_t balloon_frames;  /* in the guest's balloon, touched or not */
-	uint64_t releases[MM_RELEASE_KINDS]; /* pages given up so far */
-	uint64_t balloon_touches;	     /* of pages in the balloon */
+	uint64_t touched_frames;	       /* ever touched */
+	uint64_t released_frames;	       /* given up by the guest and not touched since */
+	uint64_t balloon_frames;	       /* in the guest's balloon, touched or not */
+	uint64_t releases[MM_RELEASE_KINDS];   /* pages given up so far */
+	uint64_t balloon_touches;	       /* of pages in the balloon */
 	uint64_t punched_frames, punched_runs; /* given back to the host for it, in so many calls */
 	uint64_t faults[MM_FAULT_KINDS];
 	uint64_t filled_ahead; /* pages brought in by fault-around or readahead */
 	uint64_t evictions_same_filled, evictions_compressed, evictions_swapped, evictions_clean,
 		evictions_cancelled;
-	uint64_t written_back; /* pool objects moved to the swap file (not among evictions_swapped) */
+	uint64_t written_back; /* pool objects moved to the swap file (not among evictions_swapped)
+				*/
 	uint64_t direct_reclaims;
 	uint64_t store_failures; /* pages kept resident because storing them failed */
-	uint64_t stall_ns; /* time spent serving faults */
+	uint64_t stall_ns;	 /* time spent serving faults */
+	uint64_t pressure_ns;	/* of it, what a larger budget would have saved: pages brought back,
+				   and faults that had to make room */
+	uint64_t refaults;	/* evicted pages brought back, ahead of a walk too */
+	uint64_t refaults_near; /* of these, missed so soon that with twice as many resident frames
+				   they would not have gone: the working set does not fit */
 	struct hist latency_ns[MM_FAULT_KINDS];
 };
 
@@ -121,6 +130,15 @@ int mm_create(const struct mm_config *config, struct mm **mm);
 
 /* Stops the reclaimer and frees everything. No fault may be under way. Takes NULL. */
 void mm_destroy(struct mm *mm);
+
+/*
+ * Change the budget while the guest runs, also from none (0) to one and back. A higher one is in
+ * force when this returns. A lower one is approached by the background thread, a batch of evictions
+ * at a time, while faults go on (see budget.c); without that thread the caller evicts. What is in
+ * force and what is wanted are in mm_stats; the two stay apart when not enough can be given up.
+ * -EINVAL under mm_least_budget().
+ */
+int mm_set_budget(struct mm *mm, uint64_t bytes);
 
 /*
  * Serve a fault on frame: when it returns 0, the frame is mapped and who waited has been woken (or
@@ -160,6 +178,13 @@ int mm_balloon_return(struct mm *mm, gfn_t first, uint32_t count);
 uint32_t mm_reclaim(struct mm *mm, uint32_t count);
 
 void mm_stats_get(struct mm *mm, struct mm_stats *stats);
+
+/*
+ * How much of interval_ns, between two snapshots, faults took that a larger budget would have
+ * saved; in thousandths. Over 1000 when several waited at a time.
+ */
+uint32_t mm_pressure_permille(const struct mm_stats *before, const struct mm_stats *after,
+			      uint64_t interval_ns);
 const char *mm_fault_kind_name(enum mm_fault_kind kind); /* "zero_fill", "minor", ... */
 
 /*

@@ -21,7 +21,8 @@
 
 /* All that follows from the budget; see mm_sizes_for(). Bytes unless said otherwise. */
 struct mm_sizes {
-	uint64_t fixed_bytes;	  /* tables there from the start */
+	/* (C), like slot_count and pool_max: tables there from the start. */
+	uint64_t fixed_bytes;
 	uint64_t fill_work_bytes; /* one of each kind of work */
 	uint64_t reclaim_work_bytes;
 	uint64_t limit;	    /* fills stay under it: budget - reserve */
@@ -53,8 +54,9 @@ struct fill_run {
 struct fill_work {
 	bool busy; /* (L) */
 	struct codec codec;
-	char *staging; /* swap_window pages */
-	char *packed;  /* PACK_MAX objects */
+	uint32_t window; /* (L) while not busy: pages of staging that may be used */
+	char *staging;
+	char *packed; /* PACK_MAX objects */
 	struct pool_object objects[PACK_MAX];
 	struct swap_page pages[SWAP_BATCH];
 	struct fill_run runs[SWAP_BATCH];
@@ -90,9 +92,10 @@ struct victim {
 struct reclaim_work {
 	bool busy; /* (L) */
 	struct codec codec;
-	char *page;    /* one page: a private copy of the victim at hand */
-	char *packed;  /* PACK_MAX objects */
-	char *staging; /* write_back pages */
+	char *page;	     /* one page: a private copy of the victim at hand */
+	char *packed;	     /* PACK_MAX objects */
+	uint32_t write_back; /* (L) while not busy: pages of staging that may be used */
+	char *staging;
 	struct pool_object objects[PACK_MAX];
 	struct swap_page pages[SWAP_BATCH];
 	struct mm_policy_pick picks[BATCH_MAX];
@@ -111,8 +114,7 @@ struct mm {
 
 	/* (C) */
 	uint32_t frame_count;
-	uint64_t budget; /* UINT64_MAX: none */
-	struct mm_sizes sizes;
+	struct mm_config config; /* as given, without its strings */
 	const struct mm_policy_ops *policy_ops;
 	enum mm_compressor compressor;
 	const struct mm_backing_ops *ops;
@@ -125,12 +127,18 @@ struct mm {
 	/* (L) */
 	struct mm_frame *frames;
 	uint32_t count[FRAME_STATES];
-	uint32_t kept_slots;	  /* resident frames that keep a swap slot */
-	uint32_t slots_in_flight; /* allocated, not yet committed */
-	uint32_t pinned;	  /* frames with pins > 0 */
-	uint32_t balloon_frames;  /* frames with BALLOON */
+	uint32_t kept_slots;	   /* resident frames that keep a swap slot */
+	uint32_t slots_in_flight;  /* allocated, not yet committed */
+	uint32_t pinned;	   /* frames with pins > 0 */
+	uint32_t balloon_frames;   /* frames with BALLOON */
 	uint64_t balloon_quiet_ns; /* no line about a touch of one before */
 	uint64_t held, peak, tables;
+	uint64_t budget;			/* in force; UINT64_MAX: none */
+	uint64_t wanted;			/* under the one in force: it is falling */
+	uint64_t ceiling;			/* the one before that */
+	uint64_t budget_most;			/* ever in force */
+	uint64_t lower_rest_ns, lower_retry_ns; /* after it could not fall; when to try again */
+	struct mm_sizes sizes;
 	uint32_t eviction_clock;
 	uint32_t steal_hand;
 	struct stream_table streams;
@@ -152,6 +160,7 @@ struct mm {
 struct reclaim_effort {
 	uint64_t examined;
 	unsigned rounds; /* fruitless ones; from the second on, back-off is ignored */
+	uint32_t gone;	 /* by the last batch */
 };
 
 static inline struct mm_frame *mm_frame(struct mm *mm, uint32_t number)
@@ -166,12 +175,23 @@ static inline void mm_set_state(struct mm *mm, struct mm_frame *f, enum frame_st
 	f->state = (uint8_t)state;
 }
 
-/* mm.c. All with the lock held, unless said otherwise. */
+/* budget.c. All with the lock held, unless said otherwise. */
 void mm_sizes_for(const struct mm_config *config, uint64_t budget, struct mm_sizes *sizes);
+unsigned works_at_start(const struct mm_config *config); /* reclaim works */
+static inline bool budget_is_falling(const struct mm *mm)
+{
+	return mm->wanted < mm->budget;
+}
+/* Reclaim gained so many bytes: let a falling budget follow. */
+void budget_follow(struct mm *mm, uint64_t gained);
+/* Nothing can be given up: put the budget before the fall in force. False: it is not falling. */
+bool budget_relent(struct mm *mm);
 bool mm_charge(struct mm *mm, uint64_t bytes, uint64_t limit);
 void mm_uncharge(struct mm *mm, uint64_t bytes);
 bool mm_charge_table(void *mm, uint64_t bytes); /* within the budget, counted as table */
-void mm_wait(struct mm *mm);			/* on changed */
+
+/* mm.c. */
+void mm_wait(struct mm *mm); /* on changed */
 void mm_wake(struct mm *mm);
 void mm_kick_reclaimer(struct mm *mm); /* if headroom is below the low watermark */
 /* Without the lock: stop serving and tell the owner, once. */
@@ -182,8 +202,10 @@ struct fill_work *fill_work_take(struct mm *mm);
 void fill_work_put(struct mm *mm, struct fill_work *work);
 struct reclaim_work *reclaim_work_take(struct mm *mm, bool wait);
 void reclaim_work_put(struct mm *mm, struct reclaim_work *work);
-int works_init(struct mm *mm, unsigned reclaimers); /* without the lock */
-void works_finish(struct mm *mm);		    /* without the lock */
+/* The sizes have changed: the same for the works that are not busy. */
+void works_fit(struct mm *mm);
+int works_init(struct mm *mm);	  /* without the lock */
+void works_finish(struct mm *mm); /* without the lock */
 
 /* frame.c: what several files do to a frame. */
 void frame_drop_slot(struct mm *mm, struct mm_frame *f);   /* a kept slot, if any */

@@ -14,7 +14,7 @@
  * block given back and faulted in anew costs several microseconds.
  *
  * Invariants (pool_check):
- *   charged == (blocks in use + spare blocks) * POOL_BLOCK_SIZE
+ *   charged == (blocks in use + spare blocks) * POOL_BLOCK_SIZE + table_bytes(blocks ever used)
  *   a block in use has 1 .. per_block live slots and lies in the group of its fullness
  *   the live slots' lengths sum up to `stored`, their number to `objects`
  */
@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/addr.h"
 #include "base/check.h"
 
 #define NO_BLOCK     UINT32_MAX
@@ -94,9 +95,20 @@ static uint32_t block_max_of(uint64_t max_bytes)
 	return (uint32_t)(max_bytes / POOL_BLOCK_SIZE + 1);
 }
 
+/* Host memory of the block table while so many blocks have been used. */
+static uint64_t table_bytes(uint64_t blocks)
+{
+	return (blocks * sizeof(struct block) + PAGE_SIZE - 1) & PAGE_MASK;
+}
+
+uint64_t pool_table_bytes_least(void)
+{
+	return sizeof(struct pool);
+}
+
 uint64_t pool_table_bytes(uint64_t max_bytes)
 {
-	return sizeof(struct pool) + (uint64_t)block_max_of(max_bytes) * sizeof(struct block);
+	return sizeof(struct pool) + table_bytes(block_max_of(max_bytes));
 }
 
 int pool_create(uint64_t max_bytes, const struct pool_host *host, struct pool **out)
@@ -190,18 +202,21 @@ static void regroup(struct pool *pool, uint32_t id)
 static uint32_t block_obtain(struct pool *pool)
 {
 	uint32_t id = pool->spare;
+	uint64_t bytes = POOL_BLOCK_SIZE;
 
 	if (id != NO_BLOCK) {
 		pool->spare = pool->blocks[id].next;
 		pool->spare_count--;
 		return id;
 	}
-	if (pool->given_back == NO_BLOCK && pool->block_bump == pool->block_max)
-		return NO_BLOCK;
-	if (!pool->host.charge(pool->host.context, POOL_BLOCK_SIZE))
-		return NO_BLOCK;
-	pool->charged += POOL_BLOCK_SIZE;
 	id = pool->given_back;
+	if (id == NO_BLOCK && pool->block_bump == pool->block_max)
+		return NO_BLOCK;
+	if (id == NO_BLOCK)
+		bytes += table_bytes(pool->block_bump + 1) - table_bytes(pool->block_bump);
+	if (!pool->host.charge(pool->host.context, bytes))
+		return NO_BLOCK;
+	pool->charged += bytes;
 	if (id != NO_BLOCK)
 		pool->given_back = pool->blocks[id].next;
 	else
@@ -488,7 +503,7 @@ static int breach(FILE *out, const char *what, uint64_t a, uint64_t b)
 
 int pool_check(const struct pool *pool, FILE *out)
 {
-	uint64_t stored = 0, objects = 0, used = 0;
+	uint64_t stored = 0, objects = 0, used = 0, should;
 	int bad = 0;
 
 	for (uint32_t id = pool->oldest; id != NO_BLOCK; id = pool->blocks[id].newer) {
@@ -510,8 +525,9 @@ int pool_check(const struct pool *pool, FILE *out)
 	}
 	if (used != pool->used_count)
 		bad += breach(out, "blocks in use", used, pool->used_count);
-	if (pool->charged != (used + pool->spare_count) * POOL_BLOCK_SIZE)
-		bad += breach(out, "charged", pool->charged, used + pool->spare_count);
+	should = (used + pool->spare_count) * POOL_BLOCK_SIZE + table_bytes(pool->block_bump);
+	if (pool->charged != should)
+		bad += breach(out, "charged", pool->charged, should);
 	if (stored != pool->stored)
 		bad += breach(out, "stored bytes", stored, pool->stored);
 	if (objects != pool->objects)

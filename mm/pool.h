@@ -39,7 +39,11 @@ struct pool_object {
 int pool_create(uint64_t max_bytes, const struct pool_host *host, struct pool **pool);
 void pool_destroy(struct pool *pool); /* gives every block back, without uncharge(); takes NULL */
 
-/* Host memory the pool's own tables may come to, in bytes. */
+/*
+ * Host memory of the pool's own tables, in bytes: what is there from the start, and with all blocks
+ * in use. What comes in between is charged along with the blocks, and stays.
+ */
+uint64_t pool_table_bytes_least(void);
 uint64_t pool_table_bytes(uint64_t max_bytes);
 
 /*
@@ -68,7 +72,7 @@ unsigned pool_compact(struct pool *pool, unsigned max_blocks);
  */
 unsigned pool_oldest(const struct pool *pool, uint32_t *cursor, uint32_t *owners, unsigned max);
 
-uint64_t pool_bytes(const struct pool *pool);  /* host memory of all blocks, empty spares too */
+uint64_t pool_bytes(const struct pool *pool);  /* what it has charged: all blocks, their table */
 uint64_t pool_stored(const struct pool *pool); /* bytes of live objects */
 uint32_t pool_objects(const struct pool *pool);
 

@@ -324,8 +324,9 @@ static uint64_t vain_limit(const struct mm *mm)
 static bool exhausted(struct mm *mm, struct reclaim_effort *effort, uint32_t gone,
 		      uint32_t examined)
 {
+	effort->gone = gone;
 	if (gone > 0) {
-		*effort = (struct reclaim_effort){ 0 };
+		effort->examined = effort->rounds = 0;
 		return false;
 	}
 	effort->examined += examined;
@@ -419,12 +420,16 @@ void *reclaimer_main(void *context)
 	work = reclaim_work_take(mm, true);
 	while (!mm->stopping) {
 		uint32_t examined = 0, gone = 0;
+		uint64_t budget = mm->budget;
 		bool over = mm->held + mm->sizes.high > mm->sizes.limit;
 
-		if (mm->has_failed || (!over && !write_back_due(mm, false))) {
+		if (mm->has_failed ||
+		    (!over && !write_back_due(mm, false) && !budget_is_falling(mm))) {
+			reclaim_work_put(mm, work);
 			mm->reclaimer_idle = true;
 			pthread_cond_wait(&mm->shortage, &mm->lock);
 			mm->reclaimer_idle = false;
+			work = reclaim_work_take(mm, true);
 			fruitless = 0;
 			continue;
 		}
@@ -433,7 +438,8 @@ void *reclaimer_main(void *context)
 		else if (over)
 			gone = reclaim_batch(mm, work, mm->sizes.batch, false, &examined);
 		gone += drain_pool(mm, work, false);
-		if (gone > 0) {
+		budget_follow(mm, gone * PAGE_SIZE);
+		if (gone > 0 || mm->budget < budget) {
 			fruitless = 0;
 			pause = REST_LEAST_NS;
 			continue;

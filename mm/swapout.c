@@ -213,7 +213,7 @@ static uint32_t mark_oldest(struct mm *mm, struct reclaim_work *work)
 	uint32_t cursor = 0, count = 0, named;
 
 	do {
-		named = pool_oldest(mm->pool, &cursor, work->owners, mm->sizes.write_back);
+		named = pool_oldest(mm->pool, &cursor, work->owners, work->write_back);
 		count = 0;
 		for (uint32_t i = 0; i < named; i++) {
 			struct mm_frame *f = mm_frame(mm, work->owners[i]);

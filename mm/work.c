@@ -2,9 +2,14 @@
  * Works: the buffers and codec state a thread needs to fill or to reclaim. One of each is made at
  * the start (two for reclaim, where the background reclaimer may be at it while a fault reclaims
  * directly); another is made when it is needed and the budget has room.
+ *
+ * Staging memory is reserved for the largest sizes and charged for those that the budget in force
+ * allows: when they change, a work that is not busy gives its tail back to the host, or may use
+ * more of it.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "mm/mm_internal.h"
 
@@ -31,7 +36,8 @@ static struct fill_work *fill_work_new(struct mm *mm)
 
 	if (work == NULL)
 		return NULL;
-	work->staging = page_buffer(mm->sizes.swap_window * PAGE_SIZE);
+	work->window = mm->sizes.swap_window;
+	work->staging = page_buffer(SWAP_BATCH * PAGE_SIZE);
 	work->packed = malloc(PACK_MAX * POOL_OBJECT_MAX);
 	if (work->staging == NULL || work->packed == NULL ||
 	    codec_init(&work->codec, mm->compressor) != 0) {
@@ -60,7 +66,8 @@ static struct reclaim_work *reclaim_work_new(struct mm *mm)
 		return NULL;
 	work->page = page_buffer(PAGE_SIZE);
 	work->packed = malloc(PACK_MAX * POOL_OBJECT_MAX);
-	work->staging = page_buffer((mm->sizes.write_back + 1) * PAGE_SIZE);
+	work->write_back = mm->sizes.write_back;
+	work->staging = page_buffer(SWAP_BATCH * PAGE_SIZE);
 	if (work->page == NULL || work->packed == NULL || work->staging == NULL ||
 	    codec_init(&work->codec, mm->compressor) != 0) {
 		reclaim_work_free(work);
@@ -104,8 +111,35 @@ static bool add_reclaim_work(struct mm *mm, unsigned i)
 	return mm->reclaim_works[i] != NULL;
 }
 
-int works_init(struct mm *mm, unsigned reclaimers)
+/* So many pages of staging from now on; fewer than wanted if they may not be charged. */
+static uint32_t fit(struct mm *mm, char *staging, uint32_t pages, uint32_t wanted)
 {
+	if (wanted > pages)
+		return grow(mm, (wanted - pages) * PAGE_SIZE, mm->sizes.limit) ? wanted : pages;
+	if (wanted < pages) {
+		madvise(staging + wanted * PAGE_SIZE, (pages - wanted) * PAGE_SIZE, MADV_DONTNEED);
+		shrink(mm, (pages - wanted) * PAGE_SIZE);
+	}
+	return wanted;
+}
+
+void works_fit(struct mm *mm)
+{
+	for (unsigned i = 0; i < WORK_MAX; i++) {
+		struct fill_work *f = mm->fill_works[i];
+		struct reclaim_work *r = mm->reclaim_works[i];
+
+		if (f != NULL && !f->busy)
+			f->window = fit(mm, f->staging, f->window, mm->sizes.swap_window);
+		if (r != NULL && !r->busy)
+			r->write_back = fit(mm, r->staging, r->write_back, mm->sizes.write_back);
+	}
+}
+
+int works_init(struct mm *mm)
+{
+	unsigned reclaimers = works_at_start(&mm->config);
+
 	if (!add_fill_work(mm, 0))
 		return -ENOMEM;
 	for (unsigned i = 0; i < reclaimers; i++)
@@ -140,6 +174,7 @@ struct fill_work *fill_work_take(struct mm *mm)
 void fill_work_put(struct mm *mm, struct fill_work *work)
 {
 	work->busy = false;
+	works_fit(mm);
 	mm_wake(mm);
 }
 
@@ -163,5 +198,6 @@ struct reclaim_work *reclaim_work_take(struct mm *mm, bool wait)
 void reclaim_work_put(struct mm *mm, struct reclaim_work *work)
 {
 	work->busy = false;
+	works_fit(mm);
 	mm_wake(mm);
 }

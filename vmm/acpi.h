@@ -12,7 +12,7 @@
 /* Where the tables lie: among a PC's ROMs, where a kernel that got no pointer looks for the RSDP,
  * which is the first of them. */
 #define ACPI_AT	   0xe0000u
-#define ACPI_BYTES 0x10000u
+#define ACPI_BYTES 0x8000u
 
 struct acpi_config {
 	unsigned cpu_count;    /* APIC ids 0 to cpu_count - 1 */

@@ -149,6 +149,25 @@ int control_client_call(struct control_client *client, const char *method, json_
 	return failed;
 }
 
+int control_client_rest(struct control_client *client, uint64_t until_ns, int fd)
+{
+	struct pollfd fds[] = {
+		{ .fd = client->fd, .events = POLLIN },
+		{ .fd = fd, .events = POLLIN },
+	};
+
+	for (;;) {
+		uint64_t now = clock_now_ns();
+
+		if (now >= until_ns)
+			return 0;
+		if (poll(fds, 2, (int)((until_ns - now) / 1000000 + 1)) <= 0)
+			continue;
+		/* It was asked for nothing: what can be read is the end. */
+		return fds[1].revents != 0 ? 1 : -ECONNRESET;
+	}
+}
+
 static const char *reason(int error)
 {
 	switch (error) {

@@ -38,6 +38,12 @@ int control_client_take(struct control_client *client, json_t **result,
 int control_client_call(struct control_client *client, const char *method, json_t *params,
 			json_t **result, char error[CONTROL_ERROR_SIZE]);
 
+/*
+ * Between two questions: until then (clock_now_ns()), or until something can be read from fd (-1:
+ * nothing else is waited for). 0: it is time; 1: fd; -ECONNRESET: the guest has ended.
+ */
+int control_client_rest(struct control_client *client, uint64_t until_ns, int fd);
+
 /* A line about the error of one of these. */
 void control_client_log(const char *path, int error, const char *refusal);
 

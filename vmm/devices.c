@@ -58,6 +58,15 @@ static const struct virtio_balloon_events balloon_events = {
 	.changed = changed,
 };
 
+/* --- the console has room for input again --- */
+
+static void console_room(void *context)
+{
+	machine_put_event(((struct machine *)context)->input_fd);
+}
+
+static const struct virtio_console_events console_events = { .room = console_room };
+
 /* --- the wiring --- */
 
 static int wire_queue(int vm_fd, uint64_t base, const struct virtio_queue *queue, unsigned number)
@@ -104,8 +113,8 @@ static int add_console(struct devices *devices, const struct devices_config *con
 		.space = devices->machine->space,
 		.loop = devices->loop,
 		.output_fd = config->console_fd,
-		.events = config->console_events,
-		.context = config->console_context,
+		.events = &console_events,
+		.context = devices->machine,
 	};
 	int error = virtio_console_create(&console, &devices->console);
 
@@ -133,6 +142,59 @@ static int add_rng(struct devices *devices)
 	return error != 0 ? error : wire(devices, virtio_rng_virtio(devices->rng));
 }
 
+/*
+ * What a disk may pin at a time: half of what the manager lets be pinned (a quarter of the budget)
+ * is for all of them.
+ */
+static uint64_t pin_bytes(const struct machine *machine, size_t disk_count)
+{
+	struct mm_stats stats;
+	uint64_t share;
+
+	if (machine->mm == NULL)
+		return 0;
+	mm_stats_get(machine->mm, &stats);
+	share = stats.budget_bytes / 8 / disk_count / PAGE_SIZE * PAGE_SIZE;
+	if (stats.budget_bytes == 0 || share >= VIRTIO_BLOCK_PIN_BYTES)
+		return 0;
+	return share > PAGE_SIZE ? share : PAGE_SIZE;
+}
+
+/* 0 or -errno; what is wrong with the file is logged. */
+static int add_disk(struct devices *devices, const struct devices_disk *disk, uint64_t pin)
+{
+	struct virtio_block_config config = {
+		.number = (unsigned)devices->disk_count,
+		.space = devices->machine->space,
+		.loop = devices->loop,
+		.pin_bytes = pin,
+	};
+	int error = block_file_open(disk->path, disk->read_only, &config.file);
+
+	if (error != 0)
+		return error;
+	error = virtio_block_create(&config, &devices->disk[devices->disk_count]);
+	if (error == 0)
+		error = wire(devices, virtio_block_virtio(devices->disk[devices->disk_count++]));
+	if (error != 0)
+		log_error("%s: cannot be made a disk: %s", disk->path, strerror(-error));
+	return error;
+}
+
+static int add_disks(struct devices *devices, const struct devices_config *config)
+{
+	int error = 0;
+
+	if (config->disk_count > DEVICES_DISK_MAX) {
+		log_error("a machine has %u disks at most", DEVICES_DISK_MAX);
+		return -E2BIG;
+	}
+	for (size_t i = 0; i < config->disk_count && error == 0; i++)
+		error = add_disk(devices, &config->disk[i],
+				 pin_bytes(devices->machine, config->disk_count));
+	return error;
+}
+
 int devices_create(struct devices *devices, struct machine *machine,
 		   const struct devices_config *config)
 {
@@ -155,7 +217,7 @@ int devices_create(struct devices *devices, struct machine *machine,
 	}
 	if (error != 0)
 		log_error("cannot make the devices' %s: %s", step, strerror(-error));
-	return error;
+	return error != 0 ? error : add_disks(devices, config);
 }
 
 /* --- the thread --- */
@@ -200,6 +262,8 @@ void devices_destroy(struct devices *devices)
 	virtio_console_destroy(devices->console);
 	virtio_balloon_destroy(devices->balloon);
 	virtio_rng_destroy(devices->rng);
+	for (size_t i = 0; i < devices->disk_count; i++)
+		virtio_block_destroy(devices->disk[i]);
 	loop_destroy(devices->loop);
 	*devices = (struct devices){ 0 };
 }

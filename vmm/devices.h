@@ -14,33 +14,45 @@
 #include <stdio.h>
 
 #include "devices/virtio_balloon.h"
+#include "devices/virtio_block.h"
 #include "devices/virtio_console.h"
 #include "devices/virtio_rng.h"
 #include "vmm/platform.h"
+
+/* All lines but those of console, balloon and entropy source. */
+#define DEVICES_DISK_MAX (PLATFORM_VIRTIO_MAX - 3)
 
 struct loop;
 struct machine;
 struct virtio;
 
+struct devices_disk {
+	const char *path;
+	bool read_only;
+};
+
 /* What there shall be. */
 struct devices_config {
 	bool balloon, reporting, rng, console;
-	int console_fd; /* where the console's output goes */
-	const struct virtio_console_events *console_events;
-	void *console_context;
+	bool auto_balloon; /* vmm/balloon.h */
+	const struct devices_disk *disk;
+	size_t disk_count; /* at most DEVICES_DISK_MAX */
+	int console_fd;	   /* where the console's output goes */
 };
 
 /* (C) constant after create; (O) whoever creates, starts and stops */
 struct devices {
-	struct machine *machine;		    /* (C) */
-	struct loop *loop;			    /* (C) */
-	struct virtio_console *console;		    /* (C) or NULL */
-	struct virtio_balloon *balloon;		    /* (C) or NULL */
-	struct virtio_rng *rng;			    /* (C) or NULL */
-	struct virtio *virtio[PLATFORM_VIRTIO_MAX]; /* (C) by number */
-	unsigned count;				    /* (C) */
-	pthread_t thread;			    /* (O) */
-	bool started;				    /* (O) */
+	struct machine *machine;		     /* (C) */
+	struct loop *loop;			     /* (C) */
+	struct virtio_console *console;		     /* (C) or NULL */
+	struct virtio_balloon *balloon;		     /* (C) or NULL */
+	struct virtio_rng *rng;			     /* (C) or NULL */
+	struct virtio_block *disk[DEVICES_DISK_MAX]; /* (C) */
+	size_t disk_count;			     /* (C) */
+	struct virtio *virtio[PLATFORM_VIRTIO_MAX];  /* (C) by number */
+	unsigned count;				     /* (C) */
+	pthread_t thread;			     /* (O) */
+	bool started;				     /* (O) */
 };
 
 /* After the machine's VM and memory have been made. 0 or -errno, logged; then what was made is

@@ -200,5 +200,6 @@ const struct control_method inspect_methods[] = {
 	{ "pause", steer_pause },
 	{ "resume", steer_resume },
 	{ "quit", steer_quit },
+	{ "balloon", steer_balloon },
 	{ NULL, NULL },
 };

@@ -44,11 +44,15 @@ static inline json_t *json_at(const json_t *object, const char *path)
 	return (json_t *)(uintptr_t)at;
 }
 
+/* 0 where it is no count. */
+static inline uint64_t json_count_of(const json_t *value)
+{
+	return json_integer_value(value) > 0 ? (uint64_t)json_integer_value(value) : 0;
+}
+
 static inline uint64_t json_count(const json_t *object, const char *path)
 {
-	json_int_t value = json_integer_value(json_at(object, path));
-
-	return value > 0 ? (uint64_t)value : 0;
+	return json_count_of(json_at(object, path));
 }
 
 /* "0x...": JSON's numbers often have fewer than 64 bits. */

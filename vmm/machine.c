@@ -288,9 +288,14 @@ int machine_start(struct machine *machine)
 	int error = ept_space_start(machine->space, machine->cpu);
 	sigset_t all, before;
 
-	/* A vCPU takes no signal but the kick. */
+	/* A vCPU takes no signal but the kick. What it does itself must not be blocked, or nobody
+	 * would put the terminal back. */
 	sigfillset(&all);
 	sigdelset(&all, SIGUSR1);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGILL);
+	sigdelset(&all, SIGFPE);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	if (error == 0)
 		error = devices_start(&machine->devices);

@@ -42,7 +42,7 @@ enum machine_stop_kind {
 
 /* What it is, for people. The strings are whoever's who makes the machine, and outlive it. */
 struct machine_about {
-	const char *name;   /* what runs in it */
+	const char *name;   /* the program in it; NULL: nothing but its kernel */
 	const char *kernel; /* "quire", or the file it came from */
 	const char *policy, *compressor;
 	uint64_t start_ns; /* clock_now_ns() at the start of it all */
@@ -90,7 +90,7 @@ struct machine {
 	struct power power;		 /* (C) stock only */
 	int cpu;      /* (C) the one vCPU and the fault thread run here; -1: anywhere */
 	int stop_fd;  /* (C) eventfd, readable once the machine stops */
-	int input_fd; /* (C) eventfd, written when the guest waits for input */
+	int input_fd; /* (C) eventfd, written when the guest waits for input, or takes it again */
 
 	pthread_mutex_t lock;
 	pthread_cond_t gate;		  /* (L) a pause began to hold, or ended; or the stop */

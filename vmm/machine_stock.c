@@ -34,6 +34,7 @@ static const struct power_events power_events = {
 
 static void input_room(void *context)
 {
+	machine_put_event(((struct machine *)context)->input_fd);
 }
 
 static int add_serial(struct machine *machine)
@@ -78,28 +79,70 @@ void machine_remove_stock_devices(struct machine *machine)
 	serial_destroy(machine->serial);
 }
 
-int machine_load_stock(struct machine *machine, const struct loader_guest *guest)
+/*
+ * Where a PC's firmware begins after a reset, at ffff:0000 in real mode. Linux jumps there to
+ * reboot a machine that has hardware-reduced ACPI and no EFI; here the jump ends at the reset
+ * register: mov dx, PLATFORM_POWER + 2; mov al, PLATFORM_RESET_VALUE; out dx, al; hlt.
+ */
+#define RESET_VECTOR 0xffff0u
+static const uint8_t reset_code[] = {
+	0xba, (PLATFORM_POWER + 2) & 255, (PLATFORM_POWER + 2) >> 8,
+	0xb0, PLATFORM_RESET_VALUE,	  0xee,
+	0xf4,
+};
+
+/* What a PC's kernel looks for in the first MiB. */
+static int put_firmware(struct machine *machine)
 {
-	const struct acpi_config acpi = { .cpu_count = machine->vcpu_count,
-					  .virtio_count = machine->devices.count };
-	struct loader_guest complete = *guest;
+	const struct acpi_config acpi = {
+		.cpu_count = machine->vcpu_count,
+		.virtio_count = machine->devices.count,
+	};
 	uint8_t *tables = malloc(ACPI_BYTES);
-	struct loader_result entry;
 	int error;
 
 	CHECK(tables != NULL);
 	error = ept_write(machine->space, gpa(ACPI_AT), tables, acpi_build(&acpi, tables));
 	free(tables);
-	if (error != 0) {
+	if (error == 0)
+		error = ept_write(machine->space, gpa(RESET_VECTOR), reset_code,
+				  sizeof(reset_code));
+	if (error != 0)
 		log_error("cannot fill the guest's memory: %s", strerror(-error));
-		return error;
-	}
+	return error;
+}
+
+int machine_load_stock(struct machine *machine, const struct loader_guest *guest)
+{
+	struct loader_guest complete = *guest;
+	struct loader_result entry;
+	int error = put_firmware(machine);
+
 	complete.stock = true;
 	complete.rsdp = gpa(ACPI_AT);
-	error = loader_load(machine->space, &complete, &entry);
-	if (error != 0)
-		return error;
-	return machine_set_registers(machine, &entry);
+	if (error == 0)
+		error = loader_load(machine->space, &complete, &entry);
+	return error != 0 ? error : machine_set_registers(machine, &entry);
+}
+
+size_t machine_serial_input(struct machine *machine, const uint8_t *bytes, size_t length)
+{
+	return serial_input(machine->serial, bytes, length);
+}
+
+bool machine_console_is_virtio(const char *command_line)
+{
+	static const char word[] = "console=";
+	bool is_virtio = false;
+
+	for (const char *at = command_line; at != NULL && (at = strstr(at, word)) != NULL;) {
+		bool begins = at == command_line || at[-1] == ' ';
+
+		at += sizeof(word) - 1;
+		if (begins)
+			is_virtio = strncmp(at, "hvc", 3) == 0;
+	}
+	return is_virtio;
 }
 
 void machine_drain(struct machine *machine, int give_up_fd)

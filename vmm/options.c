@@ -32,6 +32,10 @@ enum {
 	OPTION_KERNEL,
 	OPTION_INITRD,
 	OPTION_FORCE,
+	OPTION_DISK,
+	OPTION_NO_BALLOON,
+	OPTION_NO_REPORTING,
+	OPTION_AUTO_BALLOON,
 	OPTION_UNMANAGED,
 	OPTION_VERSION,
 };
@@ -52,6 +56,10 @@ static const struct option long_options[] = {
 	{ "kernel", required_argument, NULL, OPTION_KERNEL },
 	{ "initrd", required_argument, NULL, OPTION_INITRD },
 	{ "force", no_argument, NULL, OPTION_FORCE },
+	{ "disk", required_argument, NULL, OPTION_DISK },
+	{ "no-balloon", no_argument, NULL, OPTION_NO_BALLOON },
+	{ "no-reporting", no_argument, NULL, OPTION_NO_REPORTING },
+	{ "auto-balloon", no_argument, NULL, OPTION_AUTO_BALLOON },
 	{ "unmanaged", no_argument, NULL, OPTION_UNMANAGED },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "version", no_argument, NULL, OPTION_VERSION },
@@ -87,6 +95,13 @@ static void print_help(void)
 	fputs("  --file HOST[:GUEST]     put this file into the guest's root, too (default name: "
 	      "its\n"
 	      "                          own, in /); may be repeated\n"
+	      "  --disk FILE[,ro]        a raw file or a block device as a disk, /dev/vda; may be "
+	      "repeated\n"
+	      "  --no-balloon            no balloon, by which the guest could be asked for memory\n"
+	      "  --no-reporting          the guest does not tell which of its pages are free\n"
+	      "  --auto-balloon          ask the guest for the memory that it can spare, and give "
+	      "it back\n"
+	      "                          in time\n"
 	      "  --report FILE           write what happened as JSON\n"
 	      "  --control PATH          answer questions on this socket: see 'bifold translate'\n"
 	      "  --timeout SECONDS       stop the guest after that long (exit status 124)\n"
@@ -177,6 +192,25 @@ static int parse_file(struct run_options *options, char *value)
 	return 0;
 }
 
+/* FILE[,ro] */
+static int parse_disk(struct run_options *options, char *value)
+{
+	size_t length = strlen(value);
+	bool read_only = length > 3 && strcmp(value + length - 3, ",ro") == 0;
+	struct devices_disk *grown;
+
+	if (*value == '\0')
+		return complain("--disk", value, "FILE or FILE,ro");
+	grown = realloc(options->disk, (options->disk_count + 1) * sizeof(*grown));
+	CHECK(grown != NULL);
+	options->disk = grown;
+	if (read_only)
+		value[length - 3] = '\0';
+	grown[options->disk_count++] =
+		(struct devices_disk){ .path = value, .read_only = read_only };
+	return 0;
+}
+
 static int parse_seconds(struct run_options *options, const char *value)
 {
 	char *end;
@@ -250,6 +284,17 @@ static int parse_one(struct run_options *options, int option, char *value, const
 	case OPTION_FORCE:
 		options->force = true;
 		return 0;
+	case OPTION_DISK:
+		return parse_disk(options, value);
+	case OPTION_NO_BALLOON:
+		options->no_balloon = true;
+		return 0;
+	case OPTION_NO_REPORTING:
+		options->no_reporting = true;
+		return 0;
+	case OPTION_AUTO_BALLOON:
+		options->auto_balloon = true;
+		return 0;
 	case OPTION_UNMANAGED:
 		options->unmanaged = true;
 		return 0;
@@ -271,6 +316,10 @@ static int parse_one(struct run_options *options, int option, char *value, const
 /* Options that only one kind of guest takes. */
 static int check_kind(const struct run_options *options)
 {
+	if (options->auto_balloon && options->no_balloon) {
+		log_error("--auto-balloon and --no-balloon do not go together");
+		return -EINVAL;
+	}
 	if (!options->stock && (options->initrd_path != NULL || options->force)) {
 		log_error("%s is for a stock kernel: give it with --kernel, and no PROGRAM",
 			  options->force ? "--force" : "--initrd");
@@ -343,6 +392,7 @@ void run_options_finish(struct run_options *options)
 	for (size_t i = 0; i < options->file_count; i++)
 		free(options->file[i].guest);
 	free(options->file);
+	free(options->disk);
 	free(options->policy_text);
 	options->file = NULL;
 	options->file_count = 0;

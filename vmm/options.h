@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "mm/mm.h"
+#include "vmm/devices.h"
 
 /* By enum mm_compressor, as in --compressor NAME. */
 #define COMPRESSOR_COUNT 3
@@ -26,16 +27,19 @@ struct run_options {
 	uint64_t swap_bytes;	    /* 0: as much as the guest's memory */
 	enum mm_compressor compressor;
 	const struct mm_policy_ops *policy;
-	char *policy_options;	  /* or NULL; points into policy_text */
-	char *policy_text;	  /* owned */
-	const char *report_path;  /* or NULL */
-	const char *control_path; /* or NULL */
-	unsigned timeout_seconds; /* 0: none */
-	const char *kernel_path;  /* NULL: the quire inside the binary */
-	const char *initrd_path;  /* or NULL */
-	bool stock;		  /* a kernel and no PROGRAM: vmm/machine_stock.h */
-	bool force;		  /* run a stock kernel where that is known not to work */
-	bool unmanaged;		  /* the host kernel manages guest memory: for comparisons */
+	char *policy_options;	   /* or NULL; points into policy_text */
+	char *policy_text;	   /* owned */
+	const char *report_path;   /* or NULL */
+	const char *control_path;  /* or NULL */
+	unsigned timeout_seconds;  /* 0: none */
+	const char *kernel_path;   /* NULL: the quire inside the binary */
+	const char *initrd_path;   /* or NULL */
+	bool stock;		   /* a kernel and no PROGRAM: vmm/machine_stock.h */
+	bool force;		   /* run a stock kernel where that is known not to work */
+	bool unmanaged;		   /* the host kernel manages guest memory: for comparisons */
+	struct devices_disk *disk; /* owned */
+	size_t disk_count;
+	bool no_balloon, no_reporting, auto_balloon;
 	struct run_file *file;
 	size_t file_count;
 	char **arguments; /* PROGRAM and its arguments; NULL-terminated; empty: the demo */

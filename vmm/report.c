@@ -95,6 +95,10 @@ json_t *report_to_json(const struct report *report)
 		uint64_t value;
 	} numbers[] = {
 		{ "budget_bytes", stats->budget_bytes },
+		{ "budget_wanted_bytes", stats->budget_wanted_bytes },
+		{ "budget_most_bytes", stats->budget_most_bytes },
+		{ "budget_least_bytes", stats->budget_least_bytes },
+		{ "held_bytes", stats->held_bytes },
 		{ "peak_host_bytes", stats->peak_bytes },
 		{ "resident_bytes", stats->resident_bytes },
 		{ "watched_bytes", stats->watched_bytes },
@@ -105,11 +109,18 @@ json_t *report_to_json(const struct report *report)
 		{ "swap_bytes", stats->swap_bytes },
 		{ "table_bytes", stats->table_bytes },
 		{ "touched_frames", stats->touched_frames },
+		{ "released_frames", stats->released_frames },
+		{ "balloon_frames", stats->balloon_frames },
+		{ "balloon_touches", stats->balloon_touches },
+		{ "punched_frames", stats->punched_frames },
+		{ "punched_runs", stats->punched_runs },
 		{ "filled_ahead", stats->filled_ahead },
 		{ "written_back", stats->written_back },
 		{ "direct_reclaims", stats->direct_reclaims },
 		{ "store_failures", stats->store_failures },
 		{ "stall_ns", stats->stall_ns },
+		{ "pressure_ns", stats->pressure_ns },
+		{ "refaults_near", stats->refaults_near },
 		{ "wall_ns", report->wall_ns },
 		{ "start_to_user_ns", report->start_to_user_ns },
 		{ "start_to_user_cpu_ns", report->start_to_user_cpu_ns },
@@ -124,6 +135,11 @@ json_t *report_to_json(const struct report *report)
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		json_object_set_new(root, numbers[i].name, json_of_count(numbers[i].value));
 	json_object_set_new(root, "faults", faults_json(stats));
+	json_object_set_new(root, "releases",
+			    json_pack("{s:o, s:o}", "balloon",
+				      json_of_count(stats->releases[MM_RELEASE_BALLOON]),
+				      "reported",
+				      json_of_count(stats->releases[MM_RELEASE_REPORTED])));
 	json_object_set_new(root, "evictions", evictions_json(stats));
 	json_object_set_new(root, "latency_ns", latency_json(stats));
 	json_object_set_new(root, "kvm", kvm_json(report->kvm));

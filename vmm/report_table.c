@@ -16,6 +16,7 @@ static void memory_rows(FILE *file, const json_t *report)
 	uint64_t budget = json_count(report, "budget_bytes");
 	uint64_t peak = json_count(report, "peak_host_bytes");
 	uint64_t pool_bytes = json_count(report, "pool_frames") << PAGE_SHIFT;
+	uint64_t most = json_count(report, "budget_most_bytes");
 	uint64_t stored = json_count(report, "pool_stored_bytes");
 	char remark[96];
 
@@ -26,9 +27,9 @@ static void memory_rows(FILE *file, const json_t *report)
 	if (budget != 0)
 		size_row(file, "budget", budget, "");
 	size_row(file, "most held", peak,
-		 budget == 0	  ? ""
-		 : peak <= budget ? "within the budget"
-				  : "OVER THE BUDGET");
+		 most == 0	? ""
+		 : peak <= most ? "within the budget"
+				: "OVER THE BUDGET");
 	size_row(file, "resident", json_count(report, "resident_bytes"), "");
 	snprintf(remark, sizeof(remark), "%llu pages, %.2f to 1",
 		 (unsigned long long)json_count(report, "pool_frames"),

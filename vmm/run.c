@@ -30,6 +30,7 @@
 #include "vmm/options.h"
 #include "vmm/program.h"
 #include "vmm/report.h"
+#include "vmm/terminal.h"
 
 #define STATUS_FIRST_NS	 1000000000u /* a run shorter than this shows no status line */
 #define STATUS_PERIOD_NS 500000000u
@@ -51,6 +52,7 @@ struct run {
 	uint64_t initrd_size;
 	struct machine *machine;
 	struct control *control;
+	struct terminal *terminal; /* of a stock guest */
 	int signal_fd;
 };
 
@@ -238,18 +240,24 @@ static int open_report(struct run *run)
 	return -errno;
 }
 
-static void console_room(void *context)
+static bool has_virtio_console(const struct run *run)
 {
+	return machine_console_is_virtio(run->options.append);
 }
 
-static const struct virtio_console_events console_events = { .room = console_room };
+static const char *guest_name(const struct run *run)
+{
+	if (run->options.stock)
+		return basename(run->options.kernel_path);
+	return run->demo ? "demo" : run->program;
+}
 
 static int make_machine(struct run *run)
 {
 	const struct run_options *options = &run->options;
 	struct machine_config config = {
 		.about = {
-			.name = run->demo ? "demo" : run->program,
+			.name = guest_name(run),
 			.kernel = options->kernel_path != NULL ? options->kernel_path : "quire",
 			.policy = options->policy->name,
 			.compressor = compressor_names[options->compressor],
@@ -260,13 +268,14 @@ static int make_machine(struct run *run)
 		.stock = options->stock,
 		.unmanaged = options->unmanaged,
 		.devices = {
-			.balloon = true,
-			.reporting = true,
+			.balloon = !options->no_balloon,
+			.reporting = !options->no_reporting,
+			.auto_balloon = options->auto_balloon,
+			.disk = options->disk,
+			.disk_count = options->disk_count,
 			.rng = options->stock,
-			.console = options->stock,
+			.console = options->stock || has_virtio_console(run),
 			.console_fd = STDOUT_FILENO,
-			.console_events = &console_events,
-			.console_context = run,
 		},
 		.mm = {
 			.budget_bytes = options->budget_bytes,
@@ -304,7 +313,13 @@ static void take_signal(struct run *run)
 {
 	struct signalfd_siginfo info;
 
-	if (read(run->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGWINCH) {
+		terminal_measure(run->terminal);
+	} else if (info.ssi_signo == SIGCONT) {
+		terminal_continue(run->terminal);
+	} else {
 		log_error("stopped by %s", strsignal((int)info.ssi_signo));
 		machine_stop(run->machine, MACHINE_INTERRUPTED, 128 + (int)info.ssi_signo);
 	}
@@ -320,20 +335,88 @@ static int until(uint64_t now, uint64_t first, uint64_t second)
 	return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
 }
 
+/* A console's input goes through the terminal; quire's doorbell reads by itself, once it was told. */
+
+static int input_poll_fd(const struct run *run, bool awaited)
+{
+	if (run->terminal != NULL)
+		return terminal_poll_fd(run->terminal);
+	return awaited ? STDIN_FILENO : -1;
+}
+
+static bool take_input_event(struct run *run)
+{
+	if (run->terminal != NULL)
+		terminal_room(run->terminal);
+	return true;
+}
+
+static void take_input(struct run *run)
+{
+	if (run->terminal != NULL)
+		terminal_ready(run->terminal);
+	else
+		machine_input_ready(run->machine);
+}
+
+static size_t give_input(void *context, const uint8_t *bytes, size_t length)
+{
+	struct run *run = context;
+
+	if (has_virtio_console(run))
+		return virtio_console_input(run->machine->devices.console, bytes, length);
+	return machine_serial_input(run->machine, bytes, length);
+}
+
+static void resized(void *context, unsigned columns, unsigned rows)
+{
+	struct virtio_console *console = ((struct run *)context)->machine->devices.console;
+
+	if (console != NULL)
+		virtio_console_resize(console, (uint16_t)columns, (uint16_t)rows);
+}
+
+static void leave(void *context)
+{
+	machine_stop(((struct run *)context)->machine, MACHINE_QUIT, 0);
+}
+
+static int open_terminal(struct run *run)
+{
+	const struct terminal_config config = {
+		.fd = STDIN_FILENO,
+		.input = give_input,
+		.leave = leave,
+		.resized = resized,
+		.cooked = !run->options.stock,
+		.context = run,
+	};
+
+	return run->options.stock || has_virtio_console(run)
+		       ? terminal_create(&config, &run->terminal)
+		       : 0;
+}
+
+/* A terminal that is a stock guest's console is the guest's own. */
+static bool shows_status(const struct run *run)
+{
+	return isatty(STDERR_FILENO) && !(run->options.stock && isatty(STDOUT_FILENO));
+}
+
 static void wait_for_end(struct run *run)
 {
 	uint64_t deadline = run->options.timeout_seconds == 0
 				    ? 0
 				    : run->start_ns + run->options.timeout_seconds * 1000000000ull;
-	uint64_t tick = isatty(STDERR_FILENO) ? run->start_ns + STATUS_FIRST_NS : 0;
-	bool input_awaited = false;
+	uint64_t tick = shows_status(run) ? run->start_ns + STATUS_FIRST_NS : 0;
+	bool awaited = false;
 
 	while (!machine_stopping(run->machine)) {
 		struct pollfd fds[] = {
 			{ .fd = run->machine->stop_fd, .events = POLLIN },
 			{ .fd = run->signal_fd, .events = POLLIN },
 			{ .fd = run->machine->input_fd, .events = POLLIN },
-			{ .fd = input_awaited ? STDIN_FILENO : -1, .events = POLLIN },
+			{ .fd = input_poll_fd(run, awaited), .events = POLLIN },
 		};
 		uint64_t now = clock_now_ns(), count;
 
@@ -344,10 +427,10 @@ static void wait_for_end(struct run *run)
 			take_signal(run);
 		if (fds[2].revents != 0 &&
 		    read(run->machine->input_fd, &count, sizeof(count)) == sizeof(count))
-			input_awaited = true;
+			awaited = take_input_event(run);
 		if (fds[3].revents != 0) {
-			input_awaited = false;
-			machine_input_ready(run->machine);
+			awaited = false;
+			take_input(run);
 		}
 		if (deadline != 0 && now >= deadline) {
 			log_error("stopped: %u s have passed", run->options.timeout_seconds);
@@ -395,25 +478,40 @@ static int tell(struct run *run)
 	return status;
 }
 
-static void catch_signals(struct run *run)
+/* Terminal: also what says that it changed. */
+static int watch_signals(struct run *run, bool terminal)
 {
 	sigset_t set;
 
-	signal(SIGPIPE, SIG_IGN); /* a closed standard output is the guest's to hear of */
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
+	if (terminal) {
+		sigaddset(&set, SIGWINCH);
+		sigaddset(&set, SIGCONT);
+	}
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	run->signal_fd = signalfd(run->signal_fd, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return run->signal_fd >= 0 ? 0 : -errno;
+}
+
+/* Who ended by itself has said all of it, and it is written; of who was stopped, what goes at once.
+ */
+static void drain(struct run *run)
+{
+	watch_signals(run, false);
+	machine_drain(run->machine, run->machine->stop_kind == MACHINE_EXITED
+					    ? run->signal_fd
+					    : run->machine->stop_fd);
 }
 
 static int run_machine(struct run *run)
 {
 	int error;
 
-	catch_signals(run);
-	error = run->signal_fd >= 0 ? 0 : -errno;
+	signal(SIGPIPE, SIG_IGN); /* a closed standard output is the guest's to hear of */
+	error = watch_signals(run, run->options.stock);
 	if (error == 0)
 		error = check_host(run);
 	if (error == 0 && !run->options.stock)
@@ -430,6 +528,8 @@ static int run_machine(struct run *run)
 		error = control_create(run->options.control_path, inspect_methods, run->machine,
 				       &run->control);
 	if (error == 0)
+		error = open_terminal(run);
+	if (error == 0)
 		error = machine_start(run->machine);
 	if (error != 0)
 		return MACHINE_STATUS_FAILED;
@@ -437,10 +537,7 @@ static int run_machine(struct run *run)
 	control_destroy(run->control);
 	run->control = NULL;
 	machine_join(run->machine);
-	/* Who ended by itself has said all of it; who was stopped, what goes at once. */
-	machine_drain(run->machine, run->machine->stop_kind == MACHINE_EXITED
-					    ? run->signal_fd
-					    : run->machine->stop_fd);
+	drain(run);
 	check_accounts(run->machine);
 	return tell(run);
 }
@@ -459,6 +556,7 @@ int command_run(int argc, char **argv)
 		status = program_find(run.options.arguments[0], &run.program);
 	if (status == 0)
 		status = run_machine(&run);
+	terminal_destroy(run.terminal);
 	control_destroy(run.control);
 	machine_destroy(run.machine);
 	archive_destroy(run.root);

@@ -54,14 +54,16 @@ static json_t *frames_to_json(const struct mm_stats *stats, uint64_t memory_byte
 	uint64_t total = memory_bytes >> PAGE_SHIFT;
 	uint64_t resident = stats->resident_bytes >> PAGE_SHIFT;
 	uint64_t watched = stats->watched_bytes >> PAGE_SHIFT;
-	uint64_t away = stats->pool_frames + stats->same_filled_frames + stats->swap_frames;
+	uint64_t rest = resident + stats->pool_frames + stats->same_filled_frames +
+			stats->swap_frames + stats->released_frames;
 
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "total", json_of_count(total),
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "total", json_of_count(total),
 			 "mapped", json_of_count(resident - watched), "watched",
 			 json_of_count(watched), "compressed", json_of_count(stats->pool_frames),
 			 "same_filled", json_of_count(stats->same_filled_frames), "swapped",
-			 json_of_count(stats->swap_frames), "untouched",
-			 json_of_count(total > resident + away ? total - resident - away : 0));
+			 json_of_count(stats->swap_frames), "released",
+			 json_of_count(stats->released_frames), "untouched",
+			 json_of_count(total > rest ? total - rest : 0));
 }
 
 static json_t *statistics_to_json(const struct virtio_balloon_state *state)
@@ -120,6 +122,16 @@ json_t *stat_balloon_to_json(const struct virtio_balloon_state *state)
 	return object;
 }
 
+static json_t *balloon_to_json(struct virtio_balloon *balloon)
+{
+	struct virtio_balloon_state state;
+
+	if (balloon == NULL)
+		return json_null();
+	virtio_balloon_get(balloon, &state);
+	return stat_balloon_to_json(&state);
+}
+
 static json_t *stop_to_json(struct machine *machine)
 {
 	static const char *const kinds[] = {
@@ -161,14 +173,15 @@ json_t *stat_to_json(struct machine *machine)
 	set(stat, "stop", stop_to_json(machine));
 	json_object_update_new(stat, report_to_json(&report));
 	guest = json_object_get(stat, "guest");
-	set(guest, "name", text(machine->about.name));
+	set(guest, "name",
+	    text(machine->about.name != NULL ? machine->about.name : machine->about.kernel));
 	set(guest, "kernel", text(machine->about.kernel));
 	add_latencies(json_object_get(stat, "latency_ns"), &report.stats);
 	if (report.managed)
 		set(stat, "frames", frames_to_json(&report.stats, report.memory_bytes));
 	set(stat, "refaults",
 	    json_of_count(report.stats.faults[MM_FAULT_POOL] + report.stats.faults[MM_FAULT_SWAP]));
-	set(stat, "balloon", json_null());
+	set(stat, "balloon", balloon_to_json(machine->devices.balloon));
 	set(stat, "disks", json_array());
 	return stat;
 }

@@ -1,7 +1,6 @@
 /* bifold stat: how a running guest is. */
 #include <errno.h>
 #include <getopt.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,21 +152,6 @@ static int tell(struct control_client *client, const struct options *options,
 	return error;
 }
 
-/* Until then, or until the guest ends: -ECONNRESET. */
-static int wait_until(struct control_client *client, uint64_t time_ns)
-{
-	struct pollfd fd = { .fd = client->fd, .events = POLLIN };
-	uint64_t now = clock_now_ns();
-
-	while (now < time_ns) {
-		/* It was asked for nothing: what can be read is the end. */
-		if (poll(&fd, 1, (int)((time_ns - now) / 1000000 + 1)) > 0)
-			return -ECONNRESET;
-		now = clock_now_ns();
-	}
-	return 0;
-}
-
 /* At the same distances, however long an answer takes. */
 static int watch(struct control_client *client, const struct options *options,
 		 char text[CONTROL_ERROR_SIZE])
@@ -177,7 +161,7 @@ static int watch(struct control_client *client, const struct options *options,
 
 	while (error == 0) {
 		next += (uint64_t)(options->watch * 1e9);
-		error = wait_until(client, next);
+		error = control_client_rest(client, next, -1);
 		if (error == 0)
 			error = tell(client, options, text);
 	}

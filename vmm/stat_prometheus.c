@@ -11,213 +11,86 @@
 #define BOUND_FIRST 10 /* 2^10 - 1 ns: 1 us */
 #define BOUND_LAST  34 /* 17 s */
 
-enum unit {
-	PLAIN,
-	SECONDS, /* of ns */
-};
-
-/* Where its value is in the answer, and the label that tells it from the metric's others. */
-struct series {
-	const char *path, *label;
-};
-
+/* One value of the answer, "guest.cpus"; or several members of an object in it, told apart by a
+ * label: their names, with a space between. */
 struct metric {
-	const char *name, *type, *help;
-	enum unit unit;
-	const char *label;	  /* NULL: there is one series, without */
-	struct series series[10]; /* ends with a NULL path */
+	const char *name, *type, *path;
+	bool ns; /* the answer has nanoseconds */
+	const char *label, *members;
+	const char *help;
 };
+
+#define GAUGE(name, path, help)                                                                    \
+	{                                                                                          \
+		name, "gauge", path, false, NULL, NULL, help                                       \
+	}
+#define COUNTER(name, path, help)                                                                  \
+	{                                                                                          \
+		name, "counter", path, false, NULL, NULL, help                                     \
+	}
+#define SECONDS(name, type, path, help)                                                            \
+	{                                                                                          \
+		name, type, path, true, NULL, NULL, help                                           \
+	}
+#define FAMILY(name, type, path, label, members, help)                                             \
+	{                                                                                          \
+		name, type, path, false, label, members, help                                      \
+	}
 
 static const struct metric metrics[] = {
-	{ "bifold_up_seconds",
-	  "gauge",
-	  "How long the guest has been there.",
-	  SECONDS,
-	  NULL,
-	  { { "wall_ns", NULL } } },
-	{ "bifold_cpus",
-	  "gauge",
-	  "The guest's processors.",
-	  PLAIN,
-	  NULL,
-	  { { "guest.cpus", NULL } } },
-	{ "bifold_memory_bytes",
-	  "gauge",
-	  "The guest's memory.",
-	  PLAIN,
-	  NULL,
-	  { { "guest.memory_bytes", NULL } } },
-	{ "bifold_budget_bytes",
-	  "gauge",
-	  "What the guest may hold of the host; 0: no limit.",
-	  PLAIN,
-	  NULL,
-	  { { "budget_bytes", NULL } } },
-	{ "bifold_held_bytes",
-	  "gauge",
-	  "What the guest holds of the host, by what for.",
-	  PLAIN,
-	  "what",
-	  { { "resident_bytes", "resident" },
-	    { "pool_bytes", "pool" },
-	    { "table_bytes", "tables" } } },
-	{ "bifold_held_peak_bytes",
-	  "gauge",
-	  "The most the guest has held of the host.",
-	  PLAIN,
-	  NULL,
-	  { { "peak_host_bytes", NULL } } },
-	{ "bifold_pool_stored_bytes",
-	  "gauge",
-	  "Compressed data in the pool.",
-	  PLAIN,
-	  NULL,
-	  { { "pool_stored_bytes", NULL } } },
-	{ "bifold_swap_bytes",
-	  "gauge",
-	  "In use of the swap file.",
-	  PLAIN,
-	  NULL,
-	  { { "swap_bytes", NULL } } },
-	{ "bifold_monitor_bytes",
-	  "gauge",
-	  "The monitor's own memory.",
-	  PLAIN,
-	  NULL,
-	  { { "monitor_bytes", NULL } } },
-	{ "bifold_pages",
-	  "gauge",
-	  "The guest's pages of 4 KiB, by where their content is.",
-	  PLAIN,
-	  "state",
-	  { { "frames.mapped", "mapped" },
-	    { "frames.watched", "watched" },
-	    { "frames.compressed", "compressed" },
-	    { "frames.same_filled", "same_filled" },
-	    { "frames.swapped", "swapped" },
-	    { "frames.untouched", "untouched" } } },
-	{ "bifold_faults_total",
-	  "counter",
-	  "Page faults served, by where the page was.",
-	  PLAIN,
-	  "kind",
-	  { { "faults.zero_fill", "zero_fill" },
-	    { "faults.minor", "minor" },
-	    { "faults.pool", "pool" },
-	    { "faults.swap", "swap" } } },
-	{ "bifold_refaults_total",
-	  "counter",
-	  "Pages that came back from the pool or the swap.",
-	  PLAIN,
-	  NULL,
-	  { { "refaults", NULL } } },
-	{ "bifold_stall_seconds_total",
-	  "counter",
-	  "Time spent on serving faults.",
-	  SECONDS,
-	  NULL,
-	  { { "stall_ns", NULL } } },
-	{ "bifold_filled_ahead_total",
-	  "counter",
-	  "Pages brought in before they were touched.",
-	  PLAIN,
-	  NULL,
-	  { { "filled_ahead", NULL } } },
-	{ "bifold_evictions_total",
-	  "counter",
-	  "Pages that left, by where they went.",
-	  PLAIN,
-	  "to",
-	  { { "evictions.same_filled", "same_filled" },
-	    { "evictions.compressed", "compressed" },
-	    { "evictions.swapped", "swapped" },
-	    { "evictions.clean", "clean" } } },
-	{ "bifold_evictions_cancelled_total",
-	  "counter",
-	  "Evictions that a touch called off.",
-	  PLAIN,
-	  NULL,
-	  { { "evictions.cancelled", NULL } } },
-	{ "bifold_written_back_total",
-	  "counter",
-	  "Pages moved from the pool to the swap file.",
-	  PLAIN,
-	  NULL,
-	  { { "written_back", NULL } } },
-	{ "bifold_direct_reclaims_total",
-	  "counter",
-	  "Faults that had to evict by themselves.",
-	  PLAIN,
-	  NULL,
-	  { { "direct_reclaims", NULL } } },
-	{ "bifold_store_failures_total",
-	  "counter",
-	  "Pages kept because storing them failed.",
-	  PLAIN,
-	  NULL,
-	  { { "store_failures", NULL } } },
-	{ "bifold_kvm_exits_total",
-	  "counter",
-	  "Exits of the vCPUs.",
-	  PLAIN,
-	  NULL,
-	  { { "kvm.exits", NULL } } },
-	{ "bifold_kvm_io_exits_total",
-	  "counter",
-	  "Exits for I/O.",
-	  PLAIN,
-	  NULL,
-	  { { "kvm.io_exits", NULL } } },
-	{ "bifold_kvm_emulated_instructions_total",
-	  "counter",
-	  "Instructions KVM emulated.",
-	  PLAIN,
-	  NULL,
-	  { { "kvm.insn_emulation", NULL } } },
-	{ "bifold_kvm_faults_total",
-	  "counter",
-	  "Faults of the second layer.",
-	  PLAIN,
-	  NULL,
-	  { { "kvm.pf_taken", NULL } } },
-	{ "bifold_kvm_mappings",
-	  "gauge",
-	  "Mappings of the second layer, by size.",
-	  PLAIN,
-	  "size",
-	  { { "kvm.pages_4k", "4k" }, { "kvm.pages_2m", "2m" }, { "kvm.pages_1g", "1g" } } },
-	{ "bifold_balloon_target_bytes",
-	  "gauge",
-	  "What the balloon is to hold.",
-	  PLAIN,
-	  NULL,
-	  { { "balloon.target_bytes", NULL } } },
-	{ "bifold_balloon_bytes",
-	  "gauge",
-	  "What the balloon holds, by the guest's word.",
-	  PLAIN,
-	  NULL,
-	  { { "balloon.actual_bytes", NULL } } },
-	{ "bifold_balloon_pages_total",
-	  "counter",
-	  "Pages through the balloon.",
-	  PLAIN,
-	  "way",
-	  { { "balloon.inflated_pages", "inflated" },
-	    { "balloon.deflated_pages", "deflated" },
-	    { "balloon.reported_pages", "reported" } } },
-	{ "bifold_guest_available_bytes",
-	  "gauge",
-	  "What the guest says it could spare.",
-	  PLAIN,
-	  NULL,
-	  { { "balloon.statistics.available_bytes", NULL } } },
-	{ "bifold_guest_free_bytes",
-	  "gauge",
-	  "What the guest says it uses for nothing.",
-	  PLAIN,
-	  NULL,
-	  { { "balloon.statistics.free_bytes", NULL } } },
+	SECONDS("bifold_up_seconds", "gauge", "wall_ns", "How long the guest has been there."),
+	GAUGE("bifold_cpus", "guest.cpus", "The guest's processors."),
+	GAUGE("bifold_memory_bytes", "guest.memory_bytes", "The guest's memory."),
+	GAUGE("bifold_budget_bytes", "budget_bytes",
+	      "What the guest may hold of the host; 0: no limit."),
+	GAUGE("bifold_held_bytes", "held_bytes", "What the guest holds of the host's memory."),
+	GAUGE("bifold_held_peak_bytes", "peak_host_bytes", "The most it has held."),
+	GAUGE("bifold_resident_bytes", "resident_bytes", "Of what is held, pages of the guest."),
+	GAUGE("bifold_pool_bytes", "pool_bytes", "Of what is held, the compressed pool."),
+	GAUGE("bifold_table_bytes", "table_bytes", "Of what is held, the manager's tables."),
+	GAUGE("bifold_pool_stored_bytes", "pool_stored_bytes", "Compressed data in the pool."),
+	GAUGE("bifold_swap_bytes", "swap_bytes", "In use of the swap file."),
+	GAUGE("bifold_monitor_bytes", "monitor_bytes", "The monitor's own memory."),
+	FAMILY("bifold_pages", "gauge", "frames", "state",
+	       "mapped watched compressed same_filled swapped released untouched",
+	       "The guest's pages of 4 KiB, by where their content is."),
+	FAMILY("bifold_faults_total", "counter", "faults", "kind", "zero_fill minor pool swap",
+	       "Page faults served, by where the page was."),
+	COUNTER("bifold_refaults_total", "refaults",
+		"Pages that came back from the pool or the swap file."),
+	SECONDS("bifold_stall_seconds_total", "counter", "stall_ns",
+		"Time spent on serving faults."),
+	COUNTER("bifold_filled_ahead_total", "filled_ahead",
+		"Pages brought in before they were touched."),
+	FAMILY("bifold_evictions_total", "counter", "evictions", "to",
+	       "same_filled compressed swapped clean", "Pages that left, by where they went."),
+	COUNTER("bifold_evictions_cancelled_total", "evictions.cancelled",
+		"Evictions that a touch called off."),
+	COUNTER("bifold_written_back_total", "written_back",
+		"Pages moved from the pool to the swap file."),
+	COUNTER("bifold_direct_reclaims_total", "direct_reclaims",
+		"Faults that had to evict by themselves."),
+	COUNTER("bifold_store_failures_total", "store_failures",
+		"Pages kept because storing them failed."),
+	FAMILY("bifold_releases_total", "counter", "releases", "way", "balloon reported",
+	       "Pages that the guest gave up."),
+	COUNTER("bifold_balloon_touches_total", "balloon_touches",
+		"Touches of pages that are in the balloon."),
+	COUNTER("bifold_kvm_exits_total", "kvm.exits", "Exits of the vCPUs."),
+	COUNTER("bifold_kvm_io_exits_total", "kvm.io_exits", "Exits for I/O."),
+	COUNTER("bifold_kvm_emulated_instructions_total", "kvm.insn_emulation",
+		"Instructions that KVM emulated."),
+	COUNTER("bifold_kvm_faults_total", "kvm.pf_taken", "Faults of the second layer."),
+	FAMILY("bifold_kvm_mappings", "gauge", "kvm", "size", "pages_4k pages_2m pages_1g",
+	       "Mappings of the second layer."),
+	GAUGE("bifold_balloon_target_bytes", "balloon.target_bytes",
+	      "What the balloon is to hold."),
+	GAUGE("bifold_balloon_bytes", "balloon.actual_bytes",
+	      "What the balloon holds, by the guest's word."),
+	GAUGE("bifold_guest_available_bytes", "balloon.statistics.available_bytes",
+	      "What the guest says it could spare."),
+	GAUGE("bifold_guest_free_bytes", "balloon.statistics.free_bytes",
+	      "What the guest says it uses for nothing."),
 };
 
 /* A label's value, quoted. */
@@ -249,13 +122,10 @@ static void begin_sample(const char *name, const char *socket, FILE *file)
 	put_value(socket, file);
 }
 
-static void put_number(enum unit unit, uint64_t value, FILE *file)
+static void put_seconds(uint64_t ns, FILE *file)
 {
-	if (unit == SECONDS)
-		fprintf(file, "%llu.%09llu", (unsigned long long)value / 1000000000,
-			(unsigned long long)value % 1000000000);
-	else
-		fprintf(file, "%llu", (unsigned long long)value);
+	fprintf(file, "%llu.%09llu", (unsigned long long)ns / 1000000000,
+		(unsigned long long)ns % 1000000000);
 }
 
 static void put_head(const char *name, const char *type, const char *help, FILE *file)
@@ -263,22 +133,48 @@ static void put_head(const char *name, const char *type, const char *help, FILE 
 	fprintf(file, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void put_metric(const struct metric *m, const json_t *stat, const char *socket, FILE *file)
+/* label: NULL, if it has none. */
+static void put_sample(const struct metric *m, const json_t *value, const char *label,
+		       const char *socket, FILE *file)
 {
+	begin_sample(m->name, socket, file);
+	if (label != NULL)
+		put_label(m->label, label, file);
+	fputs("} ", file);
+	if (m->ns)
+		put_seconds(json_count_of(value), file);
+	else
+		fprintf(file, "%llu", (unsigned long long)json_count_of(value));
+	fputc('\n', file);
+}
+
+static void put_family(const struct metric *m, const json_t *object, const char *socket, FILE *file)
+{
+	char members[128], *rest = members, *member;
 	bool begun = false;
 
-	for (const struct series *s = m->series; s->path != NULL; s++) {
-		if (!json_is_integer(json_at(stat, s->path)))
+	snprintf(members, sizeof(members), "%s", m->members);
+	while ((member = strsep(&rest, " ")) != NULL) {
+		const json_t *value = json_object_get(object, member);
+
+		if (!json_is_integer(value))
 			continue;
 		if (!begun)
 			put_head(m->name, m->type, m->help, file);
 		begun = true;
-		begin_sample(m->name, socket, file);
-		if (m->label != NULL)
-			put_label(m->label, s->label, file);
-		fputs("} ", file);
-		put_number(m->unit, json_count(stat, s->path), file);
-		fputc('\n', file);
+		put_sample(m, value, member, socket, file);
+	}
+}
+
+static void put_metric(const struct metric *m, const json_t *stat, const char *socket, FILE *file)
+{
+	const json_t *value = json_at(stat, m->path);
+
+	if (m->members != NULL) {
+		put_family(m, value, socket, file);
+	} else if (json_is_integer(value)) {
+		put_head(m->name, m->type, m->help, file);
+		put_sample(m, value, NULL, socket, file);
 	}
 }
 
@@ -309,7 +205,7 @@ static void put_histogram(const char *name, const char *kind, const json_t *late
 		put_label("kind", kind, file);
 		fputs(",le=\"", file);
 		if (most != UINT64_MAX)
-			put_number(SECONDS, most, file);
+			put_seconds(most, file);
 		fprintf(file, "%s\"} %llu\n", most == UINT64_MAX ? "+Inf" : "",
 			(unsigned long long)count_to(json_object_get(latency, "buckets"), most));
 	}
@@ -317,7 +213,7 @@ static void put_histogram(const char *name, const char *kind, const json_t *late
 	begin_sample(full, socket, file);
 	put_label("kind", kind, file);
 	fputs("} ", file);
-	put_number(SECONDS, json_count(latency, "sum"), file);
+	put_seconds(json_count(latency, "sum"), file);
 	snprintf(full, sizeof(full), "\n%s_count", name);
 	begin_sample(full, socket, file);
 	put_label("kind", kind, file);
@@ -338,7 +234,7 @@ static void put_latencies(const json_t *latency_ns, const char *socket, FILE *fi
 
 static void put_info(const json_t *stat, const char *socket, FILE *file)
 {
-	static const struct series labels[] = {
+	static const char *const labels[][2] = {
 		{ "version", "version" },     { "guest.name", "guest" },
 		{ "guest.kernel", "kernel" }, { "second_layer", "second_layer" },
 		{ "policy", "policy" },	      { "compressor", "compressor" },
@@ -347,9 +243,9 @@ static void put_info(const json_t *stat, const char *socket, FILE *file)
 	put_head("bifold_info", "gauge", "What runs there; always 1.", file);
 	begin_sample("bifold_info", socket, file);
 	for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++) {
-		const char *value = json_string_value(json_at(stat, labels[i].path));
+		const char *value = json_string_value(json_at(stat, labels[i][0]));
 
-		put_label(labels[i].label, value != NULL ? value : "?", file);
+		put_label(labels[i][1], value != NULL ? value : "?", file);
 	}
 	fputs("} 1\n", file);
 	put_head("bifold_paused", "gauge", "1: the user holds the guest paused.", file);

@@ -1,7 +1,12 @@
 #include "vmm/steer.h"
 
+#include <errno.h>
+
 #include "base/log.h"
+#include "base/units.h"
+#include "vmm/json.h"
 #include "vmm/machine.h"
+#include "vmm/stat.h"
 
 #define PAUSE_MS 2000 /* for a vCPU to come out */
 
@@ -23,6 +28,46 @@ json_t *steer_resume(void *context, json_t *params, char error[CONTROL_ERROR_SIZ
 {
 	machine_let_go(context);
 	return json_pack("{s:s}", "state", "running");
+}
+
+/* A size in bytes from the parameters: 0 or -EINVAL with error said; *given: it is there. */
+static int get_bytes(const json_t *params, uint64_t *bytes, bool *given,
+		     char error[CONTROL_ERROR_SIZE])
+{
+	const json_t *item = json_object_get(params, "bytes");
+
+	*given = item != NULL;
+	*bytes = json_count_of(item);
+	if (item == NULL || (json_is_integer(item) && json_integer_value(item) >= 0))
+		return 0;
+	snprintf(error, CONTROL_ERROR_SIZE, "\"bytes\" is a number, from 0 on");
+	return -EINVAL;
+}
+
+json_t *steer_balloon(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+{
+	struct machine *machine = context;
+	struct virtio_balloon *balloon = machine->devices.balloon;
+	struct virtio_balloon_state state;
+	char most[UNITS_TEXT_SIZE];
+	uint64_t bytes;
+	bool given;
+
+	if (get_bytes(params, &bytes, &given, error) != 0)
+		return NULL;
+	if (balloon == NULL) {
+		snprintf(error, CONTROL_ERROR_SIZE, "this guest was given no balloon");
+		return NULL;
+	}
+	if (bytes > machine->memory_bytes) {
+		snprintf(error, CONTROL_ERROR_SIZE, "the guest has no more than %s",
+			 units_format_size(machine->memory_bytes, most));
+		return NULL;
+	}
+	if (given)
+		virtio_balloon_set_target(balloon, (uint32_t)(bytes >> PAGE_SHIFT));
+	virtio_balloon_get(balloon, &state);
+	return stat_balloon_to_json(&state);
 }
 
 json_t *steer_quit(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])

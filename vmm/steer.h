@@ -8,4 +8,7 @@ json_t *steer_pause(void *machine, json_t *params, char error[CONTROL_ERROR_SIZE
 json_t *steer_resume(void *machine, json_t *params, char error[CONTROL_ERROR_SIZE]);
 json_t *steer_quit(void *machine, json_t *params, char error[CONTROL_ERROR_SIZE]);
 
+/* {bytes}: what the balloon is to hold; without it, nothing is changed. Its state, as in stat. */
+json_t *steer_balloon(void *machine, json_t *params, char error[CONTROL_ERROR_SIZE]);
+
 #endif

@@ -5,7 +5,8 @@
  * Environment: BENCH_SWAP (a directory, or "memory"; none: no swap), BENCH_FACTOR (working set in
  * percent of the budget), BENCH_CONTENT (enum content).
  *
- * After them, what it takes to give memory up, by pages and by runs.
+ * After them, what it takes to lower the budget under touches, and to give memory up, by pages and
+ * by runs.
  *
  * "guest us" adds to the measured time what a real backing would take: a round trip for each
  * fault, and each page's fill, unmap and release, as measured through userfaultfd.
@@ -114,6 +115,33 @@ static void give_up(uint32_t pages, const char *how)
 	       (unsigned long long)(after.punched_runs - before.punched_runs));
 }
 
+/* Under uniform touches: how long until it is in force, and the longest a touch took meanwhile. */
+static void lower(uint64_t budget)
+{
+	uint64_t began = clock_now_ns(), longest = 0, touches = 0;
+	struct mm_stats before, after;
+
+	mm_stats_get(fake.mm, &before);
+	if (mm_set_budget(fake.mm, budget) != 0)
+		abort();
+	do {
+		uint64_t at = clock_now_ns(), took;
+
+		if (fake_access(&fake, uniform(touches++), false, read_one, NULL) != 0)
+			abort();
+		took = clock_now_ns() - at;
+		longest = took > longest ? took : longest;
+		mm_stats_get(fake.mm, &after);
+	} while (after.budget_bytes != budget);
+	printf("lowered from %llu to %llu KiB in %.1f ms; %llu touches meanwhile, the longest %.0f "
+	       "us; "
+	       "direct %llu\n",
+	       (unsigned long long)before.budget_bytes >> 10, (unsigned long long)budget >> 10,
+	       (double)(clock_now_ns() - began) / 1e6, (unsigned long long)touches,
+	       (double)longest / 1e3,
+	       (unsigned long long)(after.direct_reclaims - before.direct_reclaims));
+}
+
 static uint64_t number(const char *name, uint64_t standard)
 {
 	const char *text = getenv(name);
@@ -161,6 +189,9 @@ int main(int argc, char **argv)
 	       (unsigned long long)s.evictions_compressed, (unsigned long long)s.evictions_swapped,
 	       (unsigned long long)s.evictions_clean, (unsigned long long)s.evictions_cancelled,
 	       (unsigned long long)s.written_back, (unsigned long long)s.peak_bytes >> 10);
+	lower(budget / 2);
+	lower(budget / 4);
+	mm_set_budget(fake.mm, budget);
 	fake.no_poison = true;
 	give_up(1, "page by page:");
 	give_up(256, "256 to a call:");

@@ -498,6 +498,42 @@ Test(mm, bad_configurations)
 	fake_finish(&fake);
 }
 
+/* Pages missed soon after they went are near; what was gone for long is not. */
+Test(mm, refaults)
+{
+	const uint32_t frames = 90; /* so few of them that none are neighbours */
+
+	prepare(FRAMES);
+	begin();
+	for (uint32_t i = 0; i < frames; i++)
+		fake_put(&fake, far(i), CONTENT_HALF, 1);
+	cr_assert_eq(mm_reclaim(fake.mm, 60), 60); /* fifo: the first 60, in batches */
+	cr_assert_eq(now()->refaults, 0);
+	cr_assert_eq(stats.pressure_ns, 0, "first touches with room to spare");
+	cr_assert_eq(fake_expect(&fake, far(59), CONTENT_HALF, 1), 0);
+	cr_assert_eq(now()->refaults, 1, "%llu", (unsigned long long)stats.refaults);
+	cr_assert_eq(stats.refaults_near, 1);
+	cr_assert_eq(fake_expect(&fake, far(0), CONTENT_HALF, 1), 0);
+	cr_assert_eq(now()->refaults, 2);
+	cr_assert_eq(stats.refaults_near, 1);
+	cr_assert_gt(stats.pressure_ns, 0);
+	/* What was given up does not come back: it is new. */
+	cr_assert_eq(mm_release(fake.mm, gfn(far(1)), 1, MM_RELEASE_REPORTED, 7), 0);
+	cr_assert_eq(fake_read(&fake, far(1)), 7);
+	cr_assert_eq(now()->refaults, 2);
+	fake_end(&fake);
+}
+
+Test(mm, pressure_share)
+{
+	struct mm_stats before = { .pressure_ns = 500 }, after = { .pressure_ns = 750 };
+
+	cr_assert_eq(mm_pressure_permille(&before, &after, 1000), 250);
+	cr_assert_eq(mm_pressure_permille(&before, &after, 0), 0);
+	after.pressure_ns = 4500;
+	cr_assert_eq(mm_pressure_permille(&before, &after, 1000), 4000);
+}
+
 Test(mm, names)
 {
 	cr_assert_str_eq(mm_fault_kind_name(MM_FAULT_ZERO_FILL), "zero_fill");

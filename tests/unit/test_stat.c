@@ -46,7 +46,7 @@ static const char answer[] =
 	"\"sum\":60000012345,\"buckets\":[[1023,1],[1151,2],[2047,3],[4607,3],[60129542143,1]]}},"
 	"\"kvm\":{\"exits\":100,\"pages_4k\":7},"
 	"\"frames\":{\"total\":256,\"mapped\":90,\"watched\":10,\"compressed\":30,"
-	"\"same_filled\":3,\"swapped\":2,\"untouched\":121},"
+	"\"same_filled\":3,\"swapped\":2,\"released\":21,\"untouched\":100},"
 	"\"balloon\":{\"ready\":true,\"target_bytes\":40960,\"actual_bytes\":20480,"
 	"\"statistics\":{\"free_bytes\":4096,\"available_bytes\":12288}},\"disks\":[]}";
 
@@ -87,12 +87,12 @@ Test(stat, metrics)
 	expect(1, "bifold_paused");
 	expect(2.5, "bifold_up_seconds");
 	expect(524288, "bifold_budget_bytes");
-	expect(400000, "bifold_held_bytes", "what=\"resident\"");
-	expect(121, "bifold_pages", "state=\"untouched\"");
+	expect(400000, "bifold_resident_bytes");
+	expect(100, "bifold_pages", "state=\"untouched\"");
 	expect(4, "bifold_faults_total", "kind=\"minor\"");
 	expect(1.000000001, "bifold_stall_seconds_total");
 	expect(4, "bifold_evictions_total", "to=\"clean\"");
-	expect(7, "bifold_kvm_mappings", "size=\"4k\"");
+	expect(7, "bifold_kvm_mappings", "size=\"pages_4k\"");
 	expect(20480, "bifold_balloon_bytes");
 	expect(12288, "bifold_guest_available_bytes");
 	/* What the answer lacks is not there: no such counters of KVM's, nothing of 2 MiB. */
@@ -176,7 +176,8 @@ static void print_table(const json_t *stat)
 Test(stat, table)
 {
 	static const char *const parts[] = {
-		"on quire, 2 CPUs, process 42: paused, up 2.5 s",
+		"on quire, 2 CPUs, process 42\n",
+		"paused, up 2.5 s: ",
 		"most held",
 		"within the budget",
 		"from the swap file",

@@ -6,12 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/vm/harness.h"
+#include "tests/vm/guests.h"
 
 static void init(void)
 {
@@ -21,43 +19,18 @@ static void init(void)
 
 TestSuite(control, .init = init, .fini = harness_finish, .timeout = 300);
 
-static const char *const no_options[] = { NULL };
 static uint64_t written, read_only, untouched, far, code;
-
-static const char *socket_path(void)
-{
-	return scratch_path("control");
-}
 
 /* A guest with cold pages of known addresses. options: words of bifold run; ends with NULL. */
 static struct child *start_places(const char *busy_mib, const char *const *options)
 {
-	const char *argv[32] = { bifold_path(), "run", "--control", socket_path() };
-	struct child *child;
-	int n = 4;
+	struct child *guest = start_guest(options, WORDS("places", busy_mib), "ready");
 
-	while (*options != NULL)
-		argv[n++] = *options++;
-	argv[n++] = "--";
-	argv[n++] = test_program("places");
-	argv[n++] = busy_mib;
-	child = child_start(argv, NULL);
-	child_wait_for(child, false, "ready");
-	cr_assert_eq(sscanf(strstr(child->out_text, "written"),
+	cr_assert_eq(sscanf(strstr(guest->out_text, "written"),
 			    "written %lx read_only %lx untouched %lx far %lx code %lx", &written,
 			    &read_only, &untouched, &far, &code),
-		     5, "%s", child->out_text);
-	return child;
-}
-
-static void end_guest(struct child *child)
-{
-	struct stat status;
-
-	kill(child->pid, SIGTERM);
-	child_finish(child, NULL, 0);
-	cr_assert_eq(child->status, 128 + SIGTERM, "status %d: %s", child->status, child->err_text);
-	cr_assert(lstat(socket_path(), &status) != 0 && errno == ENOENT, "the socket is left");
+		     5, "%s", guest->out_text);
+	return guest;
 }
 
 /* Its output; the child is forgotten. */
@@ -97,7 +70,7 @@ static bool may(const json_t *t, const char *access)
 
 Test(control, translates)
 {
-	struct child *guest = start_places("1", no_options);
+	struct child *guest = start_places("1", NO_WORDS);
 	json_t *t = translate(written + 0x123);
 
 	cr_assert_str_eq(text_of(t, "end"), "page");
@@ -117,9 +90,8 @@ Test(control, translates)
 /* Cold pages and their page tables lie in the swap; looking at them leaves them there. */
 static void looks_only(const char *compressor, const char *state)
 {
-	const char *const options[] = { "--memory",	"64M",	    "--budget", "8M",
-					"--compressor", compressor, NULL };
-	struct child *guest = start_places("24", options);
+	struct child *guest = start_places(
+		"24", WORDS("--memory", "64M", "--budget", "8M", "--compressor", compressor));
 	struct timespec pause = { .tv_nsec = 200000000 };
 	unsigned stored = 0;
 
@@ -155,17 +127,6 @@ Test(control, swapped_tables_stay_swapped)
 Test(control, compressed_tables_stay_compressed)
 {
 	looks_only("lz4", "compressed");
-}
-
-static int connect_raw(void)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path());
-	cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0, "%s",
-		     strerror(errno));
-	return fd;
 }
 
 /* An address as the guest's kernel sees it: its pagemap's entry, and maps's letters. */
@@ -256,11 +217,8 @@ static size_t read_told(const char **at, struct told *told, size_t most)
 Test(control, agrees_with_the_guest)
 {
 	const char *seed = harness_seed("agrees");
-	const char *argv[] = { bifold_path(), "run",	  "--control",
-			       socket_path(), "--memory", "64M",
-			       "--budget",    "6M",	  test_program("pagemap"),
-			       "10000",	      seed,	  NULL };
-	struct child *guest = child_start(argv, NULL);
+	struct child *guest = start_guest(WORDS("--memory", "64M", "--budget", "6M"),
+					  WORDS("pagemap", "10000", seed), "begin");
 	struct tally tally = { 0 };
 	static struct told told[256];
 	FILE *socket;
@@ -268,13 +226,12 @@ Test(control, agrees_with_the_guest)
 	json_t *busy;
 	size_t count;
 
-	child_wait_for(guest, false, "begin");
 	/* Once it is back from that system call, for which it may have waited. */
 	do
 		busy = translate(0x401000);
 	while (strcmp(text_of(busy, "end"), "page") != 0);
 	child_wait_for(guest, false, "ready");
-	socket = fdopen(connect_raw(), "r+");
+	socket = fdopen(connect_socket(), "r+");
 	cr_assert(socket != NULL);
 	at = strstr(guest->out_text, "begin\n") + strlen("begin\n");
 	while ((count = read_told(&at, told, 256)) > 0) {
@@ -296,7 +253,7 @@ Test(control, agrees_with_the_guest)
 
 Test(control, maps)
 {
-	struct child *guest = start_places("1", no_options);
+	struct child *guest = start_places("1", NO_WORDS);
 	json_t *maps = parse(run_words(NULL, NULL, bifold_path(), "maps", "--json", "--plot",
 				       scratch_path("maps.svg"), socket_path(), NULL));
 	json_t *range;
@@ -322,37 +279,10 @@ Test(control, maps)
 	end_guest(guest);
 }
 
-static struct child *start_hold(const char *const *more)
-{
-	const char *argv[32] = { bifold_path(), "run", "--control", socket_path() };
-	struct child *child;
-	int n = 4;
-
-	while (*more != NULL)
-		argv[n++] = *more++;
-	argv[n++] = "--";
-	argv[n++] = test_program("hold");
-	argv[n++] = "16";
-	argv[n++] = "random";
-	child = child_start(argv, NULL);
-	child_wait_for(child, false, "ready");
-	return child;
-}
-
-static void end_hold(struct child *guest)
-{
-	struct stat status;
-
-	child_finish(guest, "\n", 1);
-	cr_assert_eq(guest->status, 0, "status %d: %s", guest->status, guest->err_text);
-	cr_assert(strstr(guest->out_text, "whole") != NULL);
-	cr_assert(lstat(socket_path(), &status) != 0, "the socket is left");
-}
-
 /* A guest that sleeps, each of its vCPUs, and one whose memory is the host kernel's. */
 Test(control, sleeping_and_other_guests)
 {
-	struct child *guest = start_hold((const char *const[]){ "--cpus", "2", NULL });
+	struct child *guest = start_hold(WORDS("--cpus", "2"));
 	struct child *asked;
 
 	for (int i = 0; i < 20; i++) {
@@ -370,7 +300,7 @@ Test(control, sleeping_and_other_guests)
 	cr_assert_eq(asked->status, 1);
 	cr_assert(strstr(asked->err_text, "2 vCPUs") != NULL, "%s", asked->err_text);
 	end_hold(guest);
-	guest = start_hold((const char *const[]){ "--unmanaged", NULL });
+	guest = start_hold(WORDS("--unmanaged"));
 	asked = run_words(NULL, NULL, bifold_path(), "translate", socket_path(),
 			  "0xffffffff80200000", NULL);
 	cr_assert_eq(asked->status, 0, "%s", asked->err_text);
@@ -383,13 +313,12 @@ Test(control, sleeping_and_other_guests)
  */
 Test(control, bad_clients_disturb_nobody)
 {
-	struct child *guest =
-		start_hold((const char *const[]){ "--memory", "48M", "--budget", "8M", NULL });
+	struct child *guest = start_hold(WORDS("--memory", "48M", "--budget", "8M"));
 	static char junk[70000];
 	int fd[50];
 
 	for (int i = 0; i < 50; i++) {
-		fd[i] = connect_raw();
+		fd[i] = connect_socket();
 		memset(junk, i % 2 ? '[' : 0xff, sizeof(junk));
 		if (i % 5 == 1)
 			junk[sizeof(junk) - 1] = '\n';

@@ -20,7 +20,7 @@ start:
 	popcntl %eax, %eax
 	ud2
 #else
-	movl 0xd0000000, %eax
+	movl 0xe0000000, %eax
 #endif
 	hlt
 	jmp start

@@ -1,0 +1,153 @@
+/* bifold balloon, bifold budget: sizes of a running guest that can be changed. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "vmm/commands.h"
+#include "vmm/json.h"
+#include "vmm/steer_follow.h"
+
+#define STATUS_USAGE 125
+
+struct options {
+	bool wait;
+	const char *path, *size;
+};
+
+static int check_size(const char *text)
+{
+	uint64_t bytes;
+
+	if (units_parse_size_or_percent(text, 0, &bytes) == 0)
+		return 0;
+	log_error("'%s' is no size: expected one such as 512M, 1.5G or 25%%", text);
+	return -EINVAL;
+}
+
+/* 0, 1: help was printed, or -EINVAL, logged. */
+static int parse(int argc, char **argv, const char *help, struct options *options)
+{
+	static const struct option long_options[] = {
+		{ "no-wait", no_argument, NULL, 'n' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int option;
+
+	*options = (struct options){ .wait = true };
+	optind = 0;
+	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		if (option == 'h') {
+			fputs(help, stdout);
+			return 1;
+		}
+		if (option != 'n')
+			return -EINVAL;
+		options->wait = false;
+	}
+	if (argc - optind != 2) {
+		log_error("a PATH and a SIZE are needed: try 'bifold %s --help'", argv[0]);
+		return -EINVAL;
+	}
+	options->path = argv[optind];
+	options->size = argv[optind + 1];
+	return check_size(options->size);
+}
+
+/* Of a percentage, the whole is for the guest to say. 0 or -errno, as of control_client.h. */
+static int settle_size(struct control_client *client, const char *text, uint64_t *bytes,
+		       char refusal[CONTROL_ERROR_SIZE])
+{
+	json_t *stat = NULL;
+	int error = 0;
+
+	if (strchr(text, '%') != NULL)
+		error = control_client_call(client, "stat", NULL, &stat, refusal);
+	units_parse_size_or_percent(text, json_count(stat, "guest.memory_bytes"), bytes);
+	*bytes &= ~(uint64_t)4095;
+	json_decref(stat);
+	return error;
+}
+
+static int ask(struct control_client *client, const struct options *options,
+	       const struct steer_goal *goal, json_t **state, char refusal[CONTROL_ERROR_SIZE])
+{
+	uint64_t bytes;
+	json_t *params;
+	int error = settle_size(client, options->size, &bytes, refusal);
+
+	if (error != 0)
+		return error;
+	params = json_pack("{s:o}", "bytes", json_of_count(bytes));
+	error = control_client_call(client, goal->method, params, state, refusal);
+	json_decref(params);
+	return error;
+}
+
+/* Asks for a size, and follows it there. The exit status. */
+static int size_command(int argc, char **argv, const char *help, const struct steer_goal *goal)
+{
+	char refusal[CONTROL_ERROR_SIZE] = "";
+	struct control_client client;
+	struct options options;
+	int status = parse(argc, argv, help, &options), error;
+	json_t *state = NULL;
+
+	if (status != 0)
+		return status > 0 ? 0 : STATUS_USAGE;
+	error = control_client_init(&client, options.path);
+	if (error == 0)
+		error = ask(&client, &options, goal, &state, refusal);
+	if (error != 0) {
+		control_client_log(options.path, error, refusal);
+		status = error == -EREMOTEIO ? STEER_STATUS_REFUSED : STEER_STATUS_FAILED;
+	} else if (options.wait) {
+		status = steer_follow(&client, options.path, goal, state);
+	}
+	json_decref(state);
+	control_client_finish(&client);
+	return status;
+}
+
+static const char *balloon_excuse(const json_t *state)
+{
+	return json_truth(state, "ready") ? NULL : "the guest has no driver for it";
+}
+
+int command_balloon(int argc, char **argv)
+{
+	static const char help[] =
+		"Usage: bifold balloon [--no-wait] PATH SIZE\n"
+		"\n"
+		"Ask a running guest for SIZE of its memory, or give back what it had given beyond "
+		"that.\n"
+		"PATH is its control socket: bifold run --control PATH. What is in the balloon "
+		"costs the host\n"
+		"nothing. Follows it until it is there; Ctrl-C ends that, and leaves what was "
+		"asked "
+		"for.\n"
+		"\n"
+		"  --no-wait    ask, and do not follow\n"
+		"  -h, --help   this text\n"
+		"\n"
+		"SIZE: bytes, or with a suffix as 512M or 1.5G, or a share of the guest's memory "
+		"as "
+		"25%; 0\n"
+		"gives all back. Exit status 0: it is there; 1: the guest cannot be asked, or "
+		"ended; 2: it\n"
+		"refuses: it has no balloon, or no driver, or gives nothing more for 5 s; 125: bad "
+		"options;\n"
+		"128+n: signal n.\n";
+	static const struct steer_goal goal = {
+		.what = "the balloon",
+		.method = "balloon",
+		.now = "actual_bytes",
+		.target = "target_bytes",
+		.excuse = balloon_excuse,
+	};
+
+	return size_command(argc, argv, help, &goal);
+}
