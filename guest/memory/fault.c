@@ -436,10 +436,26 @@ int fault_populate(struct space *space, uint64_t start, uint64_t end)
 	return error;
 }
 
+/* As table_find(); a leaf is remembered, for what is looked for next is the next page. */
+static INLINE uint64_t *find_entry(struct space *space, uint64_t va, uint64_t *size)
+{
+	uint64_t *entry;
+
+	*size = PAGE_SIZE;
+	if (likely(va >> LEAF_SHIFT == space->leaf_number))
+		return &space->leaf[leaf_index(va)];
+	entry = table_find(space->root, va, size);
+	if (entry && *size == PAGE_SIZE) {
+		space->leaf = entry - leaf_index(va);
+		space->leaf_number = va >> LEAF_SHIFT;
+	}
+	return entry;
+}
+
 uint64_t fault_translate(struct space *space, uint64_t va, bool write)
 {
 	uint64_t need = write ? PTE_P | PTE_U | PTE_W : PTE_P | PTE_U;
-	uint64_t size, *pte = table_find(space->root, va, &size);
+	uint64_t size, *pte = find_entry(space, va, &size);
 
 	if (!pte || (*pte & need) != need) {
 		enum fault_result result = FAULT_NO_AREA;

@@ -8,6 +8,7 @@
  *     blocks together DEVICES SEED  processes and threads, all at once
  *     blocks errors DEVICE          reads and writes that fail in the device
  *     blocks trim DEVICE            BLKDISCARD of the second half
+ *     blocks lost DEVICE SEED       reads until the device fails; another, /dev/vdb, goes on
  */
 #include "guest/programs/tasks.h"
 
@@ -33,6 +34,7 @@
 #define PART	(1 * MIB)
 #define ROUNDS	150
 #define WORKERS 4
+#define STRIPED 16000 /* bytes that all of them write to */
 
 struct vector {
 	void *base;
@@ -311,15 +313,15 @@ static void write_stripe(void *argument)
 	char run[100];
 
 	memset(run, 'a' + stripe->number, sizeof(run));
-	for (uint64_t at = stripe->number * sizeof(run); at < 64000; at += WORKERS * sizeof(run))
+	for (uint64_t at = stripe->number * sizeof(run); at < STRIPED; at += WORKERS * sizeof(run))
 		expect(write_at(stripe->fd, run, sizeof(run), at) == sizeof(run), "a stripe");
 }
 
 static bool stripes_are_right(int fd)
 {
-	if (read_at(fd, buffer, 64000, 0) != 64000)
+	if (read_at(fd, buffer, STRIPED, 0) != STRIPED)
 		return false;
-	for (unsigned at = 0; at < 64000; at++) {
+	for (unsigned at = 0; at < STRIPED; at++) {
 		if (buffer[at] != (char)('a' + at / 100 % WORKERS))
 			return false;
 	}
@@ -331,8 +333,8 @@ static void stripes(int fd)
 	struct task task[WORKERS];
 	struct stripe stripe[WORKERS];
 
-	memset(buffer, 0, 64 << 10);
-	write_at(fd, buffer, 64 << 10, 0);
+	memset(buffer, 0, STRIPED);
+	write_at(fd, buffer, STRIPED, 0);
 	for (unsigned i = 0; i < WORKERS; i++) {
 		stripe[i] = (struct stripe){ fd, i };
 		expect(task_start(&task[i], write_stripe, &stripe[i]) > 0, "a thread");
@@ -340,8 +342,8 @@ static void stripes(int fd)
 	for (unsigned i = 0; i < WORKERS; i++)
 		task_join(&task[i]);
 	expect(stripes_are_right(fd), "threads' stripes");
-	memset(buffer, 0, 64 << 10);
-	write_at(fd, buffer, 64 << 10, 0);
+	memset(buffer, 0, STRIPED);
+	write_at(fd, buffer, STRIPED, 0);
 	for (unsigned i = 0; i < WORKERS; i++) {
 		if (call(FORK) == 0) {
 			write_stripe(&stripe[i]);
@@ -359,7 +361,7 @@ static int own_stretch(int fd, unsigned number)
 	uint64_t at = (1 + number) * PART;
 
 	random_state = mix(seed + number);
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < 3; i++) {
 		scramble(shadow, PART);
 		expect(write_at(fd, shadow, PART, at) == PART, "a stretch written");
 		expect(read_at(fd, buffer, PART, at) == PART, "a stretch read");
@@ -407,6 +409,25 @@ static int trim(const char *path)
 	return 0;
 }
 
+static int lost(const char *path)
+{
+	int fd = open_disk(path, O_RDWR);
+	long result = 512;
+
+	print("reading\n");
+	for (uint64_t i = 0; result == 512; i++) {
+		nap(300);
+		result = read_at(fd, buffer, 512, i % 8 * 512);
+	}
+	expect(result == -EIO, "a read of a device that failed");
+	expect(write_at(fd, buffer, 512, 0) == -EIO, "a write to one");
+	expect(write_at(fd, buffer, 3, 1) == -EIO, "a few bytes to one");
+	expect(call(FSYNC, fd) == -EIO, "fsync of one");
+	expect(size_of(fd) > 0, "its size");
+	verify("/dev/vdb");
+	return 0;
+}
+
 static int list(void)
 {
 	char path[] = "/dev/vda";
@@ -441,6 +462,8 @@ int main(int argc, char **argv)
 		together(argv + 2, argc - 3);
 	else if (equal(what, "errors"))
 		errors(argv[2]);
+	else if (equal(what, "lost"))
+		lost(argv[2]);
 	else if (equal(what, "trim"))
 		trim(argv[2]);
 	else

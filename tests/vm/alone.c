@@ -191,7 +191,7 @@ static void send_packet(int fd, const char *words)
 	} while (answer != '+');
 }
 
-void alone_poke(uint64_t physical, const void *bytes, unsigned length)
+void alone_poke(uint64_t physical, const void *bytes, unsigned length, const char *command)
 {
 	int fd = connect_to("gdb");
 	char words[256], text[256];
@@ -204,6 +204,7 @@ void alone_poke(uint64_t physical, const void *bytes, unsigned length)
 	send_packet(fd, words);
 	read_up_to(fd, "$OK#9a", text, sizeof(text));
 	dprintf(fd, "+");
+	alone_monitor(command);
 	send_packet(fd, "D");
 	close(fd);
 }

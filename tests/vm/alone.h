@@ -36,10 +36,11 @@ const char *alone_run(const struct alone *alone);
 const char *alone_monitor_option(void);
 const char *alone_monitor(const char *command);
 
-/* QEMU's gdb stub: writes to the guest's physical memory, while the guest stands still. */
+/* QEMU's gdb stub: while the guest stands still, writes to its physical memory, and gives the
+ * monitor a command. */
 #define ALONE_GDB "-gdb", alone_gdb_option()
 const char *alone_gdb_option(void);
-void alone_poke(uint64_t physical, const void *bytes, unsigned length);
+void alone_poke(uint64_t physical, const void *bytes, unsigned length, const char *command);
 
 /* What the QEMU that the child runs holds of the host's memory, in bytes. */
 uint64_t alone_resident(const struct child *child);

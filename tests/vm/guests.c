@@ -27,7 +27,8 @@ int connect_socket(void)
 	return fd;
 }
 
-struct child *start_guest(const char *const *options, const char *const *program, const char *says)
+static struct child *start(const char *const *options, const char *path,
+			   const char *const *arguments, const char *says)
 {
 	const char *argv[32] = { bifold_path(), "run", "--control", socket_path() };
 	struct child *guest;
@@ -36,12 +37,23 @@ struct child *start_guest(const char *const *options, const char *const *program
 	while (*options != NULL)
 		argv[n++] = *options++;
 	argv[n++] = "--";
-	argv[n++] = test_program(*program++);
-	while (*program != NULL)
-		argv[n++] = *program++;
+	argv[n++] = path;
+	while (*arguments != NULL)
+		argv[n++] = *arguments++;
 	guest = child_start(argv, NULL);
 	child_wait_for(guest, false, says);
 	return guest;
+}
+
+struct child *start_guest(const char *const *options, const char *const *program, const char *says)
+{
+	return start(options, test_program(program[0]), program + 1, says);
+}
+
+struct child *start_program(const char *const *options, const char *const *program,
+			    const char *says)
+{
+	return start(options, guest_program(program[0]), program + 1, says);
 }
 
 struct child *start_hold(const char *const *options)

@@ -16,6 +16,10 @@ int connect_socket(void);
  * one of tests/vm/programs, has said that. */
 struct child *start_guest(const char *const *options, const char *const *program, const char *says);
 
+/* The same, for one of guest/programs. */
+struct child *start_program(const char *const *options, const char *const *program,
+			    const char *says);
+
 /* 16 MiB of data in the guest, which end_hold() has it check. options as above. */
 struct child *start_hold(const char *const *options);
 void end_hold(struct child *guest);
