@@ -219,7 +219,7 @@ void disk_open(const struct disk_options *options)
 
 	make_image();
 	disk.below = options->plain ? &block_io_plain : &block_io_file;
-	driver_open(&disk.driver);
+	driver_open(&disk.driver, 0);
 	disk.pinned = 0;
 	config.space = disk.driver.space;
 	config.loop = disk.driver.loop;

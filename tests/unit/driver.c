@@ -1,22 +1,64 @@
 #include "driver.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
-void driver_open(struct driver *driver)
+static int serve_fault(void *manager, gfn_t frame, bool write)
 {
-	struct ept_config config = { .memory_bytes = DRIVER_MEMORY };
+	return -EIO;
+}
+
+static int pin(void *manager, gfn_t first, uint32_t count)
+{
+	struct driver *driver = manager;
+
+	if (driver->pin_error != 0 && driver->pins_left-- == 0) {
+		driver->pins_left = 0;
+		driver->refused = first;
+		return driver->pin_error;
+	}
+	driver->pins += (int)count;
+	return 0;
+}
+
+static void unpin(void *manager, gfn_t first, uint32_t count)
+{
+	((struct driver *)manager)->pins -= (int)count;
+}
+
+static int look(void *manager, gfn_t frame, void *page)
+{
+	return -EIO;
+}
+
+static void died(void *manager, int error, const char *what)
+{
+}
+
+static const struct ept_manager_ops manager_ops = { serve_fault, pin, unpin, look, died };
+
+void driver_open(struct driver *driver, uint64_t bytes)
+{
+	struct ept_config config = {
+		.memory_bytes = bytes != 0 ? bytes : DRIVER_MEMORY,
+		.manager_ops = &manager_ops,
+		.manager = driver,
+	};
 	void *at;
 
 	*driver = (struct driver){ 0 };
 	cr_assert_eq(ept_space_create(&config, &driver->space), 0);
-	cr_assert_eq(ept_pin(driver->space, gpa(0), DRIVER_MEMORY, &at), 0);
+	cr_assert_eq(ept_pin(driver->space, gpa(0), config.memory_bytes, &at), 0);
+	driver->pins = 0;
 	driver->memory = at;
 	cr_assert_eq(loop_create(&driver->loop), 0);
 }
 
 void driver_close(struct driver *driver)
 {
+	cr_assert_eq(driver->pins, 0, "%d frames are still pinned", driver->pins);
 	loop_destroy(driver->loop);
 	ept_space_destroy(driver->space);
 }

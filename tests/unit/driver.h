@@ -1,7 +1,8 @@
 /*
  * The guest's side of a virtio-mmio device, for tests: it speaks through the registers and through
- * rings in the memory of an unmanaged space, and can be made to lie. The loop is served by the
- * caller's thread.
+ * rings in the memory of a space, and can be made to lie. The loop is served by the caller's
+ * thread. The space's manager keeps everything in memory; it counts pins, and refuses them when
+ * told to.
  */
 #ifndef TESTS_UNIT_DRIVER_H
 #define TESTS_UNIT_DRIVER_H
@@ -42,10 +43,15 @@ struct driver {
 	struct virtio *virtio;
 	uint64_t features; /* accepted */
 	struct driver_queue queue[VIRTIO_QUEUES];
+	int pins;	    /* frames that are pinned now, each time counted */
+	int pin_error;	    /* what a pin answers instead of succeeding, when not 0 */
+	unsigned pins_left; /* how many succeed before that */
+	gfn_t refused;	    /* a frame of the pin that was refused */
 };
 
-/* A space and a loop; then the device, whose virtio is to be set. */
-void driver_open(struct driver *driver);
+/* A space of bytes (0: DRIVER_MEMORY) and a loop; then the device, whose virtio is to be set. */
+void driver_open(struct driver *driver, uint64_t bytes);
+/* After the device is finished: nothing may be pinned. */
 void driver_close(struct driver *driver);
 
 uint32_t driver_get(struct driver *driver, unsigned offset);
