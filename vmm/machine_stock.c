@@ -118,8 +118,6 @@ int machine_load_stock(struct machine *machine, const struct loader_guest *guest
 	struct loader_result entry;
 	int error = put_firmware(machine);
 
-	machine->console_is_virtio =
-		machine->devices.console != NULL && machine_console_is_virtio(guest->command_line);
 	complete.stock = true;
 	complete.rsdp = gpa(ACPI_AT);
 	if (error == 0)
@@ -127,18 +125,9 @@ int machine_load_stock(struct machine *machine, const struct loader_guest *guest
 	return error != 0 ? error : machine_set_registers(machine, &entry);
 }
 
-size_t machine_input(struct machine *machine, const uint8_t *bytes, size_t length)
+size_t machine_serial_input(struct machine *machine, const uint8_t *bytes, size_t length)
 {
-	if (machine->console_is_virtio)
-		return virtio_console_input(machine->devices.console, bytes, length);
 	return serial_input(machine->serial, bytes, length);
-}
-
-/* A serial line has no word for it. */
-void machine_resize(struct machine *machine, unsigned columns, unsigned rows)
-{
-	if (machine->devices.console != NULL)
-		virtio_console_resize(machine->devices.console, (uint16_t)columns, (uint16_t)rows);
 }
 
 bool machine_console_is_virtio(const char *command_line)

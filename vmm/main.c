@@ -22,6 +22,7 @@ static const struct command {
 	  command_translate },
 	{ "maps", "print the address space of a running guest", command_maps },
 	{ "stat", "tell how a running guest is", command_stat },
+	{ "top", "watch and steer a running guest on a terminal", command_top },
 	{ "balloon", "ask a running guest for memory, or give it back", command_balloon },
 	{ "pause", "stop a running guest where it is", command_pause },
 	{ "resume", "let a paused guest go on", command_resume },

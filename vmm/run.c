@@ -240,12 +240,10 @@ static int open_report(struct run *run)
 	return -errno;
 }
 
-static void console_room(void *context)
+static bool has_virtio_console(const struct run *run)
 {
-	machine_put_event(((struct run *)context)->machine->input_fd);
+	return machine_console_is_virtio(run->options.append);
 }
-
-static const struct virtio_console_events console_events = { .room = console_room };
 
 static const char *guest_name(const struct run *run)
 {
@@ -276,10 +274,8 @@ static int make_machine(struct run *run)
 			.disk = options->disk,
 			.disk_count = options->disk_count,
 			.rng = options->stock,
-			.console = options->stock,
+			.console = options->stock || has_virtio_console(run),
 			.console_fd = STDOUT_FILENO,
-			.console_events = &console_events,
-			.console_context = run,
 		},
 		.mm = {
 			.budget_bytes = options->budget_bytes,
@@ -339,8 +335,7 @@ static int until(uint64_t now, uint64_t first, uint64_t second)
 	return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
 }
 
-/* --- input: a stock guest's goes through the terminal; quire reads by itself, once it was told ---
- */
+/* A console's input goes through the terminal; quire's doorbell reads by itself, once it was told. */
 
 static int input_poll_fd(const struct run *run, bool awaited)
 {
@@ -366,12 +361,19 @@ static void take_input(struct run *run)
 
 static size_t give_input(void *context, const uint8_t *bytes, size_t length)
 {
-	return machine_input(((struct run *)context)->machine, bytes, length);
+	struct run *run = context;
+
+	if (has_virtio_console(run))
+		return virtio_console_input(run->machine->devices.console, bytes, length);
+	return machine_serial_input(run->machine, bytes, length);
 }
 
-static void resize(void *context, unsigned columns, unsigned rows)
+static void resized(void *context, unsigned columns, unsigned rows)
 {
-	machine_resize(((struct run *)context)->machine, columns, rows);
+	struct virtio_console *console = ((struct run *)context)->machine->devices.console;
+
+	if (console != NULL)
+		virtio_console_resize(console, (uint16_t)columns, (uint16_t)rows);
 }
 
 static void leave(void *context)
@@ -385,11 +387,14 @@ static int open_terminal(struct run *run)
 		.fd = STDIN_FILENO,
 		.input = give_input,
 		.leave = leave,
-		.resized = resize,
+		.resized = resized,
+		.cooked = !run->options.stock,
 		.context = run,
 	};
 
-	return run->options.stock ? terminal_create(&config, &run->terminal) : 0;
+	return run->options.stock || has_virtio_console(run)
+		       ? terminal_create(&config, &run->terminal)
+		       : 0;
 }
 
 /* A terminal that is a stock guest's console is the guest's own. */

@@ -31,6 +31,9 @@ json_t *stat_balloon_to_json(const struct virtio_balloon_state *state);
 /* For people. stat came over a socket and may be anything. */
 void stat_print(const json_t *stat, FILE *file);
 
+/* One line of it: how it is, and what runs there. */
+void stat_format_head(const json_t *stat, char *text, size_t size);
+
 /*
  * In Prometheus's text format, version 0.0.4. Every sample has the label socket, by which those of
  * several guests can be told apart.

@@ -176,7 +176,8 @@ static void print_table(const json_t *stat)
 Test(stat, table)
 {
 	static const char *const parts[] = {
-		"on quire, 2 CPUs, process 42: paused, up 2.5 s",
+		"on quire, 2 CPUs, process 42\n",
+		"paused, up 2.5 s: ",
 		"most held",
 		"within the budget",
 		"from the swap file",
