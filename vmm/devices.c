@@ -113,6 +113,7 @@ static int add_console(struct devices *devices, const struct devices_config *con
 		.space = devices->machine->space,
 		.loop = devices->loop,
 		.output_fd = config->console_fd,
+		.output_first = true,
 		.events = &console_events,
 		.context = devices->machine,
 	};
