@@ -274,17 +274,21 @@ void virtio_console_resize(struct virtio_console *console, uint16_t columns, uin
 void virtio_console_drain(struct virtio_console *console, unsigned timeout_ms)
 {
 	uint64_t end = clock_now_ns() + timeout_ms * 1000000ull, now;
-	bool more = true;
+	bool more;
 
 	virtio_lock(&console->virtio);
-	while (more && (now = clock_now_ns()) < end) {
+	do {
 		struct pollfd ready = { .fd = console->output_fd, .events = POLLOUT };
 
-		if (flush(console))
-			more = gather(console) || console->used > 0;
-		else
-			poll(&ready, 1, (int)((end - now) / 1000000 + 1));
-	}
+		more = gather(console);
+		if (!flush(console)) {
+			more = true;
+			now = clock_now_ns();
+			if (now < end)
+				poll(&ready, 1, (int)((end - now) / 1000000 + 1));
+		}
+		now = clock_now_ns();
+	} while (more && now < end);
 	virtio_unlock(&console->virtio);
 }
 

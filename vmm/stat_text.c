@@ -60,6 +60,23 @@ static void balloon_rows(const json_t *balloon, FILE *file)
 	fprintf(file, "\n");
 }
 
+static void disk_rows(const json_t *disks, FILE *file)
+{
+	size_t i;
+	json_t *disk;
+
+	json_array_foreach((json_t *)(uintptr_t)disks, i, disk)
+	{
+		char read[UNITS_TEXT_SIZE], written[UNITS_TEXT_SIZE];
+
+		fprintf(file, "  disk %zu: %s read, %s written, %llu flushes, %llu errors\n", i,
+			units_format_size(json_count(disk, "read_bytes"), read),
+			units_format_size(json_count(disk, "written_bytes"), written),
+			(unsigned long long)json_count(disk, "flushes"),
+			(unsigned long long)json_count(disk, "errors"));
+	}
+}
+
 static void kvm_row(const json_t *kvm, FILE *file)
 {
 	fprintf(file,
@@ -84,4 +101,5 @@ void stat_print(const json_t *stat, FILE *file)
 	kvm_row(json_object_get(stat, "kvm"), file);
 	frame_rows(json_object_get(stat, "frames"), file);
 	balloon_rows(json_object_get(stat, "balloon"), file);
+	disk_rows(json_object_get(stat, "disks"), file);
 }
