@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -108,31 +109,16 @@ Test(stock, time_runs_out)
 	cr_assert(strstr(child->out_text, "> abc") != NULL, "%s", child->out_text);
 }
 
-/* Clock ticks that the process has used. */
-static unsigned long used_time(pid_t pid)
+/* A pipe is full with less in it than it could hold: with what nothing is added to any more. */
+static void wait_until_full(int pipe_fd)
 {
-	unsigned long user = 0, system = 0;
-	char path[64], *text;
-	size_t size;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	text = read_file(path, &size);
-	cr_assert(text != NULL);
-	cr_assert(sscanf(strrchr(text, ')'),
-			 ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-			 &system) == 2);
-	free(text);
-	return user + system;
-}
-
-static void wait_until_it_stands(pid_t pid)
-{
-	unsigned long before;
+	int there = 0, before;
 
 	do {
-		before = used_time(pid);
-		usleep(300000);
-	} while (used_time(pid) != before);
+		before = there;
+		usleep(500000);
+		cr_assert_eq(ioctl(pipe_fd, FIONREAD, &there), 0);
+	} while (there != before || there < 16384);
 }
 
 /* Nobody reads what it prints: it stands, and can be ended. */
@@ -146,7 +132,7 @@ Test(stock, a_full_pipe_holds_nobody)
 
 		child_wait_for(child, false, "> ");
 		child_send(child, "f");
-		wait_until_it_stands(child->pid);
+		wait_until_full(child->out);
 		cr_assert_eq(waitpid(child->pid, &status, WNOHANG), 0);
 		kill(child->pid, signals[i]);
 		cr_assert_eq(waitpid(child->pid, &status, 0), child->pid);
