@@ -58,6 +58,15 @@ static const struct virtio_balloon_events balloon_events = {
 	.changed = changed,
 };
 
+/* --- the console has room for input again --- */
+
+static void console_room(void *context)
+{
+	machine_put_event(((struct machine *)context)->input_fd);
+}
+
+static const struct virtio_console_events console_events = { .room = console_room };
+
 /* --- the wiring --- */
 
 static int wire_queue(int vm_fd, uint64_t base, const struct virtio_queue *queue, unsigned number)
@@ -104,8 +113,9 @@ static int add_console(struct devices *devices, const struct devices_config *con
 		.space = devices->machine->space,
 		.loop = devices->loop,
 		.output_fd = config->console_fd,
-		.events = config->console_events,
-		.context = config->console_context,
+		.output_first = true,
+		.events = &console_events,
+		.context = devices->machine,
 	};
 	int error = virtio_console_create(&console, &devices->console);
 

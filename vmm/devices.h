@@ -38,8 +38,6 @@ struct devices_config {
 	const struct devices_disk *disk;
 	size_t disk_count; /* at most DEVICES_DISK_MAX */
 	int console_fd;	   /* where the console's output goes */
-	const struct virtio_console_events *console_events;
-	void *console_context;
 };
 
 /* (C) constant after create; (O) whoever creates, starts and stops */

@@ -125,7 +125,7 @@ int machine_load_stock(struct machine *machine, const struct loader_guest *guest
 	return error != 0 ? error : machine_set_registers(machine, &entry);
 }
 
-size_t machine_input(struct machine *machine, const uint8_t *bytes, size_t length)
+size_t machine_serial_input(struct machine *machine, const uint8_t *bytes, size_t length)
 {
 	return serial_input(machine->serial, bytes, length);
 }

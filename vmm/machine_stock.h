@@ -24,10 +24,10 @@ void machine_remove_stock_devices(struct machine *machine);
 int machine_load_stock(struct machine *machine, const struct loader_guest *guest);
 
 /*
- * Bytes for the guest's console: returns how many it took. Once it takes more, input_fd is readable.
- * From any thread.
+ * Bytes for the serial port: returns how many it took. Once it takes more, input_fd is readable. From
+ * any thread.
  */
-size_t machine_input(struct machine *machine, const uint8_t *bytes, size_t length);
+size_t machine_serial_input(struct machine *machine, const uint8_t *bytes, size_t length);
 
 /* Whether Linux, with this command line (or NULL), has its console on virtio and not on the serial
  * port: the last console= says. */

@@ -120,6 +120,7 @@ json_t *report_to_json(const struct report *report)
 		{ "store_failures", stats->store_failures },
 		{ "stall_ns", stats->stall_ns },
 		{ "pressure_ns", stats->pressure_ns },
+		{ "refaults", stats->refaults },
 		{ "refaults_near", stats->refaults_near },
 		{ "wall_ns", report->wall_ns },
 		{ "start_to_user_ns", report->start_to_user_ns },

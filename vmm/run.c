@@ -240,18 +240,26 @@ static int open_report(struct run *run)
 	return -errno;
 }
 
-static void console_room(void *context)
+static bool has_virtio_console(const struct run *run)
 {
+	return machine_console_is_virtio(run->options.append);
 }
 
-static const struct virtio_console_events console_events = { .room = console_room };
+static const char *guest_name(const struct run *run)
+{
+	if (run->options.stock)
+		return basename(run->options.kernel_path);
+	return run->demo ? "demo" : run->program;
+}
 
 static int make_machine(struct run *run)
 {
 	const struct run_options *options = &run->options;
+	/* Or may be given one, by 'bifold budget'. */
+	bool has_budget = options->budget_bytes != 0 || options->control_path != NULL;
 	struct machine_config config = {
 		.about = {
-			.name = run->demo ? "demo" : run->program,
+			.name = guest_name(run),
 			.kernel = options->kernel_path != NULL ? options->kernel_path : "quire",
 			.policy = options->policy->name,
 			.compressor = compressor_names[options->compressor],
@@ -268,17 +276,15 @@ static int make_machine(struct run *run)
 			.disk = options->disk,
 			.disk_count = options->disk_count,
 			.rng = options->stock,
-			.console = options->stock,
+			.console = options->stock || has_virtio_console(run),
 			.console_fd = STDOUT_FILENO,
-			.console_events = &console_events,
-			.console_context = run,
 		},
 		.mm = {
 			.budget_bytes = options->budget_bytes,
 			.policy = options->policy,
 			.policy_options = options->policy_options,
 			.compressor = options->compressor,
-			.swap_directory = options->budget_bytes != 0 ? options->swap_directory : NULL,
+			.swap_directory = has_budget ? options->swap_directory : NULL,
 			.swap_bytes = options->swap_bytes != 0 ? options->swap_bytes :
 								 options->memory_bytes,
 		},
@@ -331,7 +337,7 @@ static int until(uint64_t now, uint64_t first, uint64_t second)
 	return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
 }
 
-/* A stock guest's input goes through the terminal; quire reads by itself, once it was told. */
+/* A console's input goes through the terminal; quire's doorbell reads by itself, once it was told. */
 
 static int input_poll_fd(const struct run *run, bool awaited)
 {
@@ -357,12 +363,24 @@ static void take_input(struct run *run)
 
 static size_t give_input(void *context, const uint8_t *bytes, size_t length)
 {
-	return machine_input(((struct run *)context)->machine, bytes, length);
+	struct run *run = context;
+
+	if (has_virtio_console(run))
+		return virtio_console_input(run->machine->devices.console, bytes, length);
+	return machine_serial_input(run->machine, bytes, length);
+}
+
+static void resized(void *context, unsigned columns, unsigned rows)
+{
+	struct virtio_console *console = ((struct run *)context)->machine->devices.console;
+
+	if (console != NULL)
+		virtio_console_resize(console, (uint16_t)columns, (uint16_t)rows);
 }
 
 static void leave(void *context)
 {
-	machine_stop(((struct run *)context)->machine, MACHINE_EXITED, 0);
+	machine_stop(((struct run *)context)->machine, MACHINE_QUIT, 0);
 }
 
 static int open_terminal(struct run *run)
@@ -371,10 +389,14 @@ static int open_terminal(struct run *run)
 		.fd = STDIN_FILENO,
 		.input = give_input,
 		.leave = leave,
+		.resized = resized,
+		.cooked = !run->options.stock,
 		.context = run,
 	};
 
-	return run->options.stock ? terminal_create(&config, &run->terminal) : 0;
+	return run->options.stock || has_virtio_console(run)
+		       ? terminal_create(&config, &run->terminal)
+		       : 0;
 }
 
 /* A terminal that is a stock guest's console is the guest's own. */

@@ -4,16 +4,18 @@
 #include "vmm/report.h"
 #include "vmm/stat.h"
 
-static void head(const json_t *stat, FILE *file)
+void stat_format_head(const json_t *stat, char *text, size_t size)
 {
 	const json_t *guest = json_object_get(stat, "guest");
+	const char *name = json_text(guest, "name"), *kernel = json_text(guest, "kernel");
+	bool alone = strcmp(name, kernel) == 0;
 	uint64_t cpus = json_count(guest, "cpus");
 	char up[UNITS_TEXT_SIZE];
 
-	fprintf(file, "%s on %s, %llu CPU%s, process %llu: %s, up %s\n", json_text(guest, "name"),
-		json_text(guest, "kernel"), (unsigned long long)cpus, cpus == 1 ? "" : "s",
-		(unsigned long long)json_count(stat, "pid"), json_text(stat, "state"),
-		units_format_ns(json_count(stat, "wall_ns"), up));
+	snprintf(text, size, "%s, up %s: %s%s%s, %llu CPU%s, process %llu",
+		 json_text(stat, "state"), units_format_ns(json_count(stat, "wall_ns"), up), name,
+		 alone ? "" : " on ", alone ? "" : kernel, (unsigned long long)cpus,
+		 cpus == 1 ? "" : "s", (unsigned long long)json_count(stat, "pid"));
 }
 
 static void frame_rows(const json_t *frames, FILE *file)
@@ -58,6 +60,23 @@ static void balloon_rows(const json_t *balloon, FILE *file)
 	fprintf(file, "\n");
 }
 
+static void disk_rows(const json_t *disks, FILE *file)
+{
+	size_t i;
+	json_t *disk;
+
+	json_array_foreach((json_t *)(uintptr_t)disks, i, disk)
+	{
+		char read[UNITS_TEXT_SIZE], written[UNITS_TEXT_SIZE];
+
+		fprintf(file, "  disk %zu: %s read, %s written, %llu flushes, %llu errors\n", i,
+			units_format_size(json_count(disk, "read_bytes"), read),
+			units_format_size(json_count(disk, "written_bytes"), written),
+			(unsigned long long)json_count(disk, "flushes"),
+			(unsigned long long)json_count(disk, "errors"));
+	}
+}
+
 static void kvm_row(const json_t *kvm, FILE *file)
 {
 	fprintf(file,
@@ -71,7 +90,10 @@ static void kvm_row(const json_t *kvm, FILE *file)
 
 void stat_print(const json_t *stat, FILE *file)
 {
-	head(stat, file);
+	char head[512];
+
+	stat_format_head(stat, head, sizeof(head));
+	fprintf(file, "%s\n", head);
 	if (json_truth(stat, "managed"))
 		report_print_table(stat, file);
 	else
@@ -79,4 +101,5 @@ void stat_print(const json_t *stat, FILE *file)
 	kvm_row(json_object_get(stat, "kvm"), file);
 	frame_rows(json_object_get(stat, "frames"), file);
 	balloon_rows(json_object_get(stat, "balloon"), file);
+	disk_rows(json_object_get(stat, "disks"), file);
 }

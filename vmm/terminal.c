@@ -101,7 +101,7 @@ int terminal_create(const struct terminal_config *config, struct terminal **out)
 
 	CHECK(terminal != NULL);
 	terminal->config = *config;
-	terminal->is_terminal = isatty(config->fd);
+	terminal->is_terminal = !config->cooked && isatty(config->fd);
 	if (terminal->is_terminal)
 		error = take_terminal(terminal);
 	if (error != 0) {

@@ -8,13 +8,15 @@
 #ifndef VMM_TERMINAL_H
 #define VMM_TERMINAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct terminal;
 
 struct terminal_config {
-	int fd; /* stays the caller's */
+	int fd;	     /* stays the caller's */
+	bool cooked; /* the terminal's own line discipline stays, and Ctrl-A is a key like others */
 	/* Bytes for the guest. Returns how many it took; the rest is offered again at
 	 * terminal_room(). Required. */
 	size_t (*input)(void *context, const uint8_t *bytes, size_t length);

@@ -124,6 +124,8 @@ static bool meets_fault(struct block_operation *operation)
 		return false;
 	}
 	fault->times -= fault->times != DISK_FOREVER;
+	if (fault->spare != 0 && disk.operations[fault->kind] % fault->spare == 0)
+		return false;
 	operation->result = fault->result == DISK_SHORT ? move_half(operation) : fault->result;
 	operation->next = between.done;
 	between.done = operation;

@@ -19,12 +19,14 @@
 #define DISK_FOREVER UINT32_MAX
 #define DISK_SHORT   INT64_MAX /* a fault: half of what was asked is moved, at least a byte */
 
-/* What the operations of one kind meet: after skip of them, times of them give result. */
+/* What the operations of one kind meet: after skip of them, times of them give result; but each
+ * spare-th, unless that is 0, is spared. */
 struct disk_fault {
 	bool armed;
 	enum block_operation_kind kind;
 	uint32_t skip, times;
 	int64_t result; /* or DISK_SHORT */
+	uint32_t spare;
 };
 
 struct disk {

@@ -126,6 +126,22 @@ Test(block, any_layout)
 	cr_assert_eq(disk_status(slot), OK);
 	disk_expect(8 * 512, bytes, sizeof(bytes));
 
+	/* Header and data in one segment. */
+	slot = disk_next_slot();
+	at = disk_header_at(slot);
+	memcpy(disk_memory(at + 16), bytes + 7, 30);
+	memcpy(disk_memory(DISK_DATA), bytes + 37, 482);
+	disk_add_segments(OUT, 10,
+			  (struct driver_segment[]){ { at, 46, false },
+						     { DISK_DATA, 482, false },
+						     { DISK_DATA + 0x3000, 1, true } },
+			  3);
+	/* The slot's status lay in the data. */
+	memcpy(disk_memory(at + 16), bytes + 7, 30);
+	disk_finish(1);
+	cr_assert_eq(*disk_memory(DISK_DATA + 0x3000), OK);
+	disk_expect(10 * 512, bytes + 7, 512);
+
 	/* Data and status in one segment, behind one of three bytes. */
 	slot = disk_next_slot();
 	disk_add_segments(IN, 8,
@@ -328,6 +344,7 @@ Test(block_own, read_only)
 	cr_assert_eq(disk_do(FLUSH, 0, 0, 0), OK);
 	cr_assert_eq(disk_do(IN, 0, DISK_DATA, 4096), OK);
 	disk_expect(0, disk_memory(DISK_DATA), 4096);
+	cr_assert_eq(disk.operations[BLOCK_WRITE], 0);
 	cr_assert_eq(fstat(disk.fd, &after), 0);
 	cr_assert(before.st_mtim.tv_sec == after.st_mtim.tv_sec &&
 		  before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);

@@ -33,7 +33,7 @@ TestSuite(failures_own, .timeout = 60);
 
 static void arm(enum block_operation_kind kind, uint32_t times, int64_t result)
 {
-	disk.fault = (struct disk_fault){ true, kind, 0, times, result };
+	disk.fault = (struct disk_fault){ true, kind, 0, times, result, 0 };
 }
 
 static struct virtio_block_counts counts(void)
@@ -109,6 +109,18 @@ Test(failures, that_pass)
 	}
 }
 
+/* It is progress that counts, not how often it was hindered. */
+Test(failures_own, that_pass_again_and_again)
+{
+	disk_open(&(struct disk_options){ .features = DISK_FLAGS, .pin_bytes = PAGE_SIZE });
+	arm(BLOCK_READ, DISK_FOREVER, -EINTR);
+	disk.fault.spare = 60;
+	cr_assert_eq(disk_do(IN, 0, DISK_DATA, 5 * PAGE_SIZE), OK);
+	cr_assert_eq(disk.operations[BLOCK_READ], 300);
+	disk_expect(0, disk_memory(DISK_DATA), 5 * PAGE_SIZE);
+	disk_close();
+}
+
 /* What comes back short goes on where it stopped. */
 Test(failures, short_transfers)
 {
@@ -161,7 +173,7 @@ Test(failures, file_becomes_shorter)
 	cr_assert_eq(disk_do(IN, 0, DISK_DATA, 1024), OK);
 }
 
-static void zero_by_hand(uint32_t flags, enum block_operation_kind kind)
+static void zero_by_hand(uint32_t flags, enum block_operation_kind kind, int error)
 {
 	struct virtio_blk_discard_write_zeroes ranges[] = { { 1, 1201, flags },
 							    { 2000, 3, flags } };
@@ -171,7 +183,7 @@ static void zero_by_hand(uint32_t flags, enum block_operation_kind kind)
 	memset(expected + 512, 0, 1201 * 512);
 	memset(expected + 2000 * 512, 0, 3 * 512);
 	memcpy(disk_memory(DISK_DATA), ranges, sizeof(ranges));
-	arm(kind, DISK_FOREVER, -EOPNOTSUPP);
+	arm(kind, DISK_FOREVER, error);
 	cr_assert_eq(disk_do(ZERO, 0, DISK_DATA, sizeof(ranges)), OK);
 	cr_assert_eq(disk.operations[kind], 1, "once it is known it is not tried again");
 	disk_expect(0, expected, DISK_BYTES);
@@ -180,12 +192,18 @@ static void zero_by_hand(uint32_t flags, enum block_operation_kind kind)
 
 Test(failures, file_system_cannot_zero)
 {
-	zero_by_hand(0, BLOCK_ZERO);
+	zero_by_hand(0, BLOCK_ZERO, -EOPNOTSUPP);
 }
 
 Test(failures, file_system_cannot_unmap)
 {
-	zero_by_hand(VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, BLOCK_PUNCH);
+	zero_by_hand(VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, BLOCK_PUNCH, -EOPNOTSUPP);
+}
+
+/* As on a block device whose own blocks are larger. */
+Test(failures, range_cannot_be_zeroed)
+{
+	zero_by_hand(0, BLOCK_ZERO, -EINVAL);
 }
 
 Test(failures, file_system_cannot_discard)
@@ -227,6 +245,31 @@ Test(failures_own, pins_are_bounded)
 	disk_close();
 }
 
+/* Also those of scattered pages. */
+Test(failures_own, pins_are_bounded_over_segments)
+{
+	const uint64_t bound = 8 * PAGE_SIZE;
+	struct driver_segment segments[42];
+	unsigned slot;
+	uint64_t rings;
+
+	disk_open(&(struct disk_options){ .features = DISK_FLAGS, .pin_bytes = bound });
+	rings = disk.pinned;
+	slot = disk_next_slot();
+	segments[0] = (struct driver_segment){ disk_header_at(slot), 16, false };
+	for (unsigned i = 1; i <= 40; i++)
+		segments[i] = (struct driver_segment){ DISK_DATA + i * 8192 - 1, 512, true };
+	segments[41] = (struct driver_segment){ disk_status_at(slot), 1, true };
+	disk_add_segments(IN, 2, segments, 42);
+	disk_finish(1);
+	cr_assert_eq(disk_status(slot), OK);
+	for (unsigned i = 1; i <= 40; i++)
+		disk_expect((i + 1) * 512, disk_memory(DISK_DATA + i * 8192 - 1), 512);
+	cr_assert_eq(disk.pinned_most, rings + bound);
+	cr_assert_eq(disk.operations[BLOCK_READ], 10);
+	disk_close();
+}
+
 /* Nothing more than a page a time, however the request lies. */
 Test(failures, pins_page_by_page)
 {
@@ -237,6 +280,11 @@ Test(failures, pins_page_by_page)
 	disk.pin_error = -EBUSY;
 	expect_read(0, DISK_DATA, 4096);
 	expect_read(1024, DISK_DATA + 4095, 512);
+	/* As much as there is room for, not a page for safety. */
+	disk.pin_error_above = 8 * PAGE_SIZE;
+	disk.operations[BLOCK_READ] = 0;
+	expect_read(0, DISK_DATA, 64 * PAGE_SIZE);
+	cr_assert_leq(disk.operations[BLOCK_READ], 16);
 }
 
 /* Nothing at all for a while, and nothing in flight whose end would tell. */
@@ -308,23 +356,26 @@ Test(failures_own, reset_while_some_wait)
 	disk_close();
 }
 
-/* One that breaks the rules while others are in flight: these are not answered any more. */
-Test(failures, broken_in_flight)
+/* The rules are broken while a request is in flight: it goes no further, and is not answered. */
+Test(failures_own, broken_in_flight)
 {
+	disk_open(&(struct disk_options){ .features = DISK_FLAGS, .pin_bytes = 32 * PAGE_SIZE });
 	disk.hold = true;
-	for (unsigned i = 0; i < 4; i++)
-		disk_add(IN, 0, DISK_DATA, 65536);
+	disk_add(IN, 0, DISK_DATA, BIG);
 	driver_kick(&disk.driver, 0);
 	driver_offer(&disk.driver, 0, DISK_QUEUE);
 	driver_kick(&disk.driver, 0);
 	cr_assert(driver_is_broken(&disk.driver));
+	cr_assert_eq(disk.operations[BLOCK_READ], 1);
 	disk_release();
 	for (int rounds = 0; counts().pending > 0 && rounds < 1000; rounds++)
 		loop_serve(disk.driver.loop, 100);
 	cr_assert_eq(counts().pending, 0);
+	cr_assert_eq(disk.operations[BLOCK_READ], 1);
 	cr_assert_eq(disk.driver.queue[0].used->idx, 0);
 	disk_restart(DISK_FLAGS);
 	expect_read(0, DISK_DATA, 4096);
+	disk_close();
 }
 
 Test(failures, end_in_flight)
