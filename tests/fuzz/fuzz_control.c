@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "devices/loop.h"
 #include "vmm/control.h"
 #include "vmm/control_socket.h"
 #include "vmm/inspect.h"
@@ -30,8 +31,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int __wrap_translation_paging(struct vcpu *vcpu, struct ept_paging *paging);
 
 static char path[256];
-static struct machine machine = { .kvm_fd = -1, .vm_fd = -1, .vcpu_count = 2 };
+static struct machine machine = {
+	.about = { "program", "quire", "fifo", "lz4", 0 },
+	.kvm_fd = -1,
+	.vm_fd = -1,
+	.stats_fd = -1,
+	.vcpu_count = 2,
+	.memory_bytes = MEMORY,
+};
+static struct loop *loop;
 static struct control *control;
+
+/* In place of what ends a machine: this one goes on. */
+void machine_stop(struct machine *m, enum machine_stop_kind kind, int status)
+{
+	CHECK(kind == MACHINE_QUIT && status == 0);
+}
+
+bool machine_stopping(struct machine *m)
+{
+	return false;
+}
 
 /* In place of what asks KVM. */
 int __wrap_translation_paging(struct vcpu *vcpu, struct ept_paging *paging)
@@ -62,10 +82,57 @@ static void make_tables(struct ept_space *space)
 		}
 }
 
+static int on_pages(void *context, gfn_t first, uint32_t count)
+{
+	return 0;
+}
+
+static int on_report(void *context, gfn_t first, uint32_t count, uint32_t poison)
+{
+	return 0;
+}
+
+static void on_event(void *context)
+{
+}
+
+static void on_failure(void *context, const struct mm_failure *failure)
+{
+	CHECK(!"no page is ever brought in");
+}
+
+/* What is steered: a budget and a balloon, of memory that nobody touches. */
+static void make_sizes(void)
+{
+	static const struct virtio_balloon_events events = { on_pages, on_pages, on_report,
+							     on_event, on_event };
+	const struct mm_config mm = {
+		.frame_count = MEMORY / PAGE_SIZE,
+		.policy = mm_policy_find("fifo"),
+		.backing_ops = &ept_backing_ops,
+		.backing = machine.space,
+		.failed = on_failure,
+		.no_reclaimer = true,
+	};
+
+	CHECK(mm_create(&mm, &machine.mm) == 0);
+	CHECK(loop_create(&loop) == 0);
+	CHECK(virtio_balloon_create(&(struct virtio_balloon_config){ .space = machine.space,
+								     .loop = loop,
+								     .events = &events },
+				    &machine.devices.balloon) == 0);
+}
+
 static void remove_folder(void)
 {
 	control_destroy(control);
 	control = NULL;
+	virtio_balloon_destroy(machine.devices.balloon);
+	machine.devices.balloon = NULL;
+	loop_destroy(loop);
+	loop = NULL;
+	mm_destroy(machine.mm);
+	machine.mm = NULL;
 	ept_space_destroy(machine.space);
 	machine.space = NULL;
 	*strrchr(path, '/') = '\0';
@@ -86,8 +153,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	CHECK(ept_space_create(&config, &machine.space) == 0);
 	make_tables(machine.space);
 	for (unsigned i = 0; i < machine.vcpu_count; i++)
-		machine.vcpu[i] = (struct vcpu){ .machine = &machine, .number = i, .fd = -1 };
+		machine.vcpu[i] =
+			(struct vcpu){ .machine = &machine, .number = i, .fd = -1, .stats_fd = -1 };
 	machine_gate_init(&machine);
+	make_sizes();
 	CHECK(control_create(path, inspect_methods, &machine, &control) == 0);
 	atexit(remove_folder);
 	return 0;
