@@ -236,8 +236,10 @@ static int take_result(struct block_request *r)
 
 	if (o->result == -EINTR || o->result == -EAGAIN)
 		return ++r->retries <= RETRIES ? 0 : -EIO;
-	/* A file system or device that cannot. Discarding is advice; zeroing is done otherwise. */
-	if (o->result == -EOPNOTSUPP && (o->kind == BLOCK_PUNCH || o->kind == BLOCK_ZERO)) {
+	/* A file system that cannot, or a block device that cannot in so small units. Discarding is
+	 * advice; zeroing is done otherwise. */
+	if ((o->result == -EOPNOTSUPP || o->result == -EINVAL) &&
+	    (o->kind == BLOCK_PUNCH || o->kind == BLOCK_ZERO)) {
 		r->by_hand = r->type == VIRTIO_BLK_T_WRITE_ZEROES;
 		if (!r->by_hand)
 			r->done = o->length;

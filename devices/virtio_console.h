@@ -11,6 +11,7 @@
 #ifndef DEVICES_VIRTIO_CONSOLE_H
 #define DEVICES_VIRTIO_CONSOLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,9 @@ struct virtio_console_config {
 	struct loop *loop;
 	int output_fd; /* the caller's; its file status flags are left as they are */
 	uint16_t columns, rows;
+	/* No input before the guest has sent something: what Linux gets between filling the queue
+	 * and setting its console up it throws away. */
+	bool output_first;
 	const struct virtio_console_events *events;
 	void *context;
 };

@@ -1,6 +1,7 @@
 /* Reading PVH's start info and the command line (guest/abi.h has its form). */
 #include "guest/start.h"
 #include "guest/cpu/cpu.h"
+#include "guest/device/balloon.h"
 #include "guest/lib/string.h"
 #include "guest/memory/space.h"
 #include "guest/monitor/doorbell.h"
@@ -121,6 +122,8 @@ static void read_command_line(const char *text, struct start *start)
 			start->contiguous_bytes = read_size(word + 11);
 		} else if (!strncmp(word, "console=", 8)) {
 			start->console = word + 8;
+		} else if (!strncmp(word, "balloon_report_order=", 21)) {
+			balloon_report_order = read_size(word + 21);
 		} else if (!strncmp(word, "virtio_mmio.device=", 19)) {
 			add_device(start, word + 19);
 		} else if (!strcmp(word, "verbose")) {

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "devices/bus.h"
+#include "devices/pci_host.h"
 #include "devices/power.h"
 #include "devices/quire_port.h"
 #include "ept/space.h"
@@ -88,6 +89,7 @@ struct machine {
 	struct quire_port port;		 /* (C) not stock */
 	struct serial *serial;		 /* (C) stock only */
 	struct power power;		 /* (C) stock only */
+	struct pci_host pci_host;	 /* its own key; stock only */
 	int cpu;      /* (C) the one vCPU and the fault thread run here; -1: anywhere */
 	int stop_fd;  /* (C) eventfd, readable once the machine stops */
 	int input_fd; /* (C) eventfd, written when the guest waits for input, or takes it again */

@@ -65,7 +65,7 @@ json_t *steer_balloon(void *context, json_t *params, char error[CONTROL_ERROR_SI
 		return NULL;
 	}
 	if (given)
-		virtio_balloon_set_target(balloon, (uint32_t)(bytes >> PAGE_SHIFT));
+		devices_set_balloon(&machine->devices, (uint32_t)(bytes >> PAGE_SHIFT));
 	virtio_balloon_get(balloon, &state);
 	return stat_balloon_to_json(&state);
 }

@@ -32,7 +32,7 @@ int64_t call_sysinfo(reg_t buffer)
 	struct linux_sysinfo info = {
 		.uptime = clock_now() / 1000000000,
 		.total = page_total,
-		.free = page_free_total,
+		.free = page_free_count(),
 		.swap_total = swap_pages_total,
 		.swap_free = swap_pages_total - MIN(swap_pages_total, swap_pages_used),
 		.processes = process_count(),

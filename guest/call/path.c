@@ -351,8 +351,8 @@ static int64_t write_statfs(reg_t buffer)
 		.name_length = NAME_LIMIT,
 		.fragment_size = PAGE_SIZE,
 		.blocks = page_total,
-		.blocks_free = page_free_total,
-		.blocks_available = page_free_total,
+		.blocks_free = page_free_count(),
+		.blocks_available = page_free_count(),
 	};
 
 	return user_write(buffer, &statfs, sizeof(statfs));

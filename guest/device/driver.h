@@ -6,5 +6,6 @@
 
 extern const struct virtio_driver block_driver;	  /* /dev/vda and on */
 extern const struct virtio_driver console_driver; /* console.h */
+extern const struct virtio_driver balloon_driver; /* balloon.h */
 
 #endif

@@ -74,11 +74,12 @@ struct virtq_used {
 /* Of each descriptor. The device could change what is in its own. */
 struct virtq_slot {
 	void *token;	   /* first of a chain in flight: whose it is */
-	uint32_t writable; /* and bytes that the device may write */
+	uint64_t writable; /* and bytes that the device may write */
 	uint16_t next;	   /* in the chain, or of the free ones */
 };
 
-static const struct virtio_driver *const drivers[] = { &block_driver, &console_driver };
+static const struct virtio_driver *const drivers[] = { &block_driver, &console_driver,
+						       &balloon_driver };
 
 static struct virtio_device devices[DEVICE_MAX];
 static unsigned device_count;
@@ -171,6 +172,7 @@ void virtio_fail(struct virtio_device *device, const char *text, ...)
 
 struct quire_segment virtio_segment(const void *memory, uint64_t length)
 {
+	CHECK((uint64_t)memory < VMAP_BASE);
 	return (struct quire_segment){ (uint64_t)memory - DIRECT_BASE, length };
 }
 

@@ -108,7 +108,7 @@ void virtio_want_interrupts(struct virtio_queue *queue, bool wanted);
 /* The device broke a rule, which the text tells. */
 PRINTF(2, 3) void virtio_fail(struct virtio_device *device, const char *text, ...);
 
-/* The physical address of kernel memory other than the image, as a segment. */
+/* Kernel memory as a segment: memory that was allocated, neither the image nor a stack. */
 struct quire_segment virtio_segment(const void *memory, uint64_t length);
 
 #endif

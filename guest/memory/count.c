@@ -1,5 +1,6 @@
 /* /proc/vmstat and /proc/meminfo. */
 #include "guest/memory/count.h"
+#include "guest/device/balloon.h"
 #include "guest/file/cache.h"
 #include "guest/file/text.h"
 #include "guest/memory/commit.h"
@@ -13,8 +14,9 @@ struct vm_count vm_count;
 
 void vmstat_text(struct text *text)
 {
-	text_add(text, "nr_free_pages %lu\nnr_file_pages %lu\nnr_swap_used %lu\n", page_free_total,
-		 cache_pages, swap_pages_used);
+	text_add(text, "nr_free_pages %lu\nnr_file_pages %lu\nnr_swap_used %lu\n",
+		 page_free_count(), cache_pages, swap_pages_used);
+	text_add(text, "nr_balloon_pages %lu\n", balloon_pages);
 	text_add(text, "nr_kernel_stack %lu\nnr_kernel_stack_tables %lu\n", thread_stack_pages,
 		 thread_stack_tables);
 	text_add(text, "workingset_estimate_pages %lu\n", workingset_estimate);
@@ -32,14 +34,15 @@ void meminfo_text(struct text *text)
 		uint64_t pages;
 	} lines[] = {
 		{ "MemTotal:", page_total },
-		{ "MemFree:", page_free_total },
-		{ "MemAvailable:", page_free_total },
+		{ "MemFree:", page_free_count() },
+		{ "MemAvailable:", page_free_count() },
 		{ "Buffers:", 0 },
 		{ "Cached:", cache_pages },
 		{ "SwapTotal:", swap_pages_total },
 		{ "SwapFree:", swap_pages_total - MIN(swap_pages_total, swap_pages_used) },
 		{ "Shmem:", cache_pages },
 		{ "KernelStack:", thread_stack_pages },
+		{ "Balloon:", balloon_pages },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(lines); i++)

@@ -25,6 +25,9 @@
 	X(buddy_split) \
 	X(buddy_merge) \
 	X(buddy_release) \
+	X(buddy_report) \
+	X(balloon_inflate) \
+	X(balloon_deflate) \
 	X(compact_stall) \
 	X(compact_success) \
 	X(compact_fail) \

@@ -6,6 +6,7 @@
  * the regions have left; a frame's bit in `used` is set while it is handed out.
  */
 #include "guest/memory/page.h"
+#include "guest/device/balloon.h"
 #include "guest/lib/string.h"
 #include "guest/memory/compact.h"
 #include "guest/memory/count.h"
@@ -17,6 +18,7 @@
 	10		/* untouched memory becomes blocks of this order, or of what is wanted     \
 			 */
 #define RELEASE_ORDER 9 /* used blocks from here on are worth a request to the monitor */
+#define REPORT_ORDER_MAX 14 /* 64 MiB: what is reported at one time is less than 4 GiB */
 #define WORD_ORDER    6 /* a word of `used` has the bits of so large a block */
 
 struct free_lists {
@@ -37,6 +39,16 @@ uint64_t page_free_total, page_total, page_frame_end;
 bool page_reserve_open;
 static bool untouched_zero; /* the monitor's contract holds */
 static bool can_release;    /* and it takes memory back */
+
+/* Blocks that the monitor is being told of: free, on no list, their bits in `used` set. */
+static struct block {
+	uint64_t frame;
+	unsigned order;
+} reported[PAGE_REPORT_MAX];
+static unsigned reported_count;
+static uint64_t reported_pages;
+static unsigned report_order = PAGE_ORDERS; /* from here on; PAGE_ORDERS: nobody wants to know */
+static void (*report_wanted)(void);
 
 void page_clear(void *page)
 {
@@ -91,6 +103,8 @@ static void insert(uint64_t frame, unsigned order, bool fresh)
 		vm_count.buddy_merge++;
 	}
 	list_add(frame, order, fresh);
+	if (unlikely(order >= report_order) && !fresh)
+		report_wanted();
 }
 
 /* The order of the largest block that begins at `frame` and ends at `end` or before. */
@@ -205,21 +219,30 @@ static struct page *take(unsigned order, bool fresh)
 
 /* First the kind asked for, then untouched memory, then used memory made fresh, then the other
  * kind. */
-static struct page *take_any(unsigned order, bool want_fresh, bool *fresh)
+static struct page *take_kind(unsigned order, bool want_fresh, bool *fresh)
 {
 	struct page *page = take(order, want_fresh);
 
 	*fresh = want_fresh;
 	if (page)
 		return page;
-	if (want_fresh && untouched_zero && (frontier_advance(order) || refresh(order)))
+	if (want_fresh && (frontier_advance(order) || refresh(order)))
 		return take(order, true);
 	*fresh = !want_fresh;
 	page = take(order, !want_fresh);
-	if (page || (want_fresh && untouched_zero) || !frontier_advance(order))
+	if (page || want_fresh || !frontier_advance(order))
 		return page;
 	*fresh = untouched_zero;
 	return take(order, untouched_zero);
+}
+
+/* Without the contract nothing is known to be zero, and what the host has is the better. */
+static struct page *take_any(unsigned order, bool want_fresh, bool *fresh)
+{
+	struct page *page = take_kind(order, want_fresh && untouched_zero, fresh);
+
+	*fresh = *fresh && untouched_zero;
+	return page;
 }
 
 struct page *page_alloc(unsigned order, enum page_need need)
@@ -232,7 +255,7 @@ struct page *page_alloc(unsigned order, enum page_need need)
 	page = take_any(order, need == PAGE_ZERO, &fresh);
 	if (!page && order > 0 && compact_for(order))
 		page = take_any(order, need == PAGE_ZERO, &fresh);
-	if (!page && memory_trim() > 0)
+	if (!page && (memory_trim() > 0 || balloon_release(1ull << order) > 0))
 		page = take_any(order, need == PAGE_ZERO, &fresh);
 	if (!page)
 		return NULL;
@@ -277,6 +300,62 @@ void page_free_run(uint64_t frame, uint64_t count, bool fresh)
 		frame += 1ull << order;
 		count -= 1ull << order;
 	}
+}
+
+struct page *page_take_spare(unsigned most, uint64_t leave, unsigned *order)
+{
+	struct page *page;
+
+	for (*order = most;; (*order)--) {
+		bool enough = page_free_total >= leave + (1ull << *order);
+
+		page = enough ? take(*order, false) : NULL;
+		if (!page && enough && (lists[true].mask >> *order || frontier_advance(*order)))
+			page = take(*order, true);
+		if (!page && enough)
+			page = take(*order, false); /* as untouched memory may have become */
+		if (page || *order == 0)
+			return page;
+	}
+}
+
+void page_report_from(unsigned order, void (*wanted)(void))
+{
+	report_order = order == PAGE_ORDERS ? order : MIN(order, REPORT_ORDER_MAX);
+	report_wanted = wanted;
+}
+
+bool page_report_take(uint64_t leave, uint64_t *frame, uint64_t *count)
+{
+	uint32_t mask = lists[false].mask;
+	unsigned order;
+
+	if (mask >> MIN(report_order, PAGE_ORDER_MAX) == 0 || reported_count == PAGE_REPORT_MAX)
+		return false;
+	order = MIN(31 - __builtin_clz(mask), REPORT_ORDER_MAX);
+	*count = 1ull << order;
+	if (report_order == PAGE_ORDERS || page_free_total < leave + *count)
+		return false;
+	*frame = page_frame(take(order, false));
+	reported[reported_count++] = (struct block){ *frame, order };
+	reported_pages += *count;
+	return true;
+}
+
+void page_report_done(bool told)
+{
+	while (reported_count > 0) {
+		const struct block *block = &reported[--reported_count];
+
+		reported_pages -= 1ull << block->order;
+		vm_count.buddy_report += told ? 1ull << block->order : 0;
+		page_free(page_of_frame(block->frame), block->order, told);
+	}
+}
+
+uint64_t page_free_count(void)
+{
+	return page_free_total + reported_pages;
 }
 
 bool page_has_block(unsigned order)
@@ -360,6 +439,8 @@ void page_count_blocks(struct page_blocks *blocks)
 				++*count;
 		}
 	}
+	for (unsigned i = 0; i < reported_count; i++)
+		blocks->used[reported[i].order]++;
 	for (unsigned i = 0; i < region_count; i++) {
 		for (uint64_t frame = regions[i].next; frame < regions[i].end;) {
 			unsigned order = order_at(frame, regions[i].end, PAGE_ORDER_MAX);

@@ -12,7 +12,9 @@
  * the records of such memory are still zero, which means "not free, not in use".
  *
  * When fresh memory is out, large used blocks are given to the monitor and come back fresh
- * (QUIRE_OP_RELEASE): one request is cheaper than clearing one page where ring 0 is emulated.
+ * (QUIRE_OP_RELEASE): one request is cheaper than clearing one page where ring 0 is emulated. So do
+ * blocks that were in the balloon, or reported as free (device/balloon.h). So "fresh" means that
+ * the host has no memory for it; on a plain PC, where nobody promises zeros, only that.
  *
  * A bit a page says whether it is handed out. Giving back what is not is a panic.
  */
@@ -87,6 +89,25 @@ void page_free_run(uint64_t frame, uint64_t count, bool fresh);
 
 /* Pages free, and pages there were to hand out at the start. Read them only. */
 extern uint64_t page_free_total, page_total;
+
+/* Pages free, those included that the monitor is being told of just now. */
+uint64_t page_free_count(void);
+
+/* For the balloon: the largest block there is of at most 2^most pages, one that the host has memory
+ * for rather than one that it has none for. NULL: less than `leave` would stay free. */
+struct page *page_take_spare(unsigned most, uint64_t leave, unsigned *order);
+
+/*
+ * Free page reporting. From now on `wanted` is called when a free block of 2^order pages or more
+ * comes to be that the host has memory for; it takes nothing. page_report_take() takes the largest
+ * such block off the lists, while `leave` pages stay on them; it counts as free all the same. When
+ * the monitor has taken its memory, page_report_done() puts all that were taken back, as fresh;
+ * told=false: as they were.
+ */
+#define PAGE_REPORT_MAX 32
+void page_report_from(unsigned order, void (*wanted)(void));
+bool page_report_take(uint64_t leave, uint64_t *frame, uint64_t *count);
+void page_report_done(bool told);
 
 /* Whether the frame is of memory and handed out. */
 bool page_is_used(uint64_t frame);

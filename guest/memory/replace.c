@@ -1,6 +1,7 @@
 /* Page replacement. replace.h has the pieces; owner.h finds who maps a page. */
 #include "guest/memory/replace.h"
 #include "guest/cpu/clock.h"
+#include "guest/device/balloon.h"
 #include "guest/file/text.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
@@ -275,6 +276,8 @@ bool memory_reclaim(unsigned pages)
 		;
 	if (page_free_total <= enough)
 		memory_trim();
+	if (page_free_total <= enough)
+		balloon_release(pages);
 	/* Only when those that were killed are gone is it known whether that was enough. */
 	if (page_free_total <= enough && !spaces_doomed)
 		oom_kill();

@@ -157,9 +157,10 @@ static void ready_announce(const struct thread *thread)
 
 void timer_set(struct timer *timer, uint64_t deadline)
 {
-	struct timer *at = timers.prev;
+	struct timer *at;
 
 	timer_clear(timer);
+	at = timers.prev; /* now: the timer itself may have been the last */
 	while (at != &timers && at->deadline > deadline)
 		at = at->prev;
 	timer->deadline = deadline;

@@ -25,8 +25,24 @@ struct alone {
  * there is no QEMU. */
 struct child *alone_start(const struct alone *alone);
 
-/* And finishes it: what the serial line said. Fails the test if QEMU does not end well. */
+/* Waits for its end: what the child said. Fails the test if QEMU does not end well. */
+const char *alone_finish(struct child *child);
+
+/* Both: what the serial line said. Fails the test if QEMU does not end well. */
 const char *alone_run(const struct alone *alone);
+
+/* QEMU's monitor: a command and what it says. */
+#define ALONE_MONITOR "-monitor", alone_monitor_option()
+const char *alone_monitor_option(void);
+const char *alone_monitor(const char *command);
+
+/* QEMU's gdb stub: writes to the guest's physical memory, while the guest stands still. */
+#define ALONE_GDB "-gdb", alone_gdb_option()
+const char *alone_gdb_option(void);
+void alone_poke(uint64_t physical, const void *bytes, unsigned length);
+
+/* What the QEMU that the child runs holds of the host's memory, in bytes. */
+uint64_t alone_resident(const struct child *child);
 
 /* The same on a plain PC. */
 const char *alone_boot(const char *program, const char *arguments);

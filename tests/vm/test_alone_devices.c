@@ -267,3 +267,147 @@ Test(alone_devices, console_of_the_kernel)
 	cr_assert(strstr(out, "console=hvc1: there is none") != NULL, "%s", out);
 	cr_assert(strstr(out, "killed by SIGSEGV") != NULL, "%s", out);
 }
+
+/* --- balloon --- */
+
+#define BALLOON                                                                                    \
+	"-device", "virtio-balloon-device,id=balloon,bus=virtio-mmio-bus.1,deflate-on-oom=on,"     \
+		   "free-page-reporting=on"
+
+static struct child *start_balloon(unsigned memory, const char *words)
+{
+	char all[256];
+	struct child *child;
+
+	snprintf(all, sizeof(all), "console=hvc0 %s", words);
+	child = alone_start(&(struct alone){ .program = "balloon",
+					     .words = all,
+					     .memory = memory,
+					     .devices = 2,
+					     .console = ALONE_STDIO,
+					     .qemu = { BALLOON, ALONE_MONITOR } });
+	child_wait_for(child, false, "ready\n");
+	return child;
+}
+
+/* One line for the program. */
+static void tell(struct child *child, const char *line)
+{
+	char text[100];
+
+	snprintf(text, sizeof(text), "%s\n", line);
+	child_send(child, text);
+	snprintf(text, sizeof(text), "done %s\n", line);
+	child_wait_for(child, false, text);
+	free(child->out_text);
+	child->out_text = calloc(1, 1);
+	child->out_size = 0;
+}
+
+static void end_balloon(struct child *child)
+{
+	child_send(child, "quit\n");
+	cr_assert(strstr(alone_finish(child), "the balloon is right") != NULL, "%s",
+		  child->out_text);
+}
+
+Test(alone_devices, balloon_in_and_out)
+{
+	struct child *child = start_balloon(128, "");
+
+	tell(child, "touch 30M");
+	alone_monitor("balloon 64");
+	tell(child, "await 64M");
+	tell(child, "check");
+	tell(child, "touch 10M");
+	alone_monitor("balloon 100");
+	tell(child, "below 29M");
+	tell(child, "touch 20M");
+	tell(child, "check");
+	alone_monitor("balloon 128");
+	tell(child, "below 1");
+	tell(child, "touch 50M");
+	tell(child, "check");
+	end_balloon(child);
+}
+
+/* The guest cannot spare what is asked for: it gives what it can, and more when it can. */
+Test(alone_devices, balloon_wants_too_much)
+{
+	struct child *child = start_balloon(128, "");
+
+	tell(child, "touch 60M");
+	alone_monitor("balloon 20");
+	tell(child, "await 50M");
+	tell(child, "check");
+	tell(child, "free");
+	tell(child, "await 108M");
+	end_balloon(child);
+}
+
+/* Memory runs out: the balloon shrinks, and nobody is killed. */
+Test(alone_devices, balloon_shrinks_when_memory_is_out)
+{
+	struct child *child = start_balloon(128, "");
+
+	alone_monitor("balloon 30");
+	tell(child, "await 98M");
+	tell(child, "touch 50M");
+	tell(child, "touch 50M");
+	tell(child, "check");
+	tell(child, "below 22M");
+	tell(child, "free");
+	/* After a rest it is as large as before. */
+	tell(child, "await 98M");
+	end_balloon(child);
+}
+
+Test(alone_devices, balloon_tells_statistics)
+{
+	struct child *child = start_balloon(128, "");
+	const char *text = "";
+
+	alone_monitor("qom-set /machine/peripheral/balloon guest-stats-polling-interval 1");
+	for (unsigned i = 0; i < 50 && strstr(text, "\"last-update\": 0") != NULL; i++)
+		usleep(100000);
+	tell(child, "touch 30M");
+	for (unsigned i = 0; i < 100; i++) {
+		unsigned long faults = 0;
+		const char *at;
+
+		text = alone_monitor("qom-get /machine/peripheral/balloon guest-stats");
+		at = strstr(text, "\"stat-minor-faults\": ");
+		if (at != NULL)
+			faults = strtoul(strchr(at, ':') + 1, NULL, 10);
+		if (faults > 7680 && faults < 100000)
+			break;
+		usleep(100000);
+	}
+	cr_assert(strstr(text, "\"stat-total-memory\": 1289") != NULL, "%s", text);
+	cr_assert(strstr(text, "\"stat-swap-out\": 0") != NULL, "%s", text);
+	end_balloon(child);
+}
+
+/* What a program gave back leaves the host, and what comes again reads as zero. */
+Test(alone_devices, free_pages_are_reported)
+{
+	struct child *child = start_balloon(256, "");
+	uint64_t full, empty;
+
+	tell(child, "touch 180M");
+	full = alone_resident(child);
+	tell(child, "free");
+	tell(child, "report 170M");
+	empty = alone_resident(child);
+	cr_assert(full - empty > 160 * MIB, "%lu, then %lu bytes", full, empty);
+	tell(child, "touch 190M");
+	tell(child, "check");
+	tell(child, "free");
+	tell(child, "report 170M");
+	end_balloon(child);
+	child = start_balloon(256, "balloon_report_order=3");
+	tell(child, "touch 180M");
+	tell(child, "free");
+	tell(child, "report 178M");
+	end_balloon(child);
+}
