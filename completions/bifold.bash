@@ -97,6 +97,29 @@ _bifold_look()
 	esac
 }
 
+# Completes the command line of those that tell of a running guest and steer it.
+_bifold_steer()
+{
+	local options=--help
+
+	case $1 in
+	stat) options='--json --prometheus --watch --help' ;;
+	top) options='--delay --help' ;;
+	balloon | budget) options='--no-wait --help' ;;
+	esac
+	if [[ $prev == --watch || $prev == --delay ]]; then
+		_bifold_words 0.5 1 5
+	elif [[ $cur == -* ]]; then
+		_bifold_words "$options"
+	elif [[ $prev == "$1" || $prev == -* ]]; then
+		_bifold_files -f
+	elif [[ $1 == balloon ]]; then
+		_bifold_words 0 64M 256M 25% 50%
+	elif [[ $1 == budget ]]; then
+		_bifold_words none 64M 256M 25% 50%
+	fi
+}
+
 _bifold()
 {
 	local cur prev cword program
@@ -114,7 +137,7 @@ _bifold()
 	COMPREPLY=()
 
 	if ((cword == 1)); then
-		_bifold_words run doctor translate maps bench --help --version
+		_bifold_words run doctor translate maps stat top balloon budget pause resume quit bench --help --version
 		return
 	fi
 	if [[ ${words[1]} == doctor ]]; then
@@ -129,6 +152,12 @@ _bifold()
 		_bifold_look "${words[1]}"
 		return
 	fi
+	case ${words[1]} in
+	stat | top | balloon | budget | pause | resume | quit)
+		_bifold_steer "${words[1]}"
+		return
+		;;
+	esac
 	if [[ ${words[1]} == bench ]]; then
 		_bifold_bench
 		return

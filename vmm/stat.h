@@ -9,7 +9,8 @@
  *   frames             pages by where their content is; the sum is total
  *   latency_ns.*       also p90, p999, count, sum, and buckets: [[at most, count], ...], those that
  *                      are not empty
- *   balloon            null, or how much it holds, is to hold, and what the guest tells
+ *   balloon            null, or how much it holds, is to hold, and what the guest tells; auto: why
+ *                      --auto-balloon has it so, or null
  *   disks              of each, how many requests it has done, and how many bytes they were
  */
 #ifndef VMM_STAT_H

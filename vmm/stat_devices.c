@@ -1,8 +1,11 @@
 /* How a running guest's devices are, for vmm/stat.h: the monitor's side. */
 #include "base/clock.h"
+#include "vmm/auto_balloon.h"
 #include "vmm/devices.h"
 #include "vmm/json.h"
 #include "vmm/stat.h"
+
+#define STATISTICS_NS 500000000u /* the guest is asked again after so long */
 
 static void set(json_t *object, const char *name, json_t *value)
 {
@@ -65,14 +68,22 @@ json_t *stat_balloon_to_json(const struct virtio_balloon_state *state)
 	return object;
 }
 
-static json_t *balloon_to_json(struct virtio_balloon *balloon)
+static json_t *balloon_to_json(const struct devices *devices)
 {
 	struct virtio_balloon_state state;
+	json_t *object;
 
-	if (balloon == NULL)
+	if (devices->balloon == NULL)
 		return json_null();
-	virtio_balloon_get(balloon, &state);
-	return stat_balloon_to_json(&state);
+	virtio_balloon_get(devices->balloon, &state);
+	/* For whoever looks next: these may be old. */
+	if (clock_now_ns() - state.statistics_ns > STATISTICS_NS)
+		virtio_balloon_ask_statistics(devices->balloon);
+	object = stat_balloon_to_json(&state);
+	set(object, "auto",
+	    devices->pilot != NULL ? json_string(auto_balloon_reason(devices->pilot))
+				   : json_null());
+	return object;
 }
 
 static json_t *disk_to_json(struct virtio_block *disk, size_t number)
@@ -98,6 +109,6 @@ void stat_add_devices(json_t *stat, const struct devices *devices)
 
 	for (size_t i = 0; i < devices->disk_count; i++)
 		json_array_append_new(disks, disk_to_json(devices->disk[i], i));
-	set(stat, "balloon", balloon_to_json(devices->balloon));
+	set(stat, "balloon", balloon_to_json(devices));
 	set(stat, "disks", disks);
 }

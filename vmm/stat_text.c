@@ -45,19 +45,22 @@ static void frame_rows(const json_t *frames, FILE *file)
 static void balloon_rows(const json_t *balloon, FILE *file)
 {
 	const json_t *told = json_object_get(balloon, "statistics");
-	char has[UNITS_TEXT_SIZE], target[UNITS_TEXT_SIZE], available[UNITS_TEXT_SIZE];
+	char text[3][UNITS_TEXT_SIZE];
 
 	if (!json_is_object(balloon))
 		return;
 	fprintf(file, "\n  balloon: %s of %s asked for",
-		units_format_size(json_count(balloon, "actual_bytes"), has),
-		units_format_size(json_count(balloon, "target_bytes"), target));
+		units_format_size(json_count(balloon, "actual_bytes"), text[0]),
+		units_format_size(json_count(balloon, "target_bytes"), text[1]));
 	if (!json_truth(balloon, "ready"))
 		fprintf(file, "; the guest has no driver for it");
 	else if (json_is_object(told))
-		fprintf(file, "; the guest could spare %s",
-			units_format_size(json_count(told, "available_bytes"), available));
+		fprintf(file, "; the guest could spare %s, it said %s ago",
+			units_format_size(json_count(told, "available_bytes"), text[0]),
+			units_format_ns(json_count(told, "age_ns"), text[1]));
 	fprintf(file, "\n");
+	if (json_is_string(json_object_get(balloon, "auto")))
+		fprintf(file, "  which bifold chooses: %s\n", json_text(balloon, "auto"));
 }
 
 static void disk_rows(const json_t *disks, FILE *file)

@@ -96,6 +96,26 @@ static void make_balloon(void)
 				    &machine.devices.balloon) == 0);
 }
 
+static void fail(void *context, const struct mm_failure *failure)
+{
+	CHECK(!"no page is ever brought in");
+}
+
+/* Of memory that nobody touches; it can be given a budget. */
+static void make_manager(void)
+{
+	const struct mm_config config = {
+		.frame_count = MEMORY / PAGE_SIZE,
+		.policy = mm_policy_find("fifo"),
+		.backing_ops = &ept_backing_ops,
+		.backing = machine.space,
+		.failed = fail,
+		.no_reclaimer = true,
+	};
+
+	CHECK(mm_create(&config, &machine.mm) == 0);
+}
+
 /* What a client has paused or stopped is not what the next input finds. */
 static void set_right(void)
 {
@@ -112,6 +132,7 @@ static void remove_folder(void)
 	control = NULL;
 	virtio_balloon_destroy(machine.devices.balloon);
 	loop_destroy(machine.devices.loop);
+	mm_destroy(machine.mm);
 	ept_space_destroy(machine.space);
 	machine.space = NULL;
 	*strrchr(path, '/') = '\0';
@@ -136,6 +157,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		machine.vcpu[i] = (struct vcpu){ .machine = &machine, .number = i, .fd = -1 };
 	machine_gate_init(&machine);
 	make_balloon();
+	make_manager();
 	machine.stop_fd = eventfd(0, EFD_NONBLOCK);
 	CHECK(control_create(path, inspect_methods, &machine, &control) == 0);
 	atexit(remove_folder);

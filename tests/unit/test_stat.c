@@ -50,7 +50,8 @@ static const char answer[] =
 	"\"frames\":{\"total\":256,\"mapped\":90,\"watched\":10,\"compressed\":30,"
 	"\"same_filled\":3,\"swapped\":2,\"released\":21,\"untouched\":100},"
 	"\"balloon\":{\"ready\":true,\"target_bytes\":40960,\"actual_bytes\":20480,"
-	"\"statistics\":{\"free_bytes\":4096,\"available_bytes\":12288}},\"disks\":[{\"number\":0,"
+	"\"statistics\":{\"free_bytes\":4096,\"available_bytes\":12288,\"age_ns\":2000000000}},"
+	"\"disks\":[{\"number\":0,"
 	"\"reads\":5,\"read_bytes\":20480,\"errors\":0},"
 	"{\"number\":1,\"reads\":6,\"writes\":7,\"written_bytes\":4096,\"errors\":1}]}";
 
@@ -191,7 +192,7 @@ Test(stat, table)
 		"30 pages, 2.46 to 1",
 		"of one value                      3    1.2 %",
 		"balloon: 20.0 KiB of 40.0 KiB",
-		"could spare 12.0 KiB",
+		"could spare 12.0 KiB, it said 2.0 s ago",
 		"time stalled in faults: 1.0 s",
 		"disk 1: 0 B read, 4.0 KiB written, 0 flushes, 1 errors",
 	};

@@ -261,6 +261,62 @@ Test(stat, budget_of_a_busy_guest)
 	end_guest(guest);
 }
 
+static struct child *balloon(const char *size)
+{
+	return run_words(NULL, NULL, bifold_path(), "balloon", socket_path(), size, NULL);
+}
+
+static void set_balloon(const char *size, int64_t bytes)
+{
+	struct child *asked = balloon(size);
+
+	cr_assert_eq(asked->status, 0, "status %d: %s", asked->status, asked->err_text);
+	child_forget(asked);
+	cr_assert_eq(stat_number("balloon.actual_bytes"), bytes);
+	cr_assert_eq(stat_number("balloon_frames"), bytes / 4096);
+	cr_assert_leq(stat_number("resident_bytes"),
+		      stat_number("guest.memory_bytes") - stat_number("balloon.actual_bytes"));
+}
+
+/* Blown up, let out, and blown up to more than the guest can spare: it refuses, and lives. */
+static void balloons(const char *const *options)
+{
+	struct child *guest = start_hold(options), *asked;
+	int64_t had;
+
+	set_balloon("32M", 32 << 20);
+	set_balloon("25%", 16 << 20);
+	asked = balloon("63M");
+	cr_assert_eq(asked->status, 2, "status %d: %s", asked->status, asked->out_text);
+	cr_assert(strstr(asked->err_text, "the guest refuses") != NULL, "%s", asked->err_text);
+	had = stat_number("balloon.actual_bytes");
+	cr_assert(had > 32 << 20 && had < 63 << 20, "%ld", (long)had);
+	set_balloon("0", 0);
+	asked = balloon("65M");
+	cr_assert_eq(asked->status, 2);
+	cr_assert(strstr(asked->err_text, "no more than 64.0 MiB") != NULL, "%s", asked->err_text);
+	end_hold(guest);
+}
+
+Test(stat, balloon)
+{
+	balloons(WORDS("--memory", "64M"));
+}
+
+Test(stat, balloon_and_budget)
+{
+	balloons(WORDS("--memory", "64M", "--budget", "10M", "--cpus", "2"));
+}
+
+Test(stat, no_balloon)
+{
+	struct child *guest = start_hold(WORDS("--no-balloon")), *asked = balloon("1M");
+
+	cr_assert_eq(asked->status, 2);
+	cr_assert(strstr(asked->err_text, "no balloon") != NULL, "%s", asked->err_text);
+	end_hold(guest);
+}
+
 Test(stat, unmanaged)
 {
 	struct child *guest = start_hold(WORDS("--unmanaged"));
