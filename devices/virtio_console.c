@@ -125,6 +125,14 @@ static bool flush(struct virtio_console *console)
 	return true;
 }
 
+/* Linux looks how large its console is only when it is told of a change. */
+static void begin_speaking(struct virtio_console *console)
+{
+	console->has_spoken = true;
+	if (console->output_first && console->space.columns != 0)
+		virtio_config_changed(&console->virtio);
+}
+
 /* The next chain to gather from. False: there is none. */
 static bool next_chain(struct virtio_console *console)
 {
@@ -136,7 +144,8 @@ static bool next_chain(struct virtio_console *console)
 		virtio_break(&console->virtio, "a buffer to be written in its transmit queue");
 		return false;
 	}
-	console->has_spoken = true;
+	if (!console->has_spoken)
+		begin_speaking(console);
 	console->has_chain = true;
 	console->chain_at = 0;
 	return true;

@@ -32,8 +32,9 @@ struct virtio_console_config {
 	struct loop *loop;
 	int output_fd; /* the caller's; its file status flags are left as they are */
 	uint16_t columns, rows;
-	/* No input before the guest has sent something: what Linux gets between filling the queue
-	 * and setting its console up it throws away. */
+	/* For Linux. No input before the guest has sent something: what it gets between filling the
+	 * queue and setting its console up it throws away. And then it is told of the size, for it
+	 * looks only when it is told. */
 	bool output_first;
 	const struct virtio_console_events *events;
 	void *context;

@@ -437,6 +437,8 @@ Test(virtio_console_on, input_before_the_guest_has_spoken)
 	send_at(64, "$ ", 2);
 	driver_kick(&driver, TRANSMIT);
 	cr_assert_eq(rooms, 1);
+	cr_assert(driver_get(&driver, VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG,
+		  "it shall look at the size");
 	cr_assert_eq(virtio_console_input(console, "abc", 3), 3);
 	/* Another driver begins anew. */
 	start_console();

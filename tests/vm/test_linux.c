@@ -18,7 +18,7 @@ static void init(void)
 	need_linux();
 }
 
-TestSuite(linux, .init = init, .fini = harness_finish, .timeout = 150);
+TestSuite(debian, .init = init, .fini = harness_finish, .timeout = 150);
 
 /* A kernel with the initrd; the guest's words, console and quiet in front. */
 static const char *const *linux_words(const char *kernel, const char *console, const char *words)
@@ -52,7 +52,7 @@ static void expect(const struct child *guest, int status, const char *said)
 
 /* --- it boots --- */
 
-Test(linux, boots_and_switches_off)
+Test(debian, boots_and_switches_off)
 {
 	struct child *guest =
 		linux_start(NO_WORDS, false, "uname -s; cat /proc/interrupts; cat /proc/mtrr");
@@ -64,7 +64,7 @@ Test(linux, boots_and_switches_off)
 	cr_assert_str_empty(guest->err_text);
 }
 
-Test(linux, boots_by_pvh)
+Test(debian, boots_by_pvh)
 {
 	struct child *guest;
 
@@ -77,7 +77,7 @@ Test(linux, boots_by_pvh)
 }
 
 /* The devices that ACPI tells of, each with the driver that Debian has for it. */
-Test(linux, finds_its_devices)
+Test(debian, finds_its_devices)
 {
 	struct child *guest = linux_start(
 		NO_WORDS, false,
@@ -92,7 +92,7 @@ Test(linux, finds_its_devices)
 	expect(guest, 0, "kvm-clock");
 }
 
-Test(linux, several_processors)
+Test(debian, several_processors)
 {
 	struct child *guest = linux_start(
 		WORDS("--cpus", "8"), false,
@@ -110,12 +110,12 @@ Test(linux, several_processors)
 
 /* --- how it ends --- */
 
-Test(linux, reboots)
+Test(debian, reboots)
 {
 	expect(run_linux("script=\"reboot -f\"", ""), 123, "");
 }
 
-Test(linux, reboots_with_several_processors)
+Test(debian, reboots_with_several_processors)
 {
 	struct child *guest = linux_start(WORDS("--cpus", "4"), false, "reboot -f");
 
@@ -123,13 +123,13 @@ Test(linux, reboots_with_several_processors)
 	expect(guest, 123, "");
 }
 
-Test(linux, reboots_in_the_ways_it_knows)
+Test(debian, reboots_in_the_ways_it_knows)
 {
 	expect(run_linux("reboot=a script=\"reboot -f\"", ""), 123, "");
 	expect(run_linux("reboot=k script=\"reboot -f\"", ""), 123, "");
 }
 
-Test(linux, reboots_by_a_triple_fault)
+Test(debian, reboots_by_a_triple_fault)
 {
 	struct child *guest = run_linux("reboot=t script=\"reboot -f\"", "");
 
@@ -137,7 +137,7 @@ Test(linux, reboots_by_a_triple_fault)
 	cr_assert(strstr(guest->err_text, "triple fault") != NULL, "%s", guest->err_text);
 }
 
-Test(linux, panics)
+Test(debian, panics)
 {
 	expect(run_linux("panic=-1 script=\"echo c >/proc/sysrq-trigger\"", ""), 123,
 	       "Kernel panic - not syncing");
@@ -156,18 +156,18 @@ static void shell_on(const char *console)
 	expect(guest, 0, console);
 }
 
-Test(linux, a_shell_on_the_serial_port)
+Test(debian, a_shell_on_the_serial_port)
 {
 	shell_on("ttyS0");
 }
 
-Test(linux, a_shell_on_virtio)
+Test(debian, a_shell_on_virtio)
 {
 	shell_on("hvc0");
 }
 
 /* As people use it: a prompt, keys, a window that changes, and away. */
-Test(linux, a_terminal)
+Test(debian, a_terminal)
 {
 	static struct screen screen;
 
@@ -188,7 +188,7 @@ Test(linux, a_terminal)
 	cr_assert_eq(screen.status, 0);
 }
 
-Test(linux, its_terminal_is_put_back)
+Test(debian, its_terminal_is_put_back)
 {
 	static struct screen screen;
 
