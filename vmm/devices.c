@@ -114,7 +114,7 @@ static int add_console(struct devices *devices, const struct devices_config *con
 		.space = devices->machine->space,
 		.loop = devices->loop,
 		.output_fd = config->console_fd,
-		.output_first = true,
+		.output_first = devices->machine->stock,
 		.events = &console_events,
 		.context = devices->machine,
 	};

@@ -513,7 +513,7 @@ static int run_machine(struct run *run)
 	int error;
 
 	signal(SIGPIPE, SIG_IGN); /* a closed standard output is the guest's to hear of */
-	error = watch_signals(run, run->options.stock);
+	error = watch_signals(run, run->options.stock || has_virtio_console(run));
 	if (error == 0)
 		error = check_host(run);
 	if (error == 0 && !run->options.stock)
