@@ -295,9 +295,14 @@ static void begin_more(struct virtio_block *block)
 			return;
 		block->waiting = next;
 	}
-	while (block->waiting == NULL && block->free_count > 0) {
+	for (unsigned n = 0; block->waiting == NULL && block->free_count > 0; n++) {
 		struct block_request *r = block->free[block->free_count - 1];
 
+		/* What is answered at once takes no place: others want their turn, too. */
+		if (n == VIRTIO_QUEUE_SIZE) {
+			virtio_kick(&block->virtio, QUEUE);
+			return;
+		}
 		if (!virtio_pop(&block->virtio, QUEUE, &r->chain))
 			return;
 		block->free_count--;

@@ -153,7 +153,7 @@ static void *fall_main(void *context)
  * While it falls, the guest runs: no fault evicts more than a batch or two for itself, and the
  * budget in force only ever falls.
  */
-Test(budget, down_while_the_guest_runs, .timeout = 120)
+Test(budget, down_while_the_guest_runs)
 {
 	uint64_t rng = test_seed(), last, direct, steps = 0, most_direct = 0;
 	pthread_t thread;
@@ -192,7 +192,7 @@ Test(budget, down_while_the_guest_runs, .timeout = 120)
 }
 
 /* The background thread of a machine that began without a budget. */
-Test(budget, from_none_in_the_background, .timeout = 60)
+Test(budget, from_none_in_the_background)
 {
 	prepare(0);
 	config.no_reclaimer = false;
@@ -210,7 +210,7 @@ Test(budget, from_none_in_the_background, .timeout = 60)
 }
 
 /* Raised while it falls: at once again. */
-Test(budget, turned_round, .timeout = 60)
+Test(budget, turned_round)
 {
 	prepare(0);
 	config.no_reclaimer = false;
@@ -263,7 +263,7 @@ Test(budget, cannot_fall)
 }
 
 /* What the guest gives up meanwhile lets it fall after all. */
-Test(budget, falls_when_the_guest_gives_up, .timeout = 60)
+Test(budget, falls_when_the_guest_gives_up)
 {
 	prepare(0);
 	config.no_reclaimer = false;

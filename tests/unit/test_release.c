@@ -346,17 +346,17 @@ static void all_places(enum op op)
 	}
 }
 
-Test(release, inflate, .timeout = 60)
+Test(release, inflate)
 {
 	all_places(INFLATE);
 }
 
-Test(release, report, .timeout = 60)
+Test(release, report)
 {
 	all_places(REPORT);
 }
 
-Test(release, deflate, .timeout = 60)
+Test(release, deflate)
 {
 	all_places(DEFLATE);
 }
