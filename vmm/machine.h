@@ -43,7 +43,7 @@ enum machine_stop_kind {
 
 /* What it is, for people. The strings are whoever's who makes the machine, and outlive it. */
 struct machine_about {
-	const char *name;   /* the program in it; NULL: nothing but its kernel */
+	const char *name;   /* what runs in it */
 	const char *kernel; /* "quire", or the file it came from */
 	const char *policy, *compressor;
 	uint64_t start_ns; /* clock_now_ns() at the start of it all */

@@ -105,8 +105,7 @@ json_t *stat_to_json(struct machine *machine)
 	set(stat, "stop", stop_to_json(machine));
 	json_object_update_new(stat, report_to_json(&report));
 	guest = json_object_get(stat, "guest");
-	set(guest, "name",
-	    text(machine->about.name != NULL ? machine->about.name : machine->about.kernel));
+	set(guest, "name", text(machine->about.name));
 	set(guest, "kernel", text(machine->about.kernel));
 	add_latencies(json_object_get(stat, "latency_ns"), &report.stats);
 	if (report.managed)

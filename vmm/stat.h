@@ -21,7 +21,6 @@
 
 struct devices;
 struct machine;
-struct virtio_balloon_state;
 
 /* A new reference. The vCPUs are not disturbed. */
 json_t *stat_to_json(struct machine *machine);
@@ -29,8 +28,8 @@ json_t *stat_to_json(struct machine *machine);
 /* Of it, the members of the devices. */
 void stat_add_devices(json_t *stat, const struct devices *devices);
 
-/* What is told of a balloon. */
-json_t *stat_balloon_to_json(const struct virtio_balloon_state *state);
+/* What is told of the balloon; null: there is none. */
+json_t *stat_balloon_to_json(const struct devices *devices);
 
 /* For people. stat came over a socket and may be anything. */
 void stat_print(const json_t *stat, FILE *file);

@@ -41,7 +41,7 @@ static json_t *statistics_to_json(const struct virtio_balloon_state *state)
 	return object;
 }
 
-json_t *stat_balloon_to_json(const struct virtio_balloon_state *state)
+static json_t *state_to_json(const struct virtio_balloon_state *state)
 {
 	const struct {
 		const char *name;
@@ -68,7 +68,7 @@ json_t *stat_balloon_to_json(const struct virtio_balloon_state *state)
 	return object;
 }
 
-static json_t *balloon_to_json(const struct devices *devices)
+json_t *stat_balloon_to_json(const struct devices *devices)
 {
 	struct virtio_balloon_state state;
 	json_t *object;
@@ -79,7 +79,7 @@ static json_t *balloon_to_json(const struct devices *devices)
 	/* For whoever looks next: these may be old. */
 	if (clock_now_ns() - state.statistics_ns > STATISTICS_NS)
 		virtio_balloon_ask_statistics(devices->balloon);
-	object = stat_balloon_to_json(&state);
+	object = state_to_json(&state);
 	set(object, "auto",
 	    devices->pilot != NULL ? json_string(auto_balloon_reason(devices->pilot))
 				   : json_null());
@@ -109,6 +109,6 @@ void stat_add_devices(json_t *stat, const struct devices *devices)
 
 	for (size_t i = 0; i < devices->disk_count; i++)
 		json_array_append_new(disks, disk_to_json(devices->disk[i], i));
-	set(stat, "balloon", balloon_to_json(devices));
+	set(stat, "balloon", stat_balloon_to_json(devices));
 	set(stat, "disks", disks);
 }

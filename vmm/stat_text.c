@@ -8,7 +8,8 @@ void stat_format_head(const json_t *stat, char *text, size_t size)
 {
 	const json_t *guest = json_object_get(stat, "guest");
 	const char *name = json_text(guest, "name"), *kernel = json_text(guest, "kernel");
-	bool alone = strcmp(name, kernel) == 0;
+	const char *slash = strrchr(kernel, '/');
+	bool alone = strcmp(name, slash != NULL ? slash + 1 : kernel) == 0;
 	uint64_t cpus = json_count(guest, "cpus");
 	char up[UNITS_TEXT_SIZE];
 

@@ -47,15 +47,13 @@ static int get_bytes(const json_t *params, uint64_t *bytes, bool *given,
 json_t *steer_balloon(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
 {
 	struct machine *machine = context;
-	struct virtio_balloon *balloon = machine->devices.balloon;
-	struct virtio_balloon_state state;
 	char most[UNITS_TEXT_SIZE];
 	uint64_t bytes;
 	bool given;
 
 	if (get_bytes(params, &bytes, &given, error) != 0)
 		return NULL;
-	if (balloon == NULL) {
+	if (machine->devices.balloon == NULL) {
 		snprintf(error, CONTROL_ERROR_SIZE, "this guest was given no balloon");
 		return NULL;
 	}
@@ -66,8 +64,7 @@ json_t *steer_balloon(void *context, json_t *params, char error[CONTROL_ERROR_SI
 	}
 	if (given)
 		devices_set_balloon(&machine->devices, (uint32_t)(bytes >> PAGE_SHIFT));
-	virtio_balloon_get(balloon, &state);
-	return stat_balloon_to_json(&state);
+	return stat_balloon_to_json(&machine->devices);
 }
 
 static json_t *budget_to_json(struct mm *mm)

@@ -32,22 +32,8 @@ struct follow {
 	double best;		       /* the nearest that it has come, in bytes */
 	uint64_t moved_ns;	       /* when it last got on */
 	uint64_t told_ns;	       /* the last line */
-	const char *excuse;	       /* or NULL */
 	char text[CONTROL_ERROR_SIZE]; /* what the guest refused */
 };
-
-static void take_state(struct follow *f, const json_t *state)
-{
-	double distance;
-
-	f->now = json_count(state, f->goal->now);
-	distance = fabs((double)f->now - (double)f->target);
-	if (distance < f->best) {
-		f->best = distance;
-		f->moved_ns = clock_now_ns();
-	}
-	f->excuse = f->goal->excuse(state);
-}
 
 static double share_done(const struct follow *f)
 {
@@ -114,7 +100,7 @@ static int take_signal(struct follow *f)
 }
 
 /* A guest that is paused cannot get on. */
-static int give_up(struct follow *f)
+static int give_up(struct follow *f, const char *excuse)
 {
 	json_t *stat = NULL;
 	bool paused = control_client_call(f->client, "stat", NULL, &stat, f->text) == 0 &&
@@ -122,7 +108,7 @@ static int give_up(struct follow *f)
 
 	json_decref(stat);
 	conclude(f, "the guest refuses, it is no nearer after " TEXT(PATIENCE_S) " s",
-		 paused ? "it is paused" : f->excuse);
+		 paused ? "it is paused" : excuse);
 	return STEER_STATUS_REFUSED;
 }
 
@@ -130,10 +116,17 @@ static int give_up(struct follow *f)
 static int judge(struct follow *f, const json_t *state)
 {
 	char now[UNITS_TEXT_SIZE];
+	double distance;
 
-	take_state(f, state);
+	f->now = json_count(state, f->goal->now);
+	distance = fabs((double)f->now - (double)f->target);
+	if (distance < f->best) {
+		f->best = distance;
+		f->moved_ns = clock_now_ns();
+	}
 	if (json_count(state, f->goal->target) != f->target) {
-		conclude(f, "somebody else asked for something else", NULL);
+		conclude(f, "something else has been asked for since",
+			 json_string_value(json_object_get(state, "auto")));
 		return STEER_STATUS_REFUSED;
 	}
 	if (f->now == f->target) {
@@ -143,19 +136,32 @@ static int judge(struct follow *f, const json_t *state)
 		return fflush(stdout) == 0 ? 0 : STEER_STATUS_FAILED;
 	}
 	if (clock_now_ns() - f->moved_ns >= PATIENCE_S * 1000000000ull)
-		return give_up(f);
+		return give_up(f, f->goal->excuse(state));
 	draw(f);
 	return -1;
 }
 
-static int look_again(struct follow *f, json_t **state)
+/* Looks again in a while: -1, it goes on; or the exit status. */
+static int look_again(struct follow *f)
 {
 	int error = control_client_rest(f->client, clock_now_ns() + PERIOD_NS, f->signal_fd);
+	json_t *state = NULL;
+	int status;
 
-	*state = NULL;
+	if (error == 1)
+		return take_signal(f);
 	if (error == 0)
-		error = control_client_call(f->client, f->goal->method, NULL, state, f->text);
-	return error;
+		error = control_client_call(f->client, f->goal->method, NULL, &state, f->text);
+	if (error == 0) {
+		status = judge(f, state);
+	} else {
+		if (f->terminal)
+			log_status(NULL);
+		control_client_log(f->path, error, f->text);
+		status = STEER_STATUS_FAILED;
+	}
+	json_decref(state);
+	return status;
 }
 
 int steer_follow(struct control_client *client, const char *path, const struct steer_goal *goal,
@@ -170,9 +176,8 @@ int steer_follow(struct control_client *client, const char *path, const struct s
 		.target = json_count(first, goal->target),
 		.best = INFINITY,
 	};
-	int status, error = 0;
 	sigset_t set, before;
-	json_t *state;
+	int status;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
@@ -181,20 +186,8 @@ int steer_follow(struct control_client *client, const char *path, const struct s
 	sigprocmask(SIG_BLOCK, &set, &before);
 	f.signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 	status = judge(&f, first);
-	while (status < 0) {
-		error = look_again(&f, &state);
-		if (error == 1) {
-			status = take_signal(&f);
-		} else if (error != 0) {
-			if (f.terminal)
-				log_status(NULL);
-			control_client_log(path, error, f.text);
-			status = STEER_STATUS_FAILED;
-		} else {
-			status = judge(&f, state);
-		}
-		json_decref(state);
-	}
+	while (status < 0)
+		status = look_again(&f);
 	if (f.signal_fd >= 0)
 		close(f.signal_fd);
 	sigprocmask(SIG_SETMASK, &before, NULL);

@@ -127,7 +127,8 @@ static void draw(struct top *top)
 {
 	if (clock_now_ns() >= top->message_ns)
 		top->message[0] = '\0';
-	top_screen_draw(&top->model, top->path, top->message);
+	if (top->model.now != NULL)
+		top_screen_draw(&top->model, top->path, top->message);
 }
 
 /* It ends, with a line for after the screen. */
@@ -173,7 +174,6 @@ static void take_answer(struct top *top)
 		json_decref(result);
 		top->next_ns = 0; /* what has become of it? */
 	}
-	draw(top);
 }
 
 static void send(struct top *top, const char *method, json_t *params)
@@ -311,7 +311,7 @@ static void watch(struct top *top)
 			top->status = 128 + SIGHUP;
 		if (top->status < 0 && fds[2].revents != 0)
 			take_answer(top);
-		/* Also after a signal: a new size comes as a key. */
+		/* Also when none was pressed: a new size comes as one; and it draws. */
 		if (top->status < 0)
 			take_keys(top);
 		if (top->status < 0)

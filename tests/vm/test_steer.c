@@ -90,7 +90,7 @@ Test(steer, balloon_of_two_masters)
 	child_wait_for(asked, false, "\n");
 	fake_guest.target = 4 * MIB;
 	child_finish(asked, NULL, 0);
-	expect(asked, 2, "somebody else");
+	expect(asked, 2, "something else has been asked for since");
 }
 
 /* The target stays. */
