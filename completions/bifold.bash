@@ -20,7 +20,7 @@ _bifold_value()
 	--memory) _bifold_words 64M 96M 256M 1G ;;
 	--budget) _bifold_words 14M 64M 25% 50% ;;
 	--cpus) _bifold_words 1 2 4 8 ;;
-	--append) _bifold_words swap=8M policy=fifo policy=lru policy=clock norandmaps ;;
+	--append) _bifold_words console=ttyS0 console=hvc0 swap=8M policy=fifo policy=lru policy=clock norandmaps ;;
 	--swap-size) _bifold_words 256M 1G ;;
 	--swap)
 		_bifold_files -d
@@ -35,7 +35,7 @@ _bifold_value()
 			_bifold_words sfifo sfifo,watched=
 		fi
 		;;
-	--file | --report | --kernel | --control) _bifold_files -f ;;
+	--file | --report | --kernel | --initrd | --control) _bifold_files -f ;;
 	--timeout) _bifold_words 10 60 600 ;;
 	esac
 }
@@ -71,7 +71,7 @@ _bifold_program_index()
 		case ${words[i]} in
 		--) echo $((i + 1)) && return ;;
 		--memory | --budget | --cpus | --append | --swap | --swap-size | --compressor | --policy | --file | \
-			--report | --control | --timeout | --kernel) ((i++)) ;;
+			--report | --control | --timeout | --kernel | --initrd) ((i++)) ;;
 		-*) ;;
 		*) break ;;
 		esac
@@ -170,7 +170,7 @@ _bifold()
 		_bifold_value "$prev"
 	elif [[ $cur == -* && $prev != -- ]]; then
 		_bifold_words --memory --budget --cpus --append --swap --swap-size --compressor --policy --file \
-			--report --control --timeout --unmanaged --kernel --verbose --help --
+			--report --control --timeout --unmanaged --kernel --initrd --force --verbose --help --
 	else
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -c -- "$cur")
