@@ -20,7 +20,7 @@ _bifold_value()
 	--memory) _bifold_words 64M 96M 256M 1G ;;
 	--budget) _bifold_words 14M 64M 25% 50% ;;
 	--cpus) _bifold_words 1 2 4 8 ;;
-	--append) _bifold_words swap=8M policy=fifo policy=lru policy=clock norandmaps ;;
+	--append) _bifold_words console=ttyS0 console=hvc0 swap=8M policy=fifo policy=lru policy=clock norandmaps ;;
 	--swap-size) _bifold_words 256M 1G ;;
 	--swap)
 		_bifold_files -d
@@ -35,7 +35,7 @@ _bifold_value()
 			_bifold_words sfifo sfifo,watched=
 		fi
 		;;
-	--file | --report | --kernel | --control) _bifold_files -f ;;
+	--file | --report | --kernel | --initrd | --control) _bifold_files -f ;;
 	--timeout) _bifold_words 10 60 600 ;;
 	esac
 }
@@ -71,7 +71,7 @@ _bifold_program_index()
 		case ${words[i]} in
 		--) echo $((i + 1)) && return ;;
 		--memory | --budget | --cpus | --append | --swap | --swap-size | --compressor | --policy | --file | \
-			--report | --control | --timeout | --kernel) ((i++)) ;;
+			--report | --control | --timeout | --kernel | --initrd) ((i++)) ;;
 		-*) ;;
 		*) break ;;
 		esac
@@ -97,6 +97,29 @@ _bifold_look()
 	esac
 }
 
+# Completes the command line of those that tell of a running guest and steer it.
+_bifold_steer()
+{
+	local options=--help
+
+	case $1 in
+	stat) options='--json --prometheus --watch --help' ;;
+	top) options='--delay --help' ;;
+	balloon | budget) options='--no-wait --help' ;;
+	esac
+	if [[ $prev == --watch || $prev == --delay ]]; then
+		_bifold_words 0.5 1 5
+	elif [[ $cur == -* ]]; then
+		_bifold_words "$options"
+	elif [[ $prev == "$1" || $prev == -* ]]; then
+		_bifold_files -f
+	elif [[ $1 == balloon ]]; then
+		_bifold_words 0 64M 256M 25% 50%
+	elif [[ $1 == budget ]]; then
+		_bifold_words none 64M 256M 25% 50%
+	fi
+}
+
 _bifold()
 {
 	local cur prev cword program
@@ -114,7 +137,7 @@ _bifold()
 	COMPREPLY=()
 
 	if ((cword == 1)); then
-		_bifold_words run doctor translate maps bench --help --version
+		_bifold_words run doctor translate maps stat top balloon budget pause resume quit bench --help --version
 		return
 	fi
 	if [[ ${words[1]} == doctor ]]; then
@@ -129,6 +152,12 @@ _bifold()
 		_bifold_look "${words[1]}"
 		return
 	fi
+	case ${words[1]} in
+	stat | top | balloon | budget | pause | resume | quit)
+		_bifold_steer "${words[1]}"
+		return
+		;;
+	esac
 	if [[ ${words[1]} == bench ]]; then
 		_bifold_bench
 		return
@@ -141,7 +170,7 @@ _bifold()
 		_bifold_value "$prev"
 	elif [[ $cur == -* && $prev != -- ]]; then
 		_bifold_words --memory --budget --cpus --append --swap --swap-size --compressor --policy --file \
-			--report --control --timeout --unmanaged --kernel --verbose --help --
+			--report --control --timeout --unmanaged --kernel --initrd --force --verbose --help --
 	else
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -c -- "$cur")

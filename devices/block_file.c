@@ -11,12 +11,19 @@
 
 #include "base/log.h"
 
-/* Does not wait, as opening a FIFO would; but io_uring answers -EAGAIN where a descriptor says so
- * for good. */
+/*
+ * Does not wait, as opening a FIFO would; but io_uring answers -EAGAIN where a descriptor says so
+ * for good. A block device that is mounted, or else in the host's use, is not to be written.
+ */
 static int open_path(const char *path, bool read_only)
 {
-	int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	struct stat status;
+	int fd;
 
+	if (!read_only && stat(path, &status) == 0 && S_ISBLK(status.st_mode))
+		flags |= O_EXCL;
+	fd = open(path, flags);
 	if (fd >= 0) {
 		fcntl(fd, F_SETFL, 0);
 		return fd;

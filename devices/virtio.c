@@ -8,6 +8,7 @@
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -119,7 +120,8 @@ static void reset(struct virtio *virtio)
 		struct virtio_queue *queue = &virtio->queue[i];
 
 		virtio_queue_disable(virtio, queue);
-		*queue = (struct virtio_queue){ .virtio = virtio, .kick_fd = queue->kick_fd };
+		/* What comes before is constant, and read without the lock. */
+		memset(&queue->ready, 0, sizeof(*queue) - offsetof(struct virtio_queue, ready));
 	}
 	virtio->status = 0;
 	virtio->accepted = 0;
@@ -130,7 +132,7 @@ static void reset(struct virtio *virtio)
 
 void virtio_accept_features(struct virtio *virtio, uint32_t half, uint32_t bits)
 {
-	unsigned shift = half * 32;
+	unsigned shift;
 
 	if (virtio->status & VIRTIO_CONFIG_S_FEATURES_OK) {
 		virtio_break(virtio, "it changed the features after they were settled");
@@ -141,6 +143,7 @@ void virtio_accept_features(struct virtio *virtio, uint32_t half, uint32_t bits)
 			virtio_break(virtio, "it accepted features that are not offered");
 		return;
 	}
+	shift = half * 32;
 	virtio->accepted &= ~((uint64_t)UINT32_MAX << shift);
 	virtio->accepted |= (uint64_t)bits << shift;
 }

@@ -74,11 +74,13 @@ struct virtio_ops {
 /* (C) constant after virtio_init(); (L) lock; (A) atomic; (R) the device's, read under the lock */
 struct virtio_queue {
 	struct virtio *virtio; /* (C) */
-	int kick_fd;   /* (C) eventfd: what KVM writes, or a register access, when the driver
-			* notifies */
-	bool ready;    /* (L) */
-	bool quiet;    /* (L) the driver was asked not to notify; not with EVENT_IDX */
-	uint16_t size; /* (L) entries: a power of two; 0: not given yet */
+	/* (C) eventfd: what KVM writes, or a register access, when the driver notifies */
+	int kick_fd;
+
+	/* What a reset clears. */
+	bool ready;		 /* (L) */
+	bool quiet;		 /* (L) the driver was asked not to notify; not with EVENT_IDX */
+	uint16_t size;		 /* (L) entries: a power of two; 0: not given yet */
 	uint16_t next_available; /* (L) */
 	uint16_t next_used;	 /* (L) */
 	uint16_t signalled;	 /* (L) used index when the driver was last interrupted */

@@ -236,8 +236,10 @@ static int take_result(struct block_request *r)
 
 	if (o->result == -EINTR || o->result == -EAGAIN)
 		return ++r->retries <= RETRIES ? 0 : -EIO;
-	/* A file system or device that cannot. Discarding is advice; zeroing is done otherwise. */
-	if (o->result == -EOPNOTSUPP && (o->kind == BLOCK_PUNCH || o->kind == BLOCK_ZERO)) {
+	/* A file system that cannot, or a block device that cannot in so small units. Discarding is
+	 * advice; zeroing is done otherwise. */
+	if ((o->result == -EOPNOTSUPP || o->result == -EINVAL) &&
+	    (o->kind == BLOCK_PUNCH || o->kind == BLOCK_ZERO)) {
 		r->by_hand = r->type == VIRTIO_BLK_T_WRITE_ZEROES;
 		if (!r->by_hand)
 			r->done = o->length;
@@ -293,9 +295,14 @@ static void begin_more(struct virtio_block *block)
 			return;
 		block->waiting = next;
 	}
-	while (block->waiting == NULL && block->free_count > 0) {
+	for (unsigned n = 0; block->waiting == NULL && block->free_count > 0; n++) {
 		struct block_request *r = block->free[block->free_count - 1];
 
+		/* What is answered at once takes no place: others want their turn, too. */
+		if (n == VIRTIO_QUEUE_SIZE) {
+			virtio_kick(&block->virtio, QUEUE);
+			return;
+		}
 		if (!virtio_pop(&block->virtio, QUEUE, &r->chain))
 			return;
 		block->free_count--;

@@ -60,12 +60,14 @@ struct virtio_console {
 	void *context;				    /* (C) */
 	int output_fd;				    /* (C) ours */
 	enum output_kind output_kind;		    /* (C) */
-	bool is_watched; /* (C) the loop knows output_fd; otherwise it never blocks */
-	bool is_blocked; /* (L) the loop calls when output_fd takes more */
-	bool is_closed;	 /* (L) nobody reads any more */
-	bool has_failed; /* (L) and the user was told */
-	bool wants_room; /* (L) input waits for buffers */
-	bool has_chain;	 /* (L) chain is being gathered, chain_at bytes of it are */
+	bool is_watched;   /* (C) the loop knows output_fd; otherwise it never blocks */
+	bool is_blocked;   /* (L) the loop calls when output_fd takes more */
+	bool is_closed;	   /* (L) nobody reads any more */
+	bool has_failed;   /* (L) and the user was told */
+	bool wants_room;   /* (L) input waits for buffers */
+	bool output_first; /* (C) */
+	bool has_spoken;   /* (L) since the last reset */
+	bool has_chain;	   /* (L) chain is being gathered, chain_at bytes of it are */
 	uint64_t chain_at;
 	struct virtio_chain chain;
 	size_t used, sent; /* (L) bytes in the buffer; of these, written */
@@ -123,6 +125,14 @@ static bool flush(struct virtio_console *console)
 	return true;
 }
 
+/* Linux looks how large its console is only when it is told of a change. */
+static void begin_speaking(struct virtio_console *console)
+{
+	console->has_spoken = true;
+	if (console->output_first && console->space.columns != 0)
+		virtio_config_changed(&console->virtio);
+}
+
 /* The next chain to gather from. False: there is none. */
 static bool next_chain(struct virtio_console *console)
 {
@@ -134,6 +144,8 @@ static bool next_chain(struct virtio_console *console)
 		virtio_break(&console->virtio, "a buffer to be written in its transmit queue");
 		return false;
 	}
+	if (!console->has_spoken)
+		begin_speaking(console);
 	console->has_chain = true;
 	console->chain_at = 0;
 	return true;
@@ -190,11 +202,17 @@ static void on_output_ready(void *context, uint32_t events)
 	virtio_unlock(&console->virtio);
 }
 
+static bool listens(const struct virtio_console *console)
+{
+	return console->has_spoken || !console->output_first;
+}
+
 static void tell_of_room(struct virtio_console *console)
 {
 	struct virtio_chain chain;
 
-	if (!console->wants_room || !virtio_pop(&console->virtio, QUEUE_RECEIVE, &chain))
+	if (!console->wants_room || !listens(console) ||
+	    !virtio_pop(&console->virtio, QUEUE_RECEIVE, &chain))
 		return;
 	virtio_unpop(&console->virtio, QUEUE_RECEIVE);
 	console->wants_room = false;
@@ -205,10 +223,9 @@ static void notify(void *device, unsigned queue)
 {
 	struct virtio_console *console = device;
 
-	if (queue == QUEUE_RECEIVE)
-		tell_of_room(console);
-	else
+	if (queue == QUEUE_TRANSMIT)
 		transmit(console);
+	tell_of_room(console);
 }
 
 static void reset(void *device)
@@ -216,6 +233,7 @@ static void reset(void *device)
 	struct virtio_console *console = device;
 
 	console->has_chain = false;
+	console->has_spoken = false;
 }
 
 static const struct virtio_ops ops = {
@@ -232,7 +250,8 @@ size_t virtio_console_input(struct virtio_console *console, const void *bytes, s
 	size_t done = 0;
 
 	virtio_lock(&console->virtio);
-	while (done < length && virtio_pop(&console->virtio, QUEUE_RECEIVE, &chain)) {
+	while (done < length && listens(console) &&
+	       virtio_pop(&console->virtio, QUEUE_RECEIVE, &chain)) {
 		size_t n;
 
 		if (chain.readable_bytes > 0 || chain.writable_bytes == 0) {
@@ -264,17 +283,21 @@ void virtio_console_resize(struct virtio_console *console, uint16_t columns, uin
 void virtio_console_drain(struct virtio_console *console, unsigned timeout_ms)
 {
 	uint64_t end = clock_now_ns() + timeout_ms * 1000000ull, now;
-	bool more = true;
+	bool more;
 
 	virtio_lock(&console->virtio);
-	while (more && (now = clock_now_ns()) < end) {
+	do {
 		struct pollfd ready = { .fd = console->output_fd, .events = POLLOUT };
 
-		if (flush(console))
-			more = gather(console) || console->used > 0;
-		else
-			poll(&ready, 1, (int)((end - now) / 1000000 + 1));
-	}
+		more = gather(console);
+		if (!flush(console)) {
+			more = true;
+			now = clock_now_ns();
+			if (now < end)
+				poll(&ready, 1, (int)((end - now) / 1000000 + 1));
+		}
+		now = clock_now_ns();
+	} while (more && now < end);
 	virtio_unlock(&console->virtio);
 }
 
@@ -324,6 +347,7 @@ int virtio_console_create(const struct virtio_console_config *config, struct vir
 	if (console == NULL)
 		return -ENOMEM;
 	console->events = config->events;
+	console->output_first = config->output_first;
 	console->context = config->context;
 	console->space = (struct space){ config->columns, config->rows, 1, 0 };
 	base.config = &console->space;

@@ -11,6 +11,7 @@
 #ifndef DEVICES_VIRTIO_CONSOLE_H
 #define DEVICES_VIRTIO_CONSOLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,10 @@ struct virtio_console_config {
 	struct loop *loop;
 	int output_fd; /* the caller's; its file status flags are left as they are */
 	uint16_t columns, rows;
+	/* For Linux. No input before the guest has sent something: what it gets between filling the
+	 * queue and setting its console up it throws away. And then it is told of the size, for it
+	 * looks only when it is told. */
+	bool output_first;
 	const struct virtio_console_events *events;
 	void *context;
 };

@@ -7,6 +7,7 @@ int command_doctor(int argc, char **argv);
 int command_translate(int argc, char **argv);
 int command_stat(int argc, char **argv);
 int command_top(int argc, char **argv);
+int command_budget(int argc, char **argv);
 int command_pause(int argc, char **argv);
 int command_resume(int argc, char **argv);
 int command_balloon(int argc, char **argv);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "devices/loop.h"
 #include "devices/virtio.h"
+#include "vmm/auto_balloon.h"
 #include "vmm/machine.h"
 
 /* How long a slow reader of the console may take for what is left at the end. */
@@ -113,6 +114,7 @@ static int add_console(struct devices *devices, const struct devices_config *con
 		.space = devices->machine->space,
 		.loop = devices->loop,
 		.output_fd = config->console_fd,
+		.output_first = devices->machine->stock,
 		.events = &console_events,
 		.context = devices->machine,
 	};
@@ -132,7 +134,11 @@ static int add_balloon(struct devices *devices, const struct devices_config *con
 	};
 	int error = virtio_balloon_create(&balloon, &devices->balloon);
 
-	return error != 0 ? error : wire(devices, virtio_balloon_virtio(devices->balloon));
+	if (error == 0)
+		error = wire(devices, virtio_balloon_virtio(devices->balloon));
+	if (error == 0 && config->auto_balloon)
+		error = auto_balloon_create(devices, &devices->pilot);
+	return error;
 }
 
 static int add_rng(struct devices *devices)
@@ -259,6 +265,7 @@ void devices_stop(struct devices *devices)
 void devices_destroy(struct devices *devices)
 {
 	devices_stop(devices);
+	auto_balloon_destroy(devices->pilot);
 	virtio_console_destroy(devices->console);
 	virtio_balloon_destroy(devices->balloon);
 	virtio_rng_destroy(devices->rng);
@@ -266,6 +273,14 @@ void devices_destroy(struct devices *devices)
 		virtio_block_destroy(devices->disk[i]);
 	loop_destroy(devices->loop);
 	*devices = (struct devices){ 0 };
+}
+
+void devices_set_balloon(struct devices *devices, uint32_t pages)
+{
+	if (devices->pilot != NULL)
+		auto_balloon_set(devices->pilot, pages);
+	else if (devices->balloon != NULL)
+		virtio_balloon_set_target(devices->balloon, pages);
 }
 
 void devices_write_words(const struct devices *devices, FILE *out)

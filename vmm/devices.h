@@ -22,6 +22,7 @@
 /* All lines but those of console, balloon and entropy source. */
 #define DEVICES_DISK_MAX (PLATFORM_VIRTIO_MAX - 3)
 
+struct auto_balloon;
 struct loop;
 struct machine;
 struct virtio;
@@ -34,7 +35,7 @@ struct devices_disk {
 /* What there shall be. */
 struct devices_config {
 	bool balloon, reporting, rng, console;
-	bool auto_balloon; /* vmm/balloon.h */
+	bool auto_balloon; /* vmm/auto_balloon.h */
 	const struct devices_disk *disk;
 	size_t disk_count; /* at most DEVICES_DISK_MAX */
 	int console_fd;	   /* where the console's output goes */
@@ -46,6 +47,7 @@ struct devices {
 	struct loop *loop;			     /* (C) */
 	struct virtio_console *console;		     /* (C) or NULL */
 	struct virtio_balloon *balloon;		     /* (C) or NULL */
+	struct auto_balloon *pilot;		     /* (C) or NULL */
 	struct virtio_rng *rng;			     /* (C) or NULL */
 	struct virtio_block *disk[DEVICES_DISK_MAX]; /* (C) */
 	size_t disk_count;			     /* (C) */
@@ -68,6 +70,9 @@ void devices_stop(struct devices *devices);
 
 /* Stops, and frees all. For zeroed devices too. */
 void devices_destroy(struct devices *devices);
+
+/* What the balloon shall hold, if there is one. From any thread. */
+void devices_set_balloon(struct devices *devices, uint32_t pages);
 
 /* Words for a kernel's command line that tell of the devices, as Linux has them:
  * "virtio_mmio.device=4K@0xd0000000:5 ...". */

@@ -201,5 +201,6 @@ const struct control_method inspect_methods[] = {
 	{ "resume", steer_resume },
 	{ "quit", steer_quit },
 	{ "balloon", steer_balloon },
+	{ "budget", steer_budget },
 	{ NULL, NULL },
 };

@@ -119,7 +119,7 @@ int loader_place_module(struct loader *loader, uint64_t limit)
 		top = (limit + 1) & ~(uint64_t)(PAGE_SIZE - 1);
 	if (module->size > top || ((top - module->size) & ~(uint64_t)(PAGE_SIZE - 1)) <
 					  loader->kernel_end + KERNEL_ROOM(memory)) {
-		log_error("%s (%s) do not fit into the guest's memory (%s) beside its kernel: give "
+		log_error("%s (%s) cannot fit into the guest's memory (%s) beside its kernel: give "
 			  "it more with --memory",
 			  module->what, units_format_size(module->size, need),
 			  units_format_size(memory, have));

@@ -90,6 +90,8 @@ static int put_by_header(struct loader *loader, const struct header *header, uin
 {
 	uint64_t ahead, offset, size, memory;
 
+	if (!loader_inside(&loader->image, header_at, sizeof(*header)))
+		return loader_refuse("it is truncated");
 	if (header->header_addr < header->load_addr ||
 	    header->header_addr - header->load_addr > header_at)
 		return loader_refuse("its header is not where it says");

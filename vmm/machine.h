@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "devices/bus.h"
+#include "devices/pci_host.h"
 #include "devices/power.h"
 #include "devices/quire_port.h"
 #include "ept/space.h"
@@ -42,7 +43,7 @@ enum machine_stop_kind {
 
 /* What it is, for people. The strings are whoever's who makes the machine, and outlive it. */
 struct machine_about {
-	const char *name;   /* the program in it; NULL: nothing but its kernel */
+	const char *name;   /* what runs in it */
 	const char *kernel; /* "quire", or the file it came from */
 	const char *policy, *compressor;
 	uint64_t start_ns; /* clock_now_ns() at the start of it all */
@@ -88,6 +89,7 @@ struct machine {
 	struct quire_port port;		 /* (C) not stock */
 	struct serial *serial;		 /* (C) stock only */
 	struct power power;		 /* (C) stock only */
+	struct pci_host pci_host;	 /* its own key; stock only */
 	int cpu;      /* (C) the one vCPU and the fault thread run here; -1: anywhere */
 	int stop_fd;  /* (C) eventfd, readable once the machine stops */
 	int input_fd; /* (C) eventfd, written when the guest waits for input, or takes it again */

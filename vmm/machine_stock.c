@@ -69,6 +69,9 @@ int machine_add_stock_devices(struct machine *machine)
 	if (error == 0)
 		error = bus_add(&machine->ports, PLATFORM_KEYBOARD, 1, &power_keyboard_ops,
 				&machine->power);
+	if (error == 0)
+		error = bus_add(&machine->ports, PLATFORM_PCI, PCI_HOST_PORTS, &pci_host_ops,
+				&machine->pci_host);
 	if (error != 0)
 		log_error("cannot make the guest's devices: %s", strerror(-error));
 	return error;

@@ -24,6 +24,7 @@ static const struct command {
 	{ "stat", "tell how a running guest is", command_stat },
 	{ "top", "watch and steer a running guest on a terminal", command_top },
 	{ "balloon", "ask a running guest for memory, or give it back", command_balloon },
+	{ "budget", "change what a running guest may hold of the host's memory", command_budget },
 	{ "pause", "stop a running guest where it is", command_pause },
 	{ "resume", "let a paused guest go on", command_resume },
 	{ "quit", "end a running guest", command_quit },

@@ -87,7 +87,7 @@ void report_fill(struct report *report, struct machine *machine)
 		pool_bytes < report->monitor_bytes ? pool_bytes : report->monitor_bytes;
 }
 
-json_t *report_to_json(const struct report *report)
+static void add_numbers(json_t *root, const struct report *report)
 {
 	const struct mm_stats *stats = &report->stats;
 	const struct {
@@ -120,20 +120,28 @@ json_t *report_to_json(const struct report *report)
 		{ "store_failures", stats->store_failures },
 		{ "stall_ns", stats->stall_ns },
 		{ "pressure_ns", stats->pressure_ns },
+		{ "refaults", stats->refaults },
 		{ "refaults_near", stats->refaults_near },
 		{ "wall_ns", report->wall_ns },
 		{ "start_to_user_ns", report->start_to_user_ns },
 		{ "start_to_user_cpu_ns", report->start_to_user_cpu_ns },
 		{ "monitor_bytes", report->monitor_bytes },
 	};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		json_object_set_new(root, numbers[i].name, json_of_count(numbers[i].value));
+}
+
+json_t *report_to_json(const struct report *report)
+{
+	const struct mm_stats *stats = &report->stats;
 	json_t *root = json_object();
 
 	json_object_set_new(root, "guest",
 			    json_pack("{s:o, s:o}", "memory_bytes",
 				      json_of_count(report->memory_bytes), "cpus",
 				      json_of_count(report->cpu_count)));
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-		json_object_set_new(root, numbers[i].name, json_of_count(numbers[i].value));
+	add_numbers(root, report);
 	json_object_set_new(root, "faults", faults_json(stats));
 	json_object_set_new(root, "releases",
 			    json_pack("{s:o, s:o}", "balloon",

@@ -255,6 +255,8 @@ static const char *guest_name(const struct run *run)
 static int make_machine(struct run *run)
 {
 	const struct run_options *options = &run->options;
+	/* Or may be given one, by 'bifold budget'. */
+	bool has_budget = options->budget_bytes != 0 || options->control_path != NULL;
 	struct machine_config config = {
 		.about = {
 			.name = guest_name(run),
@@ -282,7 +284,7 @@ static int make_machine(struct run *run)
 			.policy = options->policy,
 			.policy_options = options->policy_options,
 			.compressor = options->compressor,
-			.swap_directory = options->budget_bytes != 0 ? options->swap_directory : NULL,
+			.swap_directory = has_budget ? options->swap_directory : NULL,
 			.swap_bytes = options->swap_bytes != 0 ? options->swap_bytes :
 								 options->memory_bytes,
 		},
@@ -511,7 +513,7 @@ static int run_machine(struct run *run)
 	int error;
 
 	signal(SIGPIPE, SIG_IGN); /* a closed standard output is the guest's to hear of */
-	error = watch_signals(run, run->options.stock);
+	error = watch_signals(run, run->options.stock || has_virtio_console(run));
 	if (error == 0)
 		error = check_host(run);
 	if (error == 0 && !run->options.stock)

@@ -3,8 +3,6 @@
 
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "devices/virtio_balloon.h"
 #include "vmm/json.h"
 #include "vmm/machine.h"
 #include "vmm/report.h"
@@ -66,72 +64,6 @@ static json_t *frames_to_json(const struct mm_stats *stats, uint64_t memory_byte
 			 json_of_count(total > rest ? total - rest : 0));
 }
 
-static json_t *statistics_to_json(const struct virtio_balloon_state *state)
-{
-	static const char *const names[VIRTIO_BALLOON_STATISTICS] = {
-		[VIRTIO_BALLOON_SWAP_IN] = "swap_in_bytes",
-		[VIRTIO_BALLOON_SWAP_OUT] = "swap_out_bytes",
-		[VIRTIO_BALLOON_MAJOR_FAULT] = "major_faults",
-		[VIRTIO_BALLOON_MINOR_FAULT] = "minor_faults",
-		[VIRTIO_BALLOON_FREE] = "free_bytes",
-		[VIRTIO_BALLOON_TOTAL] = "total_bytes",
-		[VIRTIO_BALLOON_AVAILABLE] = "available_bytes",
-		[VIRTIO_BALLOON_CACHES] = "caches_bytes",
-		[VIRTIO_BALLOON_HUGE_ALLOC] = "huge_allocations",
-		[VIRTIO_BALLOON_HUGE_FAIL] = "huge_failures",
-		[VIRTIO_BALLOON_OOM_KILL] = "oom_kills",
-		[VIRTIO_BALLOON_ALLOC_STALL] = "allocation_stalls",
-		[VIRTIO_BALLOON_ASYNC_SCAN] = "async_scan_bytes",
-		[VIRTIO_BALLOON_DIRECT_SCAN] = "direct_scan_bytes",
-		[VIRTIO_BALLOON_ASYNC_RECLAIM] = "async_reclaim_bytes",
-		[VIRTIO_BALLOON_DIRECT_RECLAIM] = "direct_reclaim_bytes",
-	};
-	json_t *object = json_object();
-
-	for (unsigned i = 0; i < VIRTIO_BALLOON_STATISTICS; i++)
-		if (state->known & 1u << i)
-			set(object, names[i], json_of_count(state->statistic[i]));
-	set(object, "age_ns", json_of_count(clock_now_ns() - state->statistics_ns));
-	return object;
-}
-
-json_t *stat_balloon_to_json(const struct virtio_balloon_state *state)
-{
-	const struct {
-		const char *name;
-		uint64_t value;
-	} numbers[] = {
-		{ "target_bytes", (uint64_t)state->target << PAGE_SHIFT },
-		{ "actual_bytes", (uint64_t)state->actual << PAGE_SHIFT },
-		{ "held_bytes", (uint64_t)state->held << PAGE_SHIFT },
-		{ "inflated_pages", state->inflated },
-		{ "deflated_pages", state->deflated },
-		{ "reported_pages", state->reported },
-		{ "inflated_twice_pages", state->inflated_twice },
-		{ "deflated_absent_pages", state->deflated_absent },
-	};
-	json_t *object = json_object();
-
-	set(object, "ready", json_boolean(state->ready));
-	set(object, "reports", json_boolean(state->can_report));
-	set(object, "deflates_on_oom", json_boolean(state->deflates_on_oom));
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-		set(object, numbers[i].name, json_of_count(numbers[i].value));
-	set(object, "statistics",
-	    state->statistics_ns != 0 ? statistics_to_json(state) : json_null());
-	return object;
-}
-
-static json_t *balloon_to_json(struct virtio_balloon *balloon)
-{
-	struct virtio_balloon_state state;
-
-	if (balloon == NULL)
-		return json_null();
-	virtio_balloon_get(balloon, &state);
-	return stat_balloon_to_json(&state);
-}
-
 static json_t *stop_to_json(struct machine *machine)
 {
 	static const char *const kinds[] = {
@@ -173,15 +105,11 @@ json_t *stat_to_json(struct machine *machine)
 	set(stat, "stop", stop_to_json(machine));
 	json_object_update_new(stat, report_to_json(&report));
 	guest = json_object_get(stat, "guest");
-	set(guest, "name",
-	    text(machine->about.name != NULL ? machine->about.name : machine->about.kernel));
+	set(guest, "name", text(machine->about.name));
 	set(guest, "kernel", text(machine->about.kernel));
 	add_latencies(json_object_get(stat, "latency_ns"), &report.stats);
 	if (report.managed)
 		set(stat, "frames", frames_to_json(&report.stats, report.memory_bytes));
-	set(stat, "refaults",
-	    json_of_count(report.stats.faults[MM_FAULT_POOL] + report.stats.faults[MM_FAULT_SWAP]));
-	set(stat, "balloon", balloon_to_json(machine->devices.balloon));
-	set(stat, "disks", json_array());
+	stat_add_devices(stat, &machine->devices);
 	return stat;
 }

@@ -7,11 +7,11 @@
  *   state              "running", "paused", "stopping"
  *   stop               null, or {kind, status}: status is the monitor's exit status
  *   frames             pages by where their content is; the sum is total
- *   refaults           pages that came back from where they had been put
  *   latency_ns.*       also p90, p999, count, sum, and buckets: [[at most, count], ...], those that
  *                      are not empty
- *   balloon            null, or how much it holds, is to hold, and what the guest tells
- *   disks              an array
+ *   balloon            null, or how much it holds, is to hold, and what the guest tells; auto: why
+ *                      --auto-balloon has it so, or null
+ *   disks              of each, how many requests it has done, and how many bytes they were
  */
 #ifndef VMM_STAT_H
 #define VMM_STAT_H
@@ -19,14 +19,17 @@
 #include <jansson.h>
 #include <stdio.h>
 
+struct devices;
 struct machine;
-struct virtio_balloon_state;
 
 /* A new reference. The vCPUs are not disturbed. */
 json_t *stat_to_json(struct machine *machine);
 
-/* Of it, what is told of a balloon. */
-json_t *stat_balloon_to_json(const struct virtio_balloon_state *state);
+/* Of it, the members of the devices. */
+void stat_add_devices(json_t *stat, const struct devices *devices);
+
+/* What is told of the balloon; null: there is none. */
+json_t *stat_balloon_to_json(const struct devices *devices);
 
 /* For people. stat came over a socket and may be anything. */
 void stat_print(const json_t *stat, FILE *file);

@@ -12,7 +12,7 @@
 #define BOUND_LAST  34 /* 17 s */
 
 /* One value of the answer, "guest.cpus"; or several members of an object in it, told apart by a
- * label: their names, with a space between. */
+ * label: their names, with a space between; or those of each object in an array. */
 struct metric {
 	const char *name, *type, *path;
 	bool ns; /* the answer has nanoseconds */
@@ -43,6 +43,8 @@ static const struct metric metrics[] = {
 	GAUGE("bifold_memory_bytes", "guest.memory_bytes", "The guest's memory."),
 	GAUGE("bifold_budget_bytes", "budget_bytes",
 	      "What the guest may hold of the host; 0: no limit."),
+	GAUGE("bifold_budget_wanted_bytes", "budget_wanted_bytes",
+	      "The budget that was asked for, and is being approached."),
 	GAUGE("bifold_held_bytes", "held_bytes", "What the guest holds of the host's memory."),
 	GAUGE("bifold_held_peak_bytes", "peak_host_bytes", "The most it has held."),
 	GAUGE("bifold_resident_bytes", "resident_bytes", "Of what is held, pages of the guest."),
@@ -57,7 +59,11 @@ static const struct metric metrics[] = {
 	FAMILY("bifold_faults_total", "counter", "faults", "kind", "zero_fill minor pool swap",
 	       "Page faults served, by where the page was."),
 	COUNTER("bifold_refaults_total", "refaults",
-		"Pages that came back from the pool or the swap file."),
+		"Pages that were put away and came back, ahead of a walk too."),
+	COUNTER("bifold_refaults_near_total", "refaults_near",
+		"Of these, those that twice the memory would have kept."),
+	SECONDS("bifold_pressure_seconds_total", "counter", "pressure_ns",
+		"Of the stalls, what a larger budget would have saved."),
 	SECONDS("bifold_stall_seconds_total", "counter", "stall_ns",
 		"Time spent on serving faults."),
 	COUNTER("bifold_filled_ahead_total", "filled_ahead",
@@ -91,6 +97,14 @@ static const struct metric metrics[] = {
 	      "What the guest says it could spare."),
 	GAUGE("bifold_guest_free_bytes", "balloon.statistics.free_bytes",
 	      "What the guest says it uses for nothing."),
+	FAMILY("bifold_disk_requests_total", "counter", "disks", "what",
+	       "reads writes flushes discards zeroes", "Requests to disks that went well."),
+	FAMILY("bifold_disk_bytes_total", "counter", "disks", "what",
+	       "read_bytes written_bytes discarded_bytes zeroed_bytes", "Bytes of these."),
+	FAMILY("bifold_disk_errors_total", "counter", "disks", "what", "errors",
+	       "Requests to disks that failed."),
+	FAMILY("bifold_disk_pending", "gauge", "disks", "what", "pending",
+	       "Requests to disks in flight or waiting."),
 };
 
 /* A label's value, quoted. */
@@ -133,13 +147,8 @@ static void put_head(const char *name, const char *type, const char *help, FILE 
 	fprintf(file, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* label: NULL, if it has none. */
-static void put_sample(const struct metric *m, const json_t *value, const char *label,
-		       const char *socket, FILE *file)
+static void end_sample(const struct metric *m, const json_t *value, FILE *file)
 {
-	begin_sample(m->name, socket, file);
-	if (label != NULL)
-		put_label(m->label, label, file);
 	fputs("} ", file);
 	if (m->ns)
 		put_seconds(json_count_of(value), file);
@@ -148,10 +157,11 @@ static void put_sample(const struct metric *m, const json_t *value, const char *
 	fputc('\n', file);
 }
 
-static void put_family(const struct metric *m, const json_t *object, const char *socket, FILE *file)
+/* disk: its number, or NULL. *begun: the metric's head is there. */
+static void put_family(const struct metric *m, const json_t *object, const char *disk, bool *begun,
+		       const char *socket, FILE *file)
 {
 	char members[128], *rest = members, *member;
-	bool begun = false;
 
 	snprintf(members, sizeof(members), "%s", m->members);
 	while ((member = strsep(&rest, " ")) != NULL) {
@@ -159,22 +169,42 @@ static void put_family(const struct metric *m, const json_t *object, const char 
 
 		if (!json_is_integer(value))
 			continue;
-		if (!begun)
+		if (!*begun)
 			put_head(m->name, m->type, m->help, file);
-		begun = true;
-		put_sample(m, value, member, socket, file);
+		*begun = true;
+		begin_sample(m->name, socket, file);
+		if (disk != NULL)
+			put_label("disk", disk, file);
+		put_label(m->label, member, file);
+		end_sample(m, value, file);
+	}
+}
+
+static void put_disks(const struct metric *m, const json_t *disks, const char *socket, FILE *file)
+{
+	bool begun = false;
+
+	for (size_t i = 0; i < json_array_size(disks); i++) {
+		char number[24];
+
+		snprintf(number, sizeof(number), "%zu", i);
+		put_family(m, json_array_get(disks, i), number, &begun, socket, file);
 	}
 }
 
 static void put_metric(const struct metric *m, const json_t *stat, const char *socket, FILE *file)
 {
 	const json_t *value = json_at(stat, m->path);
+	bool begun = false;
 
-	if (m->members != NULL) {
-		put_family(m, value, socket, file);
+	if (json_is_array(value)) {
+		put_disks(m, value, socket, file);
+	} else if (m->members != NULL) {
+		put_family(m, value, NULL, &begun, socket, file);
 	} else if (json_is_integer(value)) {
 		put_head(m->name, m->type, m->help, file);
-		put_sample(m, value, NULL, socket, file);
+		begin_sample(m->name, socket, file);
+		end_sample(m, value, file);
 	}
 }
 

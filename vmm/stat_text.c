@@ -8,7 +8,8 @@ void stat_format_head(const json_t *stat, char *text, size_t size)
 {
 	const json_t *guest = json_object_get(stat, "guest");
 	const char *name = json_text(guest, "name"), *kernel = json_text(guest, "kernel");
-	bool alone = strcmp(name, kernel) == 0;
+	const char *slash = strrchr(kernel, '/');
+	bool alone = strcmp(name, slash != NULL ? slash + 1 : kernel) == 0;
 	uint64_t cpus = json_count(guest, "cpus");
 	char up[UNITS_TEXT_SIZE];
 
@@ -45,19 +46,39 @@ static void frame_rows(const json_t *frames, FILE *file)
 static void balloon_rows(const json_t *balloon, FILE *file)
 {
 	const json_t *told = json_object_get(balloon, "statistics");
-	char has[UNITS_TEXT_SIZE], target[UNITS_TEXT_SIZE], available[UNITS_TEXT_SIZE];
+	char text[3][UNITS_TEXT_SIZE];
 
 	if (!json_is_object(balloon))
 		return;
 	fprintf(file, "\n  balloon: %s of %s asked for",
-		units_format_size(json_count(balloon, "actual_bytes"), has),
-		units_format_size(json_count(balloon, "target_bytes"), target));
+		units_format_size(json_count(balloon, "actual_bytes"), text[0]),
+		units_format_size(json_count(balloon, "target_bytes"), text[1]));
 	if (!json_truth(balloon, "ready"))
 		fprintf(file, "; the guest has no driver for it");
 	else if (json_is_object(told))
-		fprintf(file, "; the guest could spare %s",
-			units_format_size(json_count(told, "available_bytes"), available));
+		fprintf(file, "; the guest could spare %s, it said %s ago",
+			units_format_size(json_count(told, "available_bytes"), text[0]),
+			units_format_ns(json_count(told, "age_ns"), text[1]));
 	fprintf(file, "\n");
+	if (json_is_string(json_object_get(balloon, "auto")))
+		fprintf(file, "  which bifold chooses: %s\n", json_text(balloon, "auto"));
+}
+
+static void disk_rows(const json_t *disks, FILE *file)
+{
+	size_t i;
+	json_t *disk;
+
+	json_array_foreach((json_t *)(uintptr_t)disks, i, disk)
+	{
+		char read[UNITS_TEXT_SIZE], written[UNITS_TEXT_SIZE];
+
+		fprintf(file, "  disk %zu: %s read, %s written, %llu flushes, %llu errors\n", i,
+			units_format_size(json_count(disk, "read_bytes"), read),
+			units_format_size(json_count(disk, "written_bytes"), written),
+			(unsigned long long)json_count(disk, "flushes"),
+			(unsigned long long)json_count(disk, "errors"));
+	}
 }
 
 static void kvm_row(const json_t *kvm, FILE *file)
@@ -84,4 +105,5 @@ void stat_print(const json_t *stat, FILE *file)
 	kvm_row(json_object_get(stat, "kvm"), file);
 	frame_rows(json_object_get(stat, "frames"), file);
 	balloon_rows(json_object_get(stat, "balloon"), file);
+	disk_rows(json_object_get(stat, "disks"), file);
 }

@@ -47,15 +47,13 @@ static int get_bytes(const json_t *params, uint64_t *bytes, bool *given,
 json_t *steer_balloon(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
 {
 	struct machine *machine = context;
-	struct virtio_balloon *balloon = machine->devices.balloon;
-	struct virtio_balloon_state state;
 	char most[UNITS_TEXT_SIZE];
 	uint64_t bytes;
 	bool given;
 
 	if (get_bytes(params, &bytes, &given, error) != 0)
 		return NULL;
-	if (balloon == NULL) {
+	if (machine->devices.balloon == NULL) {
 		snprintf(error, CONTROL_ERROR_SIZE, "this guest was given no balloon");
 		return NULL;
 	}
@@ -65,9 +63,43 @@ json_t *steer_balloon(void *context, json_t *params, char error[CONTROL_ERROR_SI
 		return NULL;
 	}
 	if (given)
-		virtio_balloon_set_target(balloon, (uint32_t)(bytes >> PAGE_SHIFT));
-	virtio_balloon_get(balloon, &state);
-	return stat_balloon_to_json(&state);
+		devices_set_balloon(&machine->devices, (uint32_t)(bytes >> PAGE_SHIFT));
+	return stat_balloon_to_json(&machine->devices);
+}
+
+static json_t *budget_to_json(struct mm *mm)
+{
+	struct mm_stats stats;
+
+	mm_stats_get(mm, &stats);
+	return json_pack("{s:o, s:o}", "budget_bytes", json_of_count(stats.budget_bytes),
+			 "budget_wanted_bytes", json_of_count(stats.budget_wanted_bytes));
+}
+
+json_t *steer_budget(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+{
+	struct machine *machine = context;
+	char least[UNITS_TEXT_SIZE];
+	struct mm_stats stats;
+	uint64_t bytes;
+	bool given;
+
+	if (get_bytes(params, &bytes, &given, error) != 0)
+		return NULL;
+	if (machine->mm == NULL) {
+		snprintf(error, CONTROL_ERROR_SIZE,
+			 "this guest's memory is the host kernel's to manage: it has no budget");
+		return NULL;
+	}
+	if (given && mm_set_budget(machine->mm, bytes) != 0) {
+		mm_stats_get(machine->mm, &stats);
+		snprintf(error, CONTROL_ERROR_SIZE,
+			 "the budget is too small: the least that works is %s (%llu bytes)",
+			 units_format_size(stats.budget_least_bytes, least),
+			 (unsigned long long)stats.budget_least_bytes);
+		return NULL;
+	}
+	return budget_to_json(machine->mm);
 }
 
 json_t *steer_quit(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])

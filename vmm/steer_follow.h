@@ -16,13 +16,14 @@ struct steer_goal {
 	const char *what;	  /* "the balloon" */
 	const char *method;	  /* without parameters it tells the state */
 	const char *now, *target; /* members of the state, in bytes */
-	/* Why it may not get on, or NULL. */
+	const char *zero;	  /* what 0 bytes mean: "no limit"; NULL: 0 */
+	/* Why it may not get on, or NULL. Required. */
 	const char *(*excuse)(const json_t *state);
 };
 
 /*
- * Until now is target, from the state that the question was answered with: 0. It has not moved for
- * a while, or somebody else set another target: STEER_STATUS_REFUSED. The guest ended:
+ * Until now is target, from the state that the question was answered with: 0. It has come no nearer
+ * for a while, or somebody else set another target: STEER_STATUS_REFUSED. The guest ended:
  * STEER_STATUS_FAILED. SIGINT, SIGTERM, SIGHUP: 128 and its number; the target stays as set, which
  * is said, as is everything else.
  */

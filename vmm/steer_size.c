@@ -11,24 +11,31 @@
 #include "vmm/steer_follow.h"
 
 #define STATUS_USAGE 125
+#define NONE	     "none"
 
 struct options {
 	bool wait;
 	const char *path, *size;
 };
 
-static int check_size(const char *text)
+/* NONE is what lifts a limit, and is 0 bytes on the way to the guest. */
+static int check_size(const char *text, const struct steer_goal *goal)
 {
 	uint64_t bytes;
 
-	if (units_parse_size_or_percent(text, 0, &bytes) == 0)
+	if (goal->zero != NULL && strcmp(text, NONE) == 0)
 		return 0;
-	log_error("'%s' is no size: expected one such as 512M, 1.5G or 25%%", text);
+	if (units_parse_size_or_percent(text, 4096, &bytes) == 0 &&
+	    (goal->zero == NULL || bytes != 0))
+		return 0;
+	log_error("'%s' is no size: expected one such as 512M, 1.5G or 25%%%s", text,
+		  goal->zero != NULL ? ", or " NONE : "");
 	return -EINVAL;
 }
 
 /* 0, 1: help was printed, or -EINVAL, logged. */
-static int parse(int argc, char **argv, const char *help, struct options *options)
+static int parse(int argc, char **argv, const char *help, const struct steer_goal *goal,
+		 struct options *options)
 {
 	static const struct option long_options[] = {
 		{ "no-wait", no_argument, NULL, 'n' },
@@ -54,7 +61,7 @@ static int parse(int argc, char **argv, const char *help, struct options *option
 	}
 	options->path = argv[optind];
 	options->size = argv[optind + 1];
-	return check_size(options->size);
+	return check_size(options->size, goal);
 }
 
 /* Of a percentage, the whole is for the guest to say. 0 or -errno, as of control_client.h. */
@@ -66,7 +73,9 @@ static int settle_size(struct control_client *client, const char *text, uint64_t
 
 	if (strchr(text, '%') != NULL)
 		error = control_client_call(client, "stat", NULL, &stat, refusal);
-	units_parse_size_or_percent(text, json_count(stat, "guest.memory_bytes"), bytes);
+	*bytes = 0;
+	if (strcmp(text, NONE) != 0)
+		units_parse_size_or_percent(text, json_count(stat, "guest.memory_bytes"), bytes);
 	*bytes &= ~(uint64_t)4095;
 	json_decref(stat);
 	return error;
@@ -93,7 +102,7 @@ static int size_command(int argc, char **argv, const char *help, const struct st
 	char refusal[CONTROL_ERROR_SIZE] = "";
 	struct control_client client;
 	struct options options;
-	int status = parse(argc, argv, help, &options), error;
+	int status = parse(argc, argv, help, goal, &options), error;
 	json_t *state = NULL;
 
 	if (status != 0)
@@ -147,6 +156,47 @@ int command_balloon(int argc, char **argv)
 		.now = "actual_bytes",
 		.target = "target_bytes",
 		.excuse = balloon_excuse,
+	};
+
+	return size_command(argc, argv, help, &goal);
+}
+
+static const char *budget_excuse(const json_t *state)
+{
+	return "what is left cannot be put away";
+}
+
+int command_budget(int argc, char **argv)
+{
+	static const char help[] =
+		"Usage: bifold budget [--no-wait] PATH SIZE|none\n"
+		"\n"
+		"Change what a running guest may hold of the host's memory. PATH is its control "
+		"socket: bifold\n"
+		"run --control PATH. A larger budget is in force at once; a smaller one is reached "
+		"by "
+		"steps,\n"
+		"while the guest runs, and is followed until it is; Ctrl-C ends that, and leaves "
+		"what "
+		"was asked\n"
+		"for.\n"
+		"\n"
+		"  --no-wait    ask, and do not follow\n"
+		"  -h, --help   this text\n"
+		"\n"
+		"SIZE: bytes, or with a suffix as 512M or 1.5G, or a share of the guest's memory "
+		"as "
+		"25%.\n"
+		"Exit status 0: it is in force; 1: the guest cannot be asked, or ended; 2: it is "
+		"refused: too\n"
+		"small to work with, or no nearer after 5 s; 125: bad options; 128+n: signal n.\n";
+	static const struct steer_goal goal = {
+		.what = "the budget",
+		.method = "budget",
+		.now = "budget_bytes",
+		.target = "budget_wanted_bytes",
+		.zero = "no limit",
+		.excuse = budget_excuse,
 	};
 
 	return size_command(argc, argv, help, &goal);

@@ -127,7 +127,8 @@ static void draw(struct top *top)
 {
 	if (clock_now_ns() >= top->message_ns)
 		top->message[0] = '\0';
-	top_screen_draw(&top->model, top->path, top->message);
+	if (top->model.now != NULL)
+		top_screen_draw(&top->model, top->path, top->message);
 }
 
 /* It ends, with a line for after the screen. */
@@ -173,7 +174,6 @@ static void take_answer(struct top *top)
 		json_decref(result);
 		top->next_ns = 0; /* what has become of it? */
 	}
-	draw(top);
 }
 
 static void send(struct top *top, const char *method, json_t *params)
@@ -283,23 +283,27 @@ static void take_signal(struct top *top)
 		top->status = 128 + (int)info.ssi_signo;
 }
 
+/* Until the next question, ms; -1: an answer comes before. */
+static int time_left(const struct top *top)
+{
+	uint64_t now = clock_now_ns();
+
+	if (top->asked != NULL)
+		return -1;
+	return now < top->next_ns ? (int)((top->next_ns - now) / 1000000 + 1) : 0;
+}
+
 static void watch(struct top *top)
 {
+	ask_next(top);
 	while (top->status < 0) {
 		struct pollfd fds[] = {
 			{ .fd = STDIN_FILENO, .events = POLLIN },
 			{ .fd = top->signal_fd, .events = POLLIN },
 			{ .fd = top->client.fd, .events = POLLIN },
 		};
-		uint64_t now;
 
-		ask_next(top);
-		now = clock_now_ns();
-		if (top->status >= 0 ||
-		    poll(fds, 3,
-			 now < top->next_ns   ? (int)((top->next_ns - now) / 1000000 + 1)
-			 : top->asked != NULL ? -1
-					      : 0) < 0)
+		if (poll(fds, 3, time_left(top)) < 0)
 			fds[0].revents = fds[1].revents = fds[2].revents = 0;
 		if (fds[1].revents != 0)
 			take_signal(top);
@@ -307,8 +311,11 @@ static void watch(struct top *top)
 			top->status = 128 + SIGHUP;
 		if (top->status < 0 && fds[2].revents != 0)
 			take_answer(top);
+		/* Also when none was pressed: a new size comes as one; and it draws. */
 		if (top->status < 0)
-			take_keys(top); /* also the one that says the size has changed */
+			take_keys(top);
+		if (top->status < 0)
+			ask_next(top);
 	}
 }
 

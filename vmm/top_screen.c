@@ -96,7 +96,7 @@ static int draw_memory(const struct top_model *m, int row)
 	put(row, 0, "held      %s of %s", units_format_size(held, text[0]),
 	    budget != 0 ? units_format_size(budget, text[1]) : "no limit");
 	put_bar(row++, 41, share, share > 0.95 ? PAINT_NEAR : PAINT_GOOD);
-	put(row++, 2, "resident %s   pool %s   tables %s   swap file %s   most held %s",
+	put(row++, 2, "resident %s   pool %s   tables %s   swap %s   peak %s",
 	    units_format_size(json_count(m->now, "resident_bytes"), text[0]),
 	    units_format_size(json_count(m->now, "pool_bytes"), text[1]),
 	    units_format_size(json_count(m->now, "table_bytes"), text[2]),

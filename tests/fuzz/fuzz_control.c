@@ -11,10 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/log.h"
+#include "devices/loop.h"
+#include "devices/virtio_balloon.h"
 #include "vmm/control.h"
 #include "vmm/control_socket.h"
 #include "vmm/inspect.h"
@@ -30,7 +34,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int __wrap_translation_paging(struct vcpu *vcpu, struct ept_paging *paging);
 
 static char path[256];
-static struct machine machine = { .kvm_fd = -1, .vm_fd = -1, .vcpu_count = 2 };
+static struct machine machine = {
+	.kvm_fd = -1, .vm_fd = -1, .stats_fd = -1, .vcpu_count = 2, .memory_bytes = MEMORY
+};
 static struct control *control;
 
 /* In place of what asks KVM. */
@@ -62,10 +68,71 @@ static void make_tables(struct ept_space *space)
 		}
 }
 
+/* With nobody in the guest to give it pages, and a loop that nobody runs. */
+static int move_pages(void *context, gfn_t first, uint32_t count)
+{
+	return 0;
+}
+
+static int report_pages(void *context, gfn_t first, uint32_t count, uint32_t poison)
+{
+	return 0;
+}
+
+static void hear(void *context)
+{
+}
+
+static void make_balloon(void)
+{
+	static const struct virtio_balloon_events events = { move_pages, move_pages, report_pages,
+							     hear, hear };
+
+	CHECK(loop_create(&machine.devices.loop) == 0);
+	CHECK(virtio_balloon_create(&(struct virtio_balloon_config){ .space = machine.space,
+								     .loop = machine.devices.loop,
+								     .reporting = true,
+								     .events = &events },
+				    &machine.devices.balloon) == 0);
+}
+
+static void fail(void *context, const struct mm_failure *failure)
+{
+	CHECK(!"no page is ever brought in");
+}
+
+/* Of memory that nobody touches; it can be given a budget. */
+static void make_manager(void)
+{
+	const struct mm_config config = {
+		.frame_count = MEMORY / PAGE_SIZE,
+		.policy = mm_policy_find("fifo"),
+		.backing_ops = &ept_backing_ops,
+		.backing = machine.space,
+		.failed = fail,
+		.no_reclaimer = true,
+	};
+
+	CHECK(mm_create(&config, &machine.mm) == 0);
+}
+
+/* What a client has paused or stopped is not what the next input finds. */
+static void set_right(void)
+{
+	machine_let_go(&machine);
+	pthread_mutex_lock(&machine.lock);
+	CHECK(machine.pauses == 0);
+	machine.stop_kind = MACHINE_RUNNING;
+	pthread_mutex_unlock(&machine.lock);
+}
+
 static void remove_folder(void)
 {
 	control_destroy(control);
 	control = NULL;
+	virtio_balloon_destroy(machine.devices.balloon);
+	loop_destroy(machine.devices.loop);
+	mm_destroy(machine.mm);
 	ept_space_destroy(machine.space);
 	machine.space = NULL;
 	*strrchr(path, '/') = '\0';
@@ -78,6 +145,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	const char *folder = getenv("TMPDIR");
 	char *made;
 
+	log_set_verbosity(-1);
 	snprintf(path, sizeof(path) - 16, "%s/bifold-fuzz-XXXXXX",
 		 folder != NULL ? folder : "/tmp");
 	made = mkdtemp(path);
@@ -88,6 +156,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	for (unsigned i = 0; i < machine.vcpu_count; i++)
 		machine.vcpu[i] = (struct vcpu){ .machine = &machine, .number = i, .fd = -1 };
 	machine_gate_init(&machine);
+	make_balloon();
+	make_manager();
+	machine.stop_fd = eventfd(0, EFD_NONBLOCK);
 	CHECK(control_create(path, inspect_methods, &machine, &control) == 0);
 	atexit(remove_folder);
 	return 0;
@@ -176,5 +247,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	CHECK(got == 0 && count == count_requests(data, size));
 	close(poll_fd.fd);
+	set_right();
 	return 0;
 }

@@ -41,9 +41,11 @@ struct driver {
 	struct loop *loop;
 	uint8_t *memory;
 	struct virtio *virtio;
-	uint64_t features; /* accepted */
+	uint64_t rings; /* where the queues' are: DRIVER_RINGS, unless the test says otherwise */
+	bool served_elsewhere; /* a thread runs the loop: driver_serve() has nothing to do */
+	uint64_t features;     /* accepted */
 	struct driver_queue queue[VIRTIO_QUEUES];
-	int pins;	    /* frames that are pinned now, each time counted */
+	int pins;	    /* (A) frames that are pinned now, each time counted */
 	int pin_error;	    /* what a pin answers instead of succeeding, when not 0 */
 	unsigned pins_left; /* how many succeed before that */
 	gfn_t refused;	    /* a frame of the pin that was refused */

@@ -173,7 +173,7 @@ Test(failures, file_becomes_shorter)
 	cr_assert_eq(disk_do(IN, 0, DISK_DATA, 1024), OK);
 }
 
-static void zero_by_hand(uint32_t flags, enum block_operation_kind kind)
+static void zero_by_hand(uint32_t flags, enum block_operation_kind kind, int error)
 {
 	struct virtio_blk_discard_write_zeroes ranges[] = { { 1, 1201, flags },
 							    { 2000, 3, flags } };
@@ -183,7 +183,7 @@ static void zero_by_hand(uint32_t flags, enum block_operation_kind kind)
 	memset(expected + 512, 0, 1201 * 512);
 	memset(expected + 2000 * 512, 0, 3 * 512);
 	memcpy(disk_memory(DISK_DATA), ranges, sizeof(ranges));
-	arm(kind, DISK_FOREVER, -EOPNOTSUPP);
+	arm(kind, DISK_FOREVER, error);
 	cr_assert_eq(disk_do(ZERO, 0, DISK_DATA, sizeof(ranges)), OK);
 	cr_assert_eq(disk.operations[kind], 1, "once it is known it is not tried again");
 	disk_expect(0, expected, DISK_BYTES);
@@ -192,12 +192,18 @@ static void zero_by_hand(uint32_t flags, enum block_operation_kind kind)
 
 Test(failures, file_system_cannot_zero)
 {
-	zero_by_hand(0, BLOCK_ZERO);
+	zero_by_hand(0, BLOCK_ZERO, -EOPNOTSUPP);
 }
 
 Test(failures, file_system_cannot_unmap)
 {
-	zero_by_hand(VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, BLOCK_PUNCH);
+	zero_by_hand(VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, BLOCK_PUNCH, -EOPNOTSUPP);
+}
+
+/* As on a block device whose own blocks are larger. */
+Test(failures, range_cannot_be_zeroed)
+{
+	zero_by_hand(0, BLOCK_ZERO, -EINVAL);
 }
 
 Test(failures, file_system_cannot_discard)

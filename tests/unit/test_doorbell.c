@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "devices/bus.h"
+#include "devices/pci_host.h"
 #include "devices/quire_port.h"
 #include "ept/space.h"
 #include "guest/abi.h"
@@ -271,4 +272,36 @@ Test(doorbell, stop_ends_a_blocked_write)
 	request.segment[0] = (struct quire_segment){ DATA_AT, MEMORY - DATA_AT };
 	cr_assert(write(bench->port.stop_fd, &one, sizeof(one)) == sizeof(one));
 	cr_assert_eq(ring(bench, &request), -EINTR);
+}
+
+static uint32_t pci_read(struct bus *bus, uint32_t address, unsigned offset, unsigned size)
+{
+	uint64_t value = 0;
+
+	cr_assert_eq(bus_write(bus, 0xcf8, 4, address), 0);
+	cr_assert_eq(bus_read(bus, 0xcfc + offset, size, &value), 0);
+	return (uint32_t)(size == 4 ? value : value & ((1u << size * 8) - 1));
+}
+
+/* A host bridge at 00:00.0, whatever the size of the access, and nothing elsewhere. */
+Test(doorbell, pci_bus_is_empty)
+{
+	struct pci_host host = { 0 };
+	struct bus bus = { 0 };
+	uint64_t value;
+
+	cr_assert_eq(bus_add(&bus, 0xcf8, PCI_HOST_PORTS, &pci_host_ops, &host), 0);
+	cr_assert_eq(pci_read(&bus, 0x80000000, 0, 4), 0x00081b36);
+	cr_assert_eq(pci_read(&bus, 0x80000000, 2, 2), 0x0008);
+	cr_assert_eq(pci_read(&bus, 0x80000008, 2, 2), 0x0600, "a host bridge");
+	cr_assert_eq(pci_read(&bus, 0x80000008, 3, 1), 0x06);
+	cr_assert_eq(pci_read(&bus, 0x8000000c, 2, 1), 0, "one function");
+	cr_assert_eq(pci_read(&bus, 0x80000010, 0, 4), 0, "no registers of its own");
+	cr_assert_eq(pci_read(&bus, 0x00000000, 0, 4), UINT32_MAX, "not enabled");
+	for (uint32_t at = 0x80000100; at < 0x81000000; at += 0x100)
+		cr_assert_eq(pci_read(&bus, at, 0, 2), 0xffff, "%x", at);
+	cr_assert_eq(bus_write(&bus, 0xcf8, 4, 0x80000008), 0);
+	cr_assert_eq(bus_write(&bus, 0xcfb, 1, 1), 0, "not an address: Linux asks for mechanism 1");
+	cr_assert_eq(bus_read(&bus, 0xcf8, 4, &value), 0);
+	cr_assert_eq(value, 0x80000008);
 }

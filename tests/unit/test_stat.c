@@ -9,6 +9,7 @@
 #include "tests/prometheus.h"
 #include "vmm/json.h"
 #include "vmm/stat.h"
+#include "vmm/top_model.h"
 
 static struct prometheus got;
 static char *text;
@@ -33,7 +34,8 @@ static json_t *load(const char *json)
 static const char answer[] =
 	"{\"version\":\"0.1.0\",\"pid\":42,\"state\":\"paused\",\"stop\":null,"
 	"\"guest\":{\"memory_bytes\":1048576,\"cpus\":2,\"name\":\"a\\\"b\\\\c\\nd\","
-	"\"kernel\":\"quire\"},\"budget_bytes\":524288,\"peak_host_bytes\":500000,"
+	"\"kernel\":\"quire\"},\"budget_bytes\":524288,\"budget_most_bytes\":524288,\"peak_host_"
+	"bytes\":500000,"
 	"\"resident_bytes\":400000,\"pool_bytes\":65536,\"pool_stored_bytes\":50000,"
 	"\"pool_frames\":30,\"same_filled_frames\":3,\"swap_bytes\":8192,\"table_bytes\":1000,"
 	"\"touched_frames\":200,\"stall_ns\":1000000001,\"wall_ns\":2500000000,\"refaults\":7,"
@@ -48,7 +50,10 @@ static const char answer[] =
 	"\"frames\":{\"total\":256,\"mapped\":90,\"watched\":10,\"compressed\":30,"
 	"\"same_filled\":3,\"swapped\":2,\"released\":21,\"untouched\":100},"
 	"\"balloon\":{\"ready\":true,\"target_bytes\":40960,\"actual_bytes\":20480,"
-	"\"statistics\":{\"free_bytes\":4096,\"available_bytes\":12288}},\"disks\":[]}";
+	"\"statistics\":{\"free_bytes\":4096,\"available_bytes\":12288,\"age_ns\":2000000000}},"
+	"\"disks\":[{\"number\":0,"
+	"\"reads\":5,\"read_bytes\":20480,\"errors\":0},"
+	"{\"number\":1,\"reads\":6,\"writes\":7,\"written_bytes\":4096,\"errors\":1}]}";
 
 static void print_metrics(const json_t *stat, const char *socket)
 {
@@ -95,6 +100,9 @@ Test(stat, metrics)
 	expect(7, "bifold_kvm_mappings", "size=\"pages_4k\"");
 	expect(20480, "bifold_balloon_bytes");
 	expect(12288, "bifold_guest_available_bytes");
+	expect(5, "bifold_disk_requests_total", "disk=\"0\"", "what=\"reads\"");
+	expect(7, "bifold_disk_requests_total", "disk=\"1\"", "what=\"writes\"");
+	expect(1, "bifold_disk_errors_total", "disk=\"1\"");
 	/* What the answer lacks is not there: no such counters of KVM's, nothing of 2 MiB. */
 	cr_assert(!prometheus_find(&got, &value, "bifold_kvm_io_exits_total", NULL));
 	cr_assert_null(strstr(text, "bifold_kvm_io_exits_total"));
@@ -184,8 +192,9 @@ Test(stat, table)
 		"30 pages, 2.46 to 1",
 		"of one value                      3    1.2 %",
 		"balloon: 20.0 KiB of 40.0 KiB",
-		"could spare 12.0 KiB",
+		"could spare 12.0 KiB, it said 2.0 s ago",
 		"time stalled in faults: 1.0 s",
+		"disk 1: 0 B read, 4.0 KiB written, 0 flushes, 1 errors",
 	};
 	json_t *stat = load(answer);
 
@@ -196,6 +205,47 @@ Test(stat, table)
 	print_table(stat);
 	cr_assert_not_null(strstr(text, "host kernel's to manage"), "%s", text);
 	json_decref(stat);
+}
+
+/* --- top's rates --- */
+
+static json_t *moment(uint64_t wall_ns, uint64_t swap, const char *buckets)
+{
+	char json[512];
+
+	snprintf(json, sizeof(json),
+		 "{\"wall_ns\":%llu,\"faults\":{\"swap\":%llu},"
+		 "\"latency_ns\":{\"swap\":{\"buckets\":%s}}}",
+		 (unsigned long long)wall_ns, (unsigned long long)swap, buckets);
+	return load(json);
+}
+
+Test(stat, rates_are_of_the_last_delay)
+{
+	struct top_model model = { 0 };
+
+	cr_assert_eq(top_seconds(&model), 0);
+	cr_assert_eq(top_rate(&model, "faults.swap"), 0);
+	cr_assert_eq(top_permille(&model, "swap", 500), UINT64_MAX);
+	top_model_put(&model, moment(1000000000, 100, "[[10,98],[20,2]]"));
+	cr_assert_eq(top_rate(&model, "faults.swap"), 0);
+	cr_assert_eq(top_permille(&model, "swap", 500), 10); /* since the start */
+	top_model_put(&model, moment(1500000000, 110, "[[5,1],[10,98],[20,8],[40,3]]"));
+	cr_assert_eq(top_seconds(&model), 0.5);
+	cr_assert_eq(top_rate(&model, "faults.swap"), 20);
+	cr_assert_eq(top_permille(&model, "swap", 100), 5);
+	cr_assert_eq(top_permille(&model, "swap", 500), 20);
+	cr_assert_eq(top_permille(&model, "swap", 700), 20);
+	cr_assert_eq(top_permille(&model, "swap", 701), 40);
+	cr_assert_eq(top_permille(&model, "swap", 1000), 40);
+	/* Nothing since; and another guest at the same place, which has done less. */
+	top_model_put(&model, moment(2500000000, 110, "[[5,1],[10,98],[20,8],[40,3]]"));
+	cr_assert_eq(top_rate(&model, "faults.swap"), 0);
+	cr_assert_eq(top_permille(&model, "swap", 990), UINT64_MAX);
+	top_model_put(&model, moment(1, 3, "[[10,3]]"));
+	cr_assert_eq(top_rate(&model, "faults.swap"), 0);
+	cr_assert_eq(top_permille(&model, "swap", 990), UINT64_MAX);
+	top_model_finish(&model);
 }
 
 /* Any member may be anything: another's guest, another version, an enemy. */
@@ -229,6 +279,7 @@ Test(stat, any_answer)
 {
 	const char *given = getenv("BIFOLD_SEED");
 	unsigned seed = given != NULL ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
+	struct top_model model = { 0 };
 	unsigned state = seed;
 
 	fprintf(stderr, "any_answer: BIFOLD_SEED=%u\n", seed);
@@ -238,6 +289,9 @@ Test(stat, any_answer)
 		print_table(stat);
 		print_metrics(stat, "/tmp/\"g\"");
 		cr_assert_geq(text_size, 1);
-		json_decref(stat);
+		top_model_put(&model, stat);
+		cr_assert_geq(top_rate(&model, "faults.swap"), 0);
+		top_permille(&model, "swap", 990);
 	}
+	top_model_finish(&model);
 }

@@ -27,6 +27,7 @@ enum { RECEIVE, TRANSMIT };
 static struct driver driver;
 static struct virtio_console *console;
 static unsigned rooms;
+static bool output_first;
 static int ends[2]; /* to read, to write */
 
 static void on_room(void *context)
@@ -40,6 +41,7 @@ static void make_console(int output_fd)
 {
 	struct virtio_console_config config = {
 		.output_fd = output_fd,
+		.output_first = output_first,
 		.columns = 80,
 		.rows = 24,
 		.events = &events,
@@ -420,6 +422,29 @@ Test(virtio_console_on, input_before_the_driver_is_there)
 	driver_ready(&driver);
 	cr_assert_eq(rooms, 1);
 	cr_assert_eq(virtio_console_input(console, "abc", 3), 3);
+}
+
+Test(virtio_console_on, input_before_the_guest_has_spoken)
+{
+	output_first = true;
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	make_console(ends[1]);
+	start_console();
+	post(0, 16);
+	driver_kick(&driver, RECEIVE);
+	cr_assert_eq(virtio_console_input(console, "abc", 3), 0);
+	cr_assert_eq(rooms, 0);
+	send_at(64, "$ ", 2);
+	driver_kick(&driver, TRANSMIT);
+	cr_assert_eq(rooms, 1);
+	cr_assert(driver_get(&driver, VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG,
+		  "it shall look at the size");
+	cr_assert_eq(virtio_console_input(console, "abc", 3), 3);
+	/* Another driver begins anew. */
+	start_console();
+	post(0, 16);
+	driver_kick(&driver, RECEIVE);
+	cr_assert_eq(virtio_console_input(console, "abc", 3), 0);
 }
 
 Test(virtio_console, buffers_of_the_wrong_kind)

@@ -11,21 +11,26 @@
 struct fake_guest fake_guest;
 static struct control *control;
 
-static json_t *balloon_state(void)
-{
-	return json_pack("{s:b, s:I, s:I}", "ready", fake_guest.ready, "actual_bytes",
-			 (json_int_t)fake_guest.actual, "target_bytes",
-			 (json_int_t)fake_guest.target);
-}
-
 static uint64_t least(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
 }
 
-static json_t *balloon(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+/* Being looked at, it gets on. */
+static json_t *look(void)
 {
 	uint64_t to = least(fake_guest.target, fake_guest.most), at = fake_guest.actual;
+
+	if (fake_guest.ready)
+		fake_guest.actual = at < to ? at + least(fake_guest.step, to - at)
+					    : at - least(fake_guest.step, at - to);
+	return json_pack("{s:b, s:I, s:I}", "ready", fake_guest.ready, "actual_bytes",
+			 (json_int_t)fake_guest.actual, "target_bytes",
+			 (json_int_t)fake_guest.target);
+}
+
+static json_t *balloon(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+{
 	json_t *bytes = json_object_get(params, "bytes");
 
 	if (bytes != NULL && json_count_of(bytes) > MEMORY) {
@@ -35,10 +40,7 @@ static json_t *balloon(void *context, json_t *params, char error[CONTROL_ERROR_S
 	fake_guest.looks++;
 	if (bytes != NULL)
 		fake_guest.target = json_count_of(bytes);
-	else if (fake_guest.ready && at != to)
-		fake_guest.actual = at < to ? at + least(fake_guest.step, to - at)
-					    : at - least(fake_guest.step, at - to);
-	return balloon_state();
+	return look();
 }
 
 static json_t *stat(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
@@ -46,7 +48,7 @@ static json_t *stat(void *context, json_t *params, char error[CONTROL_ERROR_SIZE
 	return json_pack("{s:s, s:{s:s, s:s, s:I, s:i}, s:o, s:I}", "state",
 			 fake_guest.paused ? "paused" : "running", "guest", "name", "fake",
 			 "kernel", "none", "memory_bytes", (json_int_t)MEMORY, "cpus", 1, "balloon",
-			 balloon_state(), "budget_bytes", (json_int_t)fake_guest.budget);
+			 look(), "budget_bytes", (json_int_t)fake_guest.budget);
 }
 
 static const struct control_method methods[] = {

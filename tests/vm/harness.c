@@ -196,6 +196,11 @@ const char *test_program(const char *name)
 	return build_path("BIFOLD_TEST_PROGRAMS", "programs", name);
 }
 
+const char *linux_file(const char *name)
+{
+	return build_path("BIFOLD_LINUX_GUEST", "../../linux-guest", name);
+}
+
 static void must_pipe(int ends[2])
 {
 	cr_assert(pipe2(ends, O_CLOEXEC) == 0, "pipe2: %s", strerror(errno));

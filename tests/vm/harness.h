@@ -44,6 +44,7 @@ const char *busybox_path(void);
 const char *guest_program(const char *name); /* built from guest/programs */
 const char *guest_kernel(void);
 const char *test_program(const char *name); /* built from tests/vm/programs */
+const char *linux_file(const char *name);   /* "vmlinuz", "initrd", "disk.img": linux_guest.h */
 
 /*
  * Start argv. prepare (or NULL) runs in the child before exec, to change its world; a non-zero

@@ -180,8 +180,8 @@ Test(errors, files_larger_than_memory)
 	need_kvm();
 	expect_error(run_bifold("--memory", "4M", "--file", test_program("hold"), "--file",
 				test_program("libc"), busybox_path(), "true"),
-		     125, "do not fit into the guest's memory");
-	expect_error(run_bifold("--memory", "5M", busybox_path(), "true"), 125, "do not fit");
+		     125, "cannot fit into the guest's memory");
+	expect_error(run_bifold("--memory", "5M", busybox_path(), "true"), 125, "cannot fit");
 }
 
 Test(errors, policy_option_unknown)

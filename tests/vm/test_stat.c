@@ -201,6 +201,122 @@ Test(stat, quits)
 	steer_fails("quit", 1, "No such file");
 }
 
+static struct child *budget(const char *size)
+{
+	return run_words(NULL, NULL, bifold_path(), "budget", socket_path(), size, NULL);
+}
+
+static void set_budget(const char *size, int64_t bytes)
+{
+	struct child *asked = budget(size);
+
+	cr_assert_eq(asked->status, 0, "status %d: %s", asked->status, asked->err_text);
+	child_forget(asked);
+	cr_assert_eq(stat_number("budget_bytes"), bytes);
+	cr_assert(bytes == 0 || stat_number("held_bytes") <= bytes);
+}
+
+/* From any to any other, also where there was none, and the data is whole. */
+static void budgets(const char *const *options)
+{
+	struct child *guest = start_hold(options), *asked;
+
+	set_budget("10M", 10 << 20);
+	set_budget("50%", 24 << 20);
+	set_budget("6M", 6 << 20);
+	asked = budget("100K");
+	cr_assert_eq(asked->status, 2);
+	cr_assert(strstr(asked->err_text, "the least that works is") != NULL, "%s",
+		  asked->err_text);
+	cr_assert_eq(stat_number("budget_bytes"), 6 << 20);
+	set_budget("none", 0);
+	set_budget("8M", 8 << 20);
+	end_hold(guest);
+}
+
+Test(stat, budget_of_a_guest_with_one)
+{
+	budgets(WORDS("--memory", "48M", "--budget", "40M"));
+}
+
+Test(stat, budget_of_a_guest_with_none)
+{
+	budgets(WORDS("--memory", "48M", "--cpus", "2"));
+}
+
+/* Down to a tenth and up again, while the guest uses all it has. */
+Test(stat, budget_of_a_busy_guest)
+{
+	struct child *guest = start_busy();
+
+	for (int i = 0; i < 3; i++) {
+		int64_t faults;
+
+		set_budget("5M", 5 << 20);
+		faults = wait_for_faults(0);
+		set_budget("none", 0);
+		set_budget("16M", 16 << 20);
+		wait_for_faults(faults);
+	}
+	end_guest(guest);
+}
+
+static struct child *balloon(const char *size)
+{
+	return run_words(NULL, NULL, bifold_path(), "balloon", socket_path(), size, NULL);
+}
+
+static void set_balloon(const char *size, int64_t bytes)
+{
+	struct child *asked = balloon(size);
+
+	cr_assert_eq(asked->status, 0, "status %d: %s", asked->status, asked->err_text);
+	child_forget(asked);
+	cr_assert_eq(stat_number("balloon.actual_bytes"), bytes);
+	cr_assert_eq(stat_number("balloon_frames"), bytes / 4096);
+	cr_assert_leq(stat_number("resident_bytes"),
+		      stat_number("guest.memory_bytes") - stat_number("balloon.actual_bytes"));
+}
+
+/* Blown up, let out, and blown up to more than the guest can spare: it refuses, and lives. */
+static void balloons(const char *const *options)
+{
+	struct child *guest = start_hold(options), *asked;
+	int64_t had;
+
+	set_balloon("32M", 32 << 20);
+	set_balloon("25%", 16 << 20);
+	asked = balloon("63M");
+	cr_assert_eq(asked->status, 2, "status %d: %s", asked->status, asked->out_text);
+	cr_assert(strstr(asked->err_text, "the guest refuses") != NULL, "%s", asked->err_text);
+	had = stat_number("balloon.actual_bytes");
+	cr_assert(had > 32 << 20 && had < 63 << 20, "%ld", (long)had);
+	set_balloon("0", 0);
+	asked = balloon("65M");
+	cr_assert_eq(asked->status, 2);
+	cr_assert(strstr(asked->err_text, "no more than 64.0 MiB") != NULL, "%s", asked->err_text);
+	end_hold(guest);
+}
+
+Test(stat, balloon)
+{
+	balloons(WORDS("--memory", "64M"));
+}
+
+Test(stat, balloon_and_budget)
+{
+	balloons(WORDS("--memory", "64M", "--budget", "10M", "--cpus", "2"));
+}
+
+Test(stat, no_balloon)
+{
+	struct child *guest = start_hold(WORDS("--no-balloon")), *asked = balloon("1M");
+
+	cr_assert_eq(asked->status, 2);
+	cr_assert(strstr(asked->err_text, "no balloon") != NULL, "%s", asked->err_text);
+	end_hold(guest);
+}
+
 Test(stat, unmanaged)
 {
 	struct child *guest = start_hold(WORDS("--unmanaged"));
@@ -212,6 +328,9 @@ Test(stat, unmanaged)
 	asked = run_words(NULL, NULL, bifold_path(), "stat", "--prometheus", socket_path(), NULL);
 	prometheus_read(asked->out_text, &got);
 	cr_assert_str_eq(got.error, "");
+	asked = budget("16M");
+	cr_assert_eq(asked->status, 2);
+	cr_assert(strstr(asked->err_text, "it has no budget") != NULL, "%s", asked->err_text);
 	steer("pause");
 	steer("resume");
 	end_hold(guest);

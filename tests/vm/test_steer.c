@@ -65,7 +65,7 @@ Test(steer, balloon_refused)
 {
 	expect(balloon("1T"), 2, "no more than that");
 	fake_guest.most = 3 * MIB;
-	expect(balloon("8M"), 2, "nothing has moved for 5 s: the balloon is at 3.0 MiB of 8.0 MiB");
+	expect(balloon("8M"), 2, "the balloon: 3.0 MiB, to be 8.0 MiB; the guest refuses");
 	cr_assert_eq(fake_guest.target, 8 * MIB);
 }
 
@@ -73,7 +73,7 @@ Test(steer, balloon_of_a_paused_guest)
 {
 	fake_guest.most = 0;
 	fake_guest.paused = true;
-	expect(balloon("8M"), 2, "the guest is paused");
+	expect(balloon("8M"), 2, "it is paused");
 }
 
 Test(steer, balloon_without_a_driver)
@@ -90,7 +90,7 @@ Test(steer, balloon_of_two_masters)
 	child_wait_for(asked, false, "\n");
 	fake_guest.target = 4 * MIB;
 	child_finish(asked, NULL, 0);
-	expect(asked, 2, "somebody else");
+	expect(asked, 2, "something else has been asked for since");
 }
 
 /* The target stays. */
@@ -103,7 +103,7 @@ static void interrupted(int signal_number)
 	kill(asked->pid, signal_number);
 	child_finish(asked, NULL, 0);
 	expect(asked, 128 + signal_number, "what was asked for stays asked for");
-	expect(asked, 128 + signal_number, "of 128.0 MiB");
+	expect(asked, 128 + signal_number, "to be 128.0 MiB");
 	cr_assert_eq(fake_guest.target, 128 * MIB);
 	cr_assert_lt(fake_guest.actual, 128 * MIB);
 }
