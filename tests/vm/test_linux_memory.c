@@ -113,10 +113,10 @@ Test(linux_memory, balloon_in_and_out)
 /* A guest that runs out of memory takes it from its balloon, and kills nobody. */
 Test(linux_memory, balloon_gives_way_before_the_oom_killer)
 {
-	struct child *guest =
-		linux_start(WORDS(NULL), false,
-			    "read go; /demo --touch 256M --passes 1 --pattern sequential; s=$?; "
-			    "grep -E '^oom_kill ' /proc/vmstat; exit $s");
+	struct child *guest = linux_start(
+		WORDS(NULL), false,
+		"echo here; read go; /demo --touch 256M --passes 1 --pattern sequential; s=$?; "
+		"grep -E '^oom_kill ' /proc/vmstat; exit $s");
 
 	child_wait_for(guest, false, "here");
 	balloon("320M");
