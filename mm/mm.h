@@ -117,7 +117,7 @@ struct mm_stats {
 /*
  * The least budget with which a guest of this configuration makes progress, in bytes: the tables,
  * the reserve that reclaim needs to store a page before it gives one back, the headroom between
- * the watermarks, and 64 pages to work in. At it the guest runs, slowly.
+ * the watermarks, and some pages to work in. At it the guest runs, slowly.
  */
 uint64_t mm_least_budget(const struct mm_config *config);
 
