@@ -35,7 +35,7 @@ _bifold_value()
 			_bifold_words sfifo sfifo,watched=
 		fi
 		;;
-	--file | --report | --kernel | --initrd | --control) _bifold_files -f ;;
+	--file | --disk | --report | --kernel | --initrd | --control) _bifold_files -f ;;
 	--timeout) _bifold_words 10 60 600 ;;
 	esac
 }
@@ -71,7 +71,7 @@ _bifold_program_index()
 		case ${words[i]} in
 		--) echo $((i + 1)) && return ;;
 		--memory | --budget | --cpus | --append | --swap | --swap-size | --compressor | --policy | --file | \
-			--report | --control | --timeout | --kernel | --initrd) ((i++)) ;;
+			--report | --control | --timeout | --kernel | --initrd | --disk) ((i++)) ;;
 		-*) ;;
 		*) break ;;
 		esac
@@ -170,7 +170,7 @@ _bifold()
 		_bifold_value "$prev"
 	elif [[ $cur == -* && $prev != -- ]]; then
 		_bifold_words --memory --budget --cpus --append --swap --swap-size --compressor --policy --file \
-			--report --control --timeout --unmanaged --kernel --initrd --force --verbose --help --
+			--report --control --timeout --unmanaged --kernel --initrd --disk --no-balloon --no-reporting --auto-balloon --force --verbose --help --
 	else
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -c -- "$cur")
