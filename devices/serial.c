@@ -239,11 +239,22 @@ static void transmit(struct serial *serial, uint8_t byte)
 	serial->transmit_pending = output_has_room(serial->output);
 }
 
+/* After an access, with the lock, which it lets go. */
+static void finish_access(struct serial *serial)
+{
+	bool tell;
+
+	update(serial);
+	tell = wants_input(serial);
+	pthread_mutex_unlock(&serial->lock);
+	if (tell)
+		serial->config.input_room(serial->config.context);
+}
+
 /* Each byte of a wider access is for a register of its own, as on the ISA bus. */
 static int write_ports(void *device, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct serial *serial = device;
-	bool tell;
 
 	pthread_mutex_lock(&serial->lock);
 	for (unsigned i = 0; i < size && offset + i < SERIAL_PORTS; i++, value >>= 8) {
@@ -256,18 +267,13 @@ static int write_ports(void *device, uint64_t offset, unsigned size, uint64_t va
 		else
 			write_register(serial, number, (uint8_t)value);
 	}
-	update(serial);
-	tell = wants_input(serial);
-	pthread_mutex_unlock(&serial->lock);
-	if (tell)
-		serial->config.input_room(serial->config.context);
+	finish_access(serial);
 	return 0;
 }
 
 static int read_ports(void *device, uint64_t offset, unsigned size, uint64_t *value)
 {
 	struct serial *serial = device;
-	bool tell;
 
 	*value = 0;
 	pthread_mutex_lock(&serial->lock);
@@ -278,11 +284,7 @@ static int read_ports(void *device, uint64_t offset, unsigned size, uint64_t *va
 
 		*value |= byte << (8 * i);
 	}
-	update(serial);
-	tell = wants_input(serial);
-	pthread_mutex_unlock(&serial->lock);
-	if (tell)
-		serial->config.input_room(serial->config.context);
+	finish_access(serial);
 	return 0;
 }
 
