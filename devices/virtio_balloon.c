@@ -281,7 +281,16 @@ static void serve_statistics(struct virtio_balloon *balloon)
 		state->statistic[taken[i].tag] = taken[i].value;
 	}
 	state->statistics_ns = clock_now_ns();
-	balloon->events->statistics(balloon->context);
+	if (balloon->events->statistics != NULL)
+		balloon->events->statistics(balloon->context);
+}
+
+static void tell_of_change(void *device)
+{
+	struct virtio_balloon *balloon = device;
+
+	if (balloon->events->changed != NULL)
+		balloon->events->changed(balloon->context);
 }
 
 static void notify(void *device, unsigned queue)
@@ -294,13 +303,6 @@ static void notify(void *device, unsigned queue)
 		serve_statistics(balloon);
 	else if (virtio_has(&balloon->virtio, F_REPORTING))
 		serve_queue(balloon, queue);
-}
-
-static void start(void *device)
-{
-	struct virtio_balloon *balloon = device;
-
-	balloon->events->changed(balloon->context);
 }
 
 /* Nobody knows any more which pages are in the balloon: none are. */
@@ -323,7 +325,7 @@ static void reset(void *device)
 	balloon->has_statistics_buffer = false;
 	balloon->state.known = 0;
 	balloon->state.statistics_ns = 0;
-	balloon->events->changed(balloon->context);
+	tell_of_change(balloon);
 }
 
 static void configured(void *device, unsigned offset, unsigned size)
@@ -334,7 +336,7 @@ static void configured(void *device, unsigned offset, unsigned size)
 	balloon->space.hint_command = 0;
 	if (balloon->state.actual != balloon->space.actual) {
 		balloon->state.actual = balloon->space.actual;
-		balloon->events->changed(balloon->context);
+		tell_of_change(balloon);
 	}
 }
 
@@ -343,7 +345,7 @@ static const struct virtio_ops ops = {
 	.id = VIRTIO_ID_BALLOON,
 	.queue_count = QUEUE_COUNT,
 	.notify = notify,
-	.start = start,
+	.start = tell_of_change,
 	.reset = reset,
 	.configured = configured,
 };

@@ -22,9 +22,8 @@ struct virtio;
 struct virtio_balloon;
 
 /*
- * Every hook is required and is called with the device's lock held, so it calls nothing of the
- * balloon's: on the loop's thread, but for the deflate of a reset, on a vCPU's. 0 or -errno, which
- * breaks the device.
+ * Each hook is called with the device's lock held, so it calls nothing of the balloon's: on the
+ * loop's thread, but for the deflate of a reset, on a vCPU's. 0 or -errno, which breaks the device.
  */
 struct virtio_balloon_events {
 	/* The guest has given these pages away: their content is nobody's any more. */
@@ -34,9 +33,10 @@ struct virtio_balloon_events {
 	/* The guest does not use these pages now; it may at any moment once the call has returned,
 	 * without a word, and then expects this 32-bit pattern all over them (0: zeros). */
 	int (*report)(void *context, gfn_t first, uint32_t count, uint32_t poison);
-	/* New statistics have come. */
+	/* New statistics have come. NULL: nobody waits for them. */
 	void (*statistics)(void *context);
-	/* The driver has changed 'actual', or has become ready, or was reset. */
+	/* The driver has changed 'actual', or has become ready, or was reset. NULL: nobody waits
+	 * for it. */
 	void (*changed)(void *context);
 };
 

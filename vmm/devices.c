@@ -43,20 +43,10 @@ static int report(void *context, gfn_t first, uint32_t count, uint32_t poison)
 	return give_up(context, first, count, MM_RELEASE_REPORTED, (uint64_t)poison << 32 | poison);
 }
 
-static void statistics(void *context)
-{
-}
-
-static void changed(void *context)
-{
-}
-
 static const struct virtio_balloon_events balloon_events = {
 	.inflate = inflate,
 	.deflate = deflate,
 	.report = report,
-	.statistics = statistics,
-	.changed = changed,
 };
 
 /* --- the console has room for input again --- */
@@ -103,8 +93,7 @@ static int wire(struct devices *devices, struct virtio *virtio)
 			log_debug("%s: KVM takes no ioeventfd: %s", virtio->name, strerror(-error));
 	}
 	error = bus_add(&devices->machine->mmio, base, VIRTIO_MMIO_BYTES, &virtio_mmio_ops, virtio);
-	if (error == 0)
-		devices->virtio[devices->count++] = virtio;
+	devices->count += error == 0;
 	return error;
 }
 
@@ -189,15 +178,18 @@ static int add_disk(struct devices *devices, const struct devices_disk *disk, ui
 
 static int add_disks(struct devices *devices, const struct devices_config *config)
 {
+	uint64_t pin;
 	int error = 0;
 
 	if (config->disk_count > DEVICES_DISK_MAX) {
 		log_error("a machine has %u disks at most", DEVICES_DISK_MAX);
 		return -E2BIG;
 	}
+	if (config->disk_count == 0)
+		return 0;
+	pin = pin_bytes(devices->machine, config->disk_count);
 	for (size_t i = 0; i < config->disk_count && error == 0; i++)
-		error = add_disk(devices, &config->disk[i],
-				 pin_bytes(devices->machine, config->disk_count));
+		error = add_disk(devices, &config->disk[i], pin);
 	return error;
 }
 

@@ -25,7 +25,6 @@
 struct auto_balloon;
 struct loop;
 struct machine;
-struct virtio;
 
 struct devices_disk {
 	const char *path;
@@ -51,8 +50,7 @@ struct devices {
 	struct virtio_rng *rng;			     /* (C) or NULL */
 	struct virtio_block *disk[DEVICES_DISK_MAX]; /* (C) */
 	size_t disk_count;			     /* (C) */
-	struct virtio *virtio[PLATFORM_VIRTIO_MAX];  /* (C) by number */
-	unsigned count;				     /* (C) */
+	unsigned count;				     /* (C) of all virtio devices */
 	pthread_t thread;			     /* (O) */
 	bool started;				     /* (O) */
 };
