@@ -40,6 +40,14 @@ int loader_refuse(const char *format, ...)
 	return -ENOEXEC;
 }
 
+/* Passes on what a write to guest memory said, which is logged. */
+static int fill(int error)
+{
+	if (error != 0)
+		log_error("cannot fill the guest's memory: %s", strerror(-error));
+	return error;
+}
+
 /* The RAM below the device hole, in bytes. */
 static uint64_t low_memory(const struct loader *loader)
 {
@@ -69,10 +77,8 @@ int loader_put(struct loader *loader, uint64_t at, uint64_t offset, uint64_t fil
 			  units_format_size(at + memory_size, need), units_format_size(room, have));
 		return -ENOMEM;
 	}
-	error = ept_write(loader->space, gpa(at), loader->image.data + offset, file_size);
-	if (error != 0)
-		log_error("cannot fill the guest's memory: %s", strerror(-error));
-	else if (at + memory_size > loader->kernel_end)
+	error = fill(ept_write(loader->space, gpa(at), loader->image.data + offset, file_size));
+	if (error == 0 && at + memory_size > loader->kernel_end)
 		loader->kernel_end = at + memory_size;
 	return error;
 }
@@ -106,7 +112,7 @@ static int put_file(struct loader *loader, int fd, uint64_t size)
 }
 
 /* Where the module goes: the end of the first piece of RAM, past the kernel. */
-int loader_place_module(struct loader *loader, uint64_t limit)
+static int place_module(struct loader *loader)
 {
 	const struct loader_module *module = loader->guest->module;
 	uint64_t memory = low_memory(loader), top = memory;
@@ -115,8 +121,8 @@ int loader_place_module(struct loader *loader, uint64_t limit)
 
 	if (module == NULL)
 		return 0;
-	if (limit < top)
-		top = (limit + 1) & ~(uint64_t)(PAGE_SIZE - 1);
+	if (loader->module_limit < top)
+		top = (loader->module_limit + 1) & ~(uint64_t)(PAGE_SIZE - 1);
 	if (module->size > top || ((top - module->size) & ~(uint64_t)(PAGE_SIZE - 1)) <
 					  loader->kernel_end + KERNEL_ROOM(memory)) {
 		log_error("%s (%s) cannot fit into the guest's memory (%s) beside its kernel: give "
@@ -134,22 +140,17 @@ int loader_place_module(struct loader *loader, uint64_t limit)
 	return error;
 }
 
-int loader_put_command_line(struct loader *loader, size_t most)
+static int put_command_line(struct loader *loader)
 {
 	size_t size = strlen(loader->command_line) + 1;
-	int error;
 
-	if (most > LOADER_LOW_END - LOADER_COMMAND_LINE_AT)
-		most = LOADER_LOW_END - LOADER_COMMAND_LINE_AT;
-	if (size > most) {
+	if (size > loader->command_line_most) {
 		log_error("the kernel's command line is too long: %zu bytes, and it takes %zu",
-			  size - 1, most - 1);
+			  size - 1, loader->command_line_most - 1);
 		return -E2BIG;
 	}
-	error = ept_write(loader->space, gpa(LOADER_COMMAND_LINE_AT), loader->command_line, size);
-	if (error != 0)
-		log_error("cannot fill the guest's memory: %s", strerror(-error));
-	return error;
+	return fill(
+		ept_write(loader->space, gpa(LOADER_COMMAND_LINE_AT), loader->command_line, size));
 }
 
 /*
@@ -198,8 +199,11 @@ int loader_load(struct ept_space *space, const struct loader_guest *guest,
 		.guest = guest,
 		.image = { guest->kernel, guest->kernel_size },
 		.command_line = guest->command_line,
+		.module_limit = UINT32_MAX,
+		.command_line_most = LOADER_LOW_END - LOADER_COMMAND_LINE_AT,
 		.result = result,
 	};
+	int error;
 
 	*result = (struct loader_result){ .mode = LOADER_PROTECTED };
 	for (size_t i = 0; i < FORMAT_COUNT; i++) {
@@ -209,7 +213,12 @@ int loader_load(struct ept_space *space, const struct loader_guest *guest,
 			continue;
 		if (loader.command_line == NULL)
 			loader.command_line = format->default_command_line;
-		return format->load(&loader);
+		error = format->put(&loader);
+		if (error == 0)
+			error = place_module(&loader);
+		if (error == 0)
+			error = put_command_line(&loader);
+		return error != 0 ? error : fill(format->tell(&loader));
 	}
 	return no_kernel(guest->stock);
 }

@@ -164,7 +164,7 @@ static bool probe(const struct loader_image *image)
 	return loader_elf_open(image, &elf) && find_entry(&elf, &entry);
 }
 
-static int write_start_info(struct loader *loader)
+static int tell(struct loader *loader)
 {
 	const struct loader_module *module = loader->guest->module;
 	struct loader_memory memory[LOADER_MEMORY_MAX];
@@ -195,27 +195,17 @@ static int write_start_info(struct loader *loader)
 				  sizeof(map[0]) * count);
 	if (error == 0)
 		error = ept_write(loader->space, gpa(LOADER_START_INFO_AT), &info, sizeof(info));
-	if (error != 0)
-		log_error("cannot fill the guest's memory: %s", strerror(-error));
+	loader->result->start_info = gpa(LOADER_START_INFO_AT);
 	return error;
 }
 
-static int load(struct loader *loader)
+static int put(struct loader *loader)
 {
 	struct loader_elf elf;
-	int error;
 
 	loader_elf_open(&loader->image, &elf);
 	find_entry(&elf, &loader->result->entry);
-	error = loader_elf_put(loader, &elf);
-	if (error == 0)
-		error = loader_place_module(loader, UINT64_MAX);
-	if (error == 0)
-		error = loader_put_command_line(loader, SIZE_MAX);
-	if (error == 0)
-		error = write_start_info(loader);
-	loader->result->start_info = gpa(LOADER_START_INFO_AT);
-	return error;
+	return loader_elf_put(loader, &elf);
 }
 
 const struct loader_format loader_pvh = {
@@ -223,5 +213,6 @@ const struct loader_format loader_pvh = {
 	.speaks_quire = true,
 	.default_command_line = "console=ttyS0",
 	.probe = probe,
-	.load = load,
+	.put = put,
+	.tell = tell,
 };

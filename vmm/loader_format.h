@@ -1,6 +1,7 @@
 /*
- * What loader.c and the boot protocols share. A protocol is a struct loader_format; its load() does
- * all the checking.
+ * What loader.c and the boot protocols share. A protocol is a struct loader_format: it puts the
+ * kernel in, which does all the checking of the image; then come the module and the command line,
+ * the same for all; and then it tells the kernel where everything is.
  *
  * The first MiB belongs to the loader, with whatever the protocol wants there; the kernel and the
  * module lie above it and below the device hole.
@@ -35,8 +36,10 @@ struct loader {
 	struct loader_image image;
 	const char *command_line;
 	struct loader_result *result;
-	uint64_t kernel_end; /* set by load() before it places the module */
-	uint64_t module_at;  /* once it is placed */
+	uint64_t kernel_end;   /* of what loader_put() has put */
+	uint64_t module_limit; /* the last address that the module may have; put() may lower it */
+	size_t command_line_most; /* bytes of it, with its NUL; put() may lower it */
+	uint64_t module_at;	  /* once it is placed */
 };
 
 struct loader_format {
@@ -45,8 +48,11 @@ struct loader_format {
 	const char *default_command_line;
 	/* Whether the image claims to be one. */
 	bool (*probe)(const struct loader_image *image);
-	/* 0 or -errno, logged. */
-	int (*load)(struct loader *loader);
+	/* Checks the image, puts the kernel in, sets the result's entry. 0 or -errno, logged. */
+	int (*put)(struct loader *loader);
+	/* Writes what the protocol has the kernel find, and sets the rest of the result. 0 or
+	 * -errno of ept_write(). */
+	int (*tell)(struct loader *loader);
 };
 
 extern const struct loader_format loader_linux, loader_pvh, loader_multiboot;
@@ -65,13 +71,6 @@ static inline bool loader_inside(const struct loader_image *image, uint64_t offs
  */
 int loader_put(struct loader *loader, uint64_t at, uint64_t offset, uint64_t file_size,
 	       uint64_t memory_size);
-
-/* The module, as high as it may end (limit: the last byte's address) and at a page's start; sets
- * module_at. 0 or -errno, logged. */
-int loader_place_module(struct loader *loader, uint64_t limit);
-
-/* The command line with its NUL, of most bytes at most. 0 or -errno, logged. */
-int loader_put_command_line(struct loader *loader, size_t most);
 
 /* The types that PVH, E820 and Multiboot agree about. */
 enum {

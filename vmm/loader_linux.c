@@ -119,22 +119,24 @@ static int put_kernel(struct loader *loader, const struct setup_header *header)
 			  header->init_size > size ? header->init_size : size);
 }
 
-static int put_boot_params(struct loader *loader, struct setup_header *header)
+static int put_boot_params(struct loader *loader)
 {
 	struct loader_memory memory[LOADER_MEMORY_MAX];
 	uint8_t params[BOOT_PARAMS_SIZE] = { 0 };
 	size_t count = loader_memory_map(loader, memory);
+	struct setup_header header;
 
-	memcpy(params + HEADER_AT, loader->image.data + HEADER_AT, header_size(header));
-	header->type_of_loader = LOADER_UNKNOWN;
-	header->vid_mode = NORMAL_VIDEO;
-	header->cmd_line_ptr = LOADER_COMMAND_LINE_AT;
-	header->setup_data = 0;
+	read_header(&loader->image, &header);
+	memcpy(params + HEADER_AT, loader->image.data + HEADER_AT, header_size(&header));
+	header.type_of_loader = LOADER_UNKNOWN;
+	header.vid_mode = NORMAL_VIDEO;
+	header.cmd_line_ptr = LOADER_COMMAND_LINE_AT;
+	header.setup_data = 0;
 	if (loader->guest->module != NULL) {
-		header->ramdisk_image = (uint32_t)loader->module_at;
-		header->ramdisk_size = (uint32_t)loader->guest->module->size;
+		header.ramdisk_image = (uint32_t)loader->module_at;
+		header.ramdisk_size = (uint32_t)loader->guest->module->size;
 	}
-	memcpy(params + HEADER_AT, header, sizeof(*header));
+	memcpy(params + HEADER_AT, &header, sizeof(header));
 	memcpy(params + PARAMS_RSDP, &loader->guest->rsdp.v, 8);
 	params[PARAMS_E820_COUNT] = (uint8_t)count;
 	for (size_t i = 0; i < count; i++) {
@@ -185,28 +187,27 @@ static int put_gdt(struct loader *loader)
 	return ept_write(loader->space, gpa(LOADER_GDT_AT), gdt, sizeof(gdt));
 }
 
-static int load(struct loader *loader)
+static int put(struct loader *loader)
 {
 	struct setup_header header;
 	int error;
 
 	read_header(&loader->image, &header);
+	loader->module_limit = header.initrd_addr_max;
+	if (header.cmdline_size < loader->command_line_most)
+		loader->command_line_most = (size_t)header.cmdline_size + 1;
 	error = check_header(&loader->image, &header);
-	if (error == 0)
-		error = put_kernel(loader, &header);
-	if (error == 0)
-		error = loader_place_module(loader, header.initrd_addr_max);
-	if (error == 0)
-		error = loader_put_command_line(loader, (size_t)header.cmdline_size + 1);
-	if (error != 0)
-		return error;
-	error = put_boot_params(loader, &header);
+	return error != 0 ? error : put_kernel(loader, &header);
+}
+
+static int tell(struct loader *loader)
+{
+	int error = put_boot_params(loader);
+
 	if (error == 0)
 		error = put_page_tables(loader);
 	if (error == 0)
 		error = put_gdt(loader);
-	if (error != 0)
-		log_error("cannot fill the guest's memory: %s", strerror(-error));
 	loader->result->mode = LOADER_LONG;
 	loader->result->cr3 = gpa(LOADER_PAGE_TABLES_AT);
 	loader->result->gdt = gpa(LOADER_GDT_AT);
@@ -218,5 +219,6 @@ const struct loader_format loader_linux = {
 	.name = "Linux bzImage",
 	.default_command_line = "console=ttyS0",
 	.probe = probe,
-	.load = load,
+	.put = put,
+	.tell = tell,
 };

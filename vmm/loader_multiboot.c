@@ -138,7 +138,7 @@ static int put_elf(struct loader *loader)
 	return 0;
 }
 
-static int put_info(struct loader *loader)
+static int tell(struct loader *loader)
 {
 	const struct loader_module *module = loader->guest->module;
 	struct loader_memory memory[LOADER_MEMORY_MAX];
@@ -179,16 +179,15 @@ static int put_info(struct loader *loader)
 				  sizeof(LOADER_NAME));
 	if (error == 0)
 		error = ept_write(loader->space, gpa(LOADER_START_INFO_AT), &info, sizeof(info));
-	if (error != 0)
-		log_error("cannot fill the guest's memory: %s", strerror(-error));
+	loader->result->rax = LOADER_MAGIC;
+	loader->result->start_info = gpa(LOADER_START_INFO_AT);
 	return error;
 }
 
-static int load(struct loader *loader)
+static int put(struct loader *loader)
 {
 	struct header header;
 	uint32_t at;
-	int error;
 
 	find_header(&loader->image, &header, &at);
 	if (header.flags & REQUIREMENTS & ~(WANTS_PAGES | WANTS_MEMORY | WANTS_VIDEO))
@@ -196,21 +195,13 @@ static int load(struct loader *loader)
 				     header.flags & REQUIREMENTS);
 	if (header.flags & WANTS_VIDEO)
 		log_warn("the kernel asks for a screen, and there is none");
-	error = header.flags & HAS_ADDRESSES ? put_by_header(loader, &header, at) : put_elf(loader);
-	if (error == 0)
-		error = loader_place_module(loader, UINT32_MAX);
-	if (error == 0)
-		error = loader_put_command_line(loader, SIZE_MAX);
-	if (error == 0)
-		error = put_info(loader);
-	loader->result->rax = LOADER_MAGIC;
-	loader->result->start_info = gpa(LOADER_START_INFO_AT);
-	return error;
+	return header.flags & HAS_ADDRESSES ? put_by_header(loader, &header, at) : put_elf(loader);
 }
 
 const struct loader_format loader_multiboot = {
 	.name = "Multiboot 1 image",
 	.default_command_line = "",
 	.probe = probe,
-	.load = load,
+	.put = put,
+	.tell = tell,
 };
