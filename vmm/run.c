@@ -346,13 +346,6 @@ static int input_poll_fd(const struct run *run, bool awaited)
 	return awaited ? STDIN_FILENO : -1;
 }
 
-static bool take_input_event(struct run *run)
-{
-	if (run->terminal != NULL)
-		terminal_room(run->terminal);
-	return true;
-}
-
 static void take_input(struct run *run)
 {
 	if (run->terminal != NULL)
@@ -428,8 +421,11 @@ static void wait_for_end(struct run *run)
 		if (fds[1].revents != 0)
 			take_signal(run);
 		if (fds[2].revents != 0 &&
-		    read(run->machine->input_fd, &count, sizeof(count)) == sizeof(count))
-			awaited = take_input_event(run);
+		    read(run->machine->input_fd, &count, sizeof(count)) == sizeof(count)) {
+			awaited = true;
+			if (run->terminal != NULL)
+				terminal_room(run->terminal);
+		}
 		if (fds[3].revents != 0) {
 			awaited = false;
 			take_input(run);
