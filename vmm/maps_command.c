@@ -1,11 +1,11 @@
 /* bifold maps: the address space of a running guest. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "vmm/arguments.h"
 #include "vmm/commands.h"
 #include "vmm/control.h"
 #include "vmm/maps.h"
@@ -23,21 +23,18 @@ static void print_help(void)
 {
 	fputs("Usage: bifold maps [OPTION...] PATH\n"
 	      "\n"
-	      "Print the address space that a vCPU of a running guest uses: a line for each range "
-	      "of\n"
-	      "pages with the same rights, with the sizes of its pages, and where its frames are. "
-	      "PATH\n"
-	      "is the control socket of a guest: bifold run --control PATH.\n"
+	      "Print the address space that a vCPU of a running guest uses: a line for each\n"
+	      "range of pages with the same rights, with the sizes of its pages, and where its\n"
+	      "frames are. PATH is the control socket of a guest: bifold run --control PATH.\n"
 	      "\n"
 	      "  --cr3 GPA    of the page tables at this guest-physical address\n"
 	      "  --vcpu N     of this vCPU (default 0)\n"
 	      "  --json       print it as JSON\n"
-	      "  --plot FILE  also draw it into FILE, as SVG\n"
+	      "  --plot FILE  also draw it into FILE, as SVG; -: to standard output, alone\n"
 	      "  -h, --help   this text\n"
 	      "\n"
-	      "Rights: u: programs may use it; r, w, x: read, write, execute. Exit status 1: the "
-	      "guest\n"
-	      "cannot be asked; 125: bad options.\n",
+	      "Rights: u: programs may use it; r, w, x: read, write, execute. Exit status 1:\n"
+	      "the guest cannot be asked; 125: bad options.\n",
 	      stdout);
 }
 
@@ -51,7 +48,7 @@ static int parse(int argc, char **argv, json_t *params, struct options *options)
 	int option, error = 0;
 
 	optind = 0;
-	while (error == 0 && (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+	while (error == 0 && (option = arguments_next(argc, argv, "h", long_options)) != -1) {
 		if (option == 'h') {
 			print_help();
 			return 1;
@@ -61,10 +58,8 @@ static int parse(int argc, char **argv, json_t *params, struct options *options)
 		else
 			error = control_option(option, optarg, params, &options->json);
 	}
-	if (error == 0 && argc - optind != 1) {
-		log_error("a PATH is needed: try 'bifold maps --help'");
-		error = -EINVAL;
-	}
+	if (error == 0)
+		error = arguments_expect(argc, argv, "PATH");
 	options->path = argv[optind];
 	return error;
 }

@@ -1,7 +1,6 @@
 #include "vmm/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "guest/abi.h"
+#include "vmm/arguments.h"
 #include "vmm/path.h"
 
 #define MEMORY_DEFAULT MIB(256)
@@ -72,60 +72,58 @@ static void print_help(void)
 	fputs("Usage: bifold run [OPTION...] [--] [PROGRAM [ARG...]]\n"
 	      "       bifold run --kernel FILE [--initrd FILE] [OPTION...]\n"
 	      "\n"
-	      "Run PROGRAM, a static x86-64 Linux program of this host, in a virtual machine "
-	      "whose\n"
-	      "memory bifold itself pages, compresses and swaps, inside a budget. Without "
-	      "PROGRAM:\n"
-	      "a demo that fills four times its budget, reads it back and checks every page. With\n"
-	      "--kernel and no PROGRAM: a stock kernel, with the terminal as its console; Ctrl-A "
-	      "x\n"
-	      "ends it.\n"
+	      "Run PROGRAM, a static x86-64 Linux program of this host, in a virtual machine\n"
+	      "whose memory bifold itself pages, compresses and swaps, inside a budget. Without\n"
+	      "PROGRAM: a demo that fills four times its budget, reads it back and checks every\n"
+	      "page. With --kernel and no PROGRAM: a stock kernel, with the terminal as its\n"
+	      "console; Ctrl-A x ends it.\n"
 	      "\n"
 	      "  --memory SIZE           the guest's memory (default 256M)\n"
-	      "  --budget SIZE|PERCENT   what the guest may hold of the host's memory, the "
-	      "compressed\n"
-	      "                          pool and the tables included (default: no limit)\n"
+	      "  --budget SIZE|PERCENT   what the guest may hold of the host's memory, the\n"
+	      "                          compressed pool and the tables included (default: no\n"
+	      "                          limit)\n"
 	      "  --cpus N                the guest's processors, 1 to 8 (default 1)\n"
-	      "  --append WORDS          options for the guest's kernel, such as 'swap=8M "
-	      "policy=fifo';\n"
-	      "                          a stock one's command line (default console=ttyS0)\n"
-	      "  --swap DIR|none         where the swap file goes (default: $TMPDIR or /var/tmp)\n"
-	      "  --swap-size SIZE        the most the swap file may hold (default: the guest's "
-	      "memory)\n"
+	      "  --append WORDS          options for the guest's kernel, such as 'swap=8M\n"
+	      "                          policy=fifo'; a stock one's command line (default\n"
+	      "                          console=ttyS0)\n"
+	      "  --swap DIR|none         where the swap file goes (default: $TMPDIR or\n"
+	      "                          /var/tmp)\n"
+	      "  --swap-size SIZE        the most the swap file may hold (default: the guest's\n"
+	      "                          memory)\n"
 	      "  --compressor NAME       lz4 (default), zstd or none\n"
 	      "  --policy NAME[,OPT=VAL...]  which pages go first:\n",
 	      stdout);
 	for (size_t i = 0; mm_policies[i] != NULL; i++)
-		printf("%26s%-7s %s\n", "", mm_policies[i]->name, mm_policies[i]->summary);
-	fputs("  --file HOST[:GUEST]     put this file into the guest's root, too (default name: "
-	      "its\n"
-	      "                          own, in /); may be repeated\n"
-	      "  --disk FILE[,ro]        a raw file or a block device as a disk, /dev/vda; may be "
-	      "repeated\n"
-	      "  --no-balloon            no balloon, by which the guest could be asked for memory\n"
+		arguments_print_words(stdout, mm_policies[i]->summary,
+				      printf("%26s%-7s ", "", mm_policies[i]->name));
+	fputs("  --file HOST[:GUEST]     put this file into the guest's root, too (default\n"
+	      "                          name: its own, in /); may be repeated\n"
+	      "  --disk FILE[,ro]        a raw file or a block device as a disk, /dev/vda; may\n"
+	      "                          be repeated\n"
+	      "  --no-balloon            no balloon, by which the guest could be asked for\n"
+	      "                          memory\n"
 	      "  --no-reporting          the guest does not tell which of its pages are free\n"
-	      "  --auto-balloon          ask the guest for the memory that it can spare, and give "
-	      "it back\n"
-	      "                          in time\n"
-	      "  --report FILE           write what happened as JSON\n"
-	      "  --control PATH          answer questions on this socket: see 'bifold translate'\n"
+	      "  --auto-balloon          ask the guest for the memory that it can spare, and\n"
+	      "                          give it back in time\n"
+	      "  --report FILE           write what happened as JSON; -: to standard output\n"
+	      "  --control PATH          answer questions on this socket, such as those of\n"
+	      "                          'bifold translate'\n"
 	      "  --timeout SECONDS       stop the guest after that long (exit status 124)\n"
-	      "  --unmanaged             leave the guest's memory to the host kernel, to compare\n"
-	      "  --kernel FILE           boot this kernel: quire's interface for PROGRAM; a stock "
-	      "one is\n"
-	      "                          Linux (bzImage, or an ELF with a PVH entry) or Multiboot "
-	      "1\n"
+	      "  --unmanaged             leave the guest's memory to the host kernel, to\n"
+	      "                          compare\n"
+	      "  --kernel FILE           boot this kernel: quire's interface for PROGRAM; a\n"
+	      "                          stock one is Linux (bzImage, or an ELF with a PVH\n"
+	      "                          entry) or Multiboot 1\n"
 	      "  --initrd FILE           a stock kernel's initrd, or module\n"
 	      "  --force                 try a stock kernel where ring 0 is emulated\n"
 	      "  -v, --verbose           say more; twice: still more\n"
 	      "  --version               the version\n"
 	      "  -h, --help              this text\n"
 	      "\n"
-	      "Sizes: 512M, 1.5G, 1048576. The exit status is PROGRAM's, or 0 when a stock guest "
-	      "has\n"
-	      "switched itself off; 123: it has reset itself; 128+N: signal N killed it; 124: "
-	      "time ran\n"
-	      "out; 125: bifold failed; 126: PROGRAM cannot be run; 127: not found.\n",
+	      "Sizes: 512M, 1.5G, 1048576. The exit status is PROGRAM's, or 0 when a stock\n"
+	      "guest has switched itself off; 123: it has reset itself; 128+N: signal N killed\n"
+	      "it; 124: time ran out; 125: bifold failed; 126: PROGRAM cannot be run; 127: not\n"
+	      "found.\n",
 	      stdout);
 }
 
@@ -319,7 +317,6 @@ static int parse_one(struct run_options *options, int option, char *value, const
 		print_help();
 		return 1;
 	default:
-		log_error("try 'bifold run --help'");
 		return -EINVAL;
 	}
 }
@@ -387,7 +384,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	};
 	optind = 0; /* start anew: main has already looked at argv */
 	/* "+": the first word that is no option is PROGRAM; what follows is its own. */
-	while (result == 0 && (option = getopt_long(argc, argv, "+vh", long_options, NULL)) != -1)
+	while (result == 0 && (option = arguments_next(argc, argv, "+vh", long_options)) != -1)
 		result = parse_one(options, option, optarg, &budget);
 	options->arguments = argv + optind;
 	options->stock = options->kernel_path != NULL && options->arguments[0] == NULL;
