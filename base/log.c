@@ -1,7 +1,8 @@
 /*
  * The monitor's words on standard error. A line is formatted into one buffer and written with one
  * write(2), so that threads do not interleave. The status line is the only state: whoever logs
- * clears it first, and its owner draws it again at its next tick.
+ * clears it first, and its owner draws it again at its next tick. Once this process is not in the
+ * terminal's foreground the row of the cursor is another's, and is neither cleared nor drawn.
  */
 #include "base/log.h"
 
@@ -12,11 +13,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/status.h"
+
 #define LINE_MAX_BYTES 1024
+#define CLEAR	       "\r\033[K"
 
 static int verbosity;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool status_shown; /* (lock) */
+static bool status_shown;      /* (lock) */
+static unsigned others;	       /* (lock) between log_yield() and log_return() */
+static bool others_unfinished; /* (lock) they left their line without its end */
 
 void log_set_verbosity(int level)
 {
@@ -43,6 +49,15 @@ static void put(const char *text, size_t length)
 	}
 }
 
+/* With the lock: what goes ahead of whatever is written now. */
+static const char *clear_status(void)
+{
+	bool shown = status_shown;
+
+	status_shown = false;
+	return shown && status_can_show() ? CLEAR : "";
+}
+
 static void say(const char *kind, const char *format, va_list arguments)
 {
 	int saved = errno;
@@ -50,8 +65,7 @@ static void say(const char *kind, const char *format, va_list arguments)
 	int used, n;
 
 	pthread_mutex_lock(&lock);
-	used = snprintf(line, sizeof(line), "%sbifold: %s", status_shown ? "\r\033[K" : "", kind);
-	status_shown = false;
+	used = snprintf(line, sizeof(line), "%sbifold: %s", clear_status(), kind);
 	errno = saved; /* for %m */
 	n = vsnprintf(line + used, sizeof(line) - (size_t)used - 1, format, arguments);
 	if (n < 0)
@@ -77,21 +91,50 @@ static void say(const char *kind, const char *format, va_list arguments)
 		va_end(arguments);                                                                 \
 	}
 
-LOG_FUNCTION(log_error, 0, "")
+LOG_FUNCTION(log_error, LOG_QUIET, "")
 LOG_FUNCTION(log_warn, 0, "warning: ")
+LOG_FUNCTION(log_note, 0, "")
 LOG_FUNCTION(log_info, 1, "")
 LOG_FUNCTION(log_debug, 2, "")
 
+bool log_status_possible(void)
+{
+	return verbosity >= 0 && status_can_show();
+}
+
 void log_status(const char *text)
 {
-	char line[LINE_MAX_BYTES];
+	char line[LINE_MAX_BYTES] = "";
 
 	pthread_mutex_lock(&lock);
-	if (text != NULL || status_shown) {
-		int n = snprintf(line, sizeof(line), "\r\033[K%s", text != NULL ? text : "");
+	if (text == NULL || !log_status_possible()) {
+		put(line, (size_t)snprintf(line, sizeof(line), "%s", clear_status()));
+	} else if (others == 0 && !others_unfinished) {
+		/* A character in the last column would leave the cursor behind it. */
+		int cut = (int)status_cut(text, status_columns() - 1);
+		int n = snprintf(line, sizeof(line), CLEAR "%.*s", cut, text);
 
 		put(line, n < LINE_MAX_BYTES ? (size_t)n : LINE_MAX_BYTES - 1);
-		status_shown = text != NULL;
+		status_shown = true;
 	}
+	pthread_mutex_unlock(&lock);
+}
+
+void log_yield(void)
+{
+	const char *clear;
+
+	pthread_mutex_lock(&lock);
+	others++;
+	clear = clear_status();
+	put(clear, strlen(clear));
+	pthread_mutex_unlock(&lock);
+}
+
+void log_return(bool unfinished)
+{
+	pthread_mutex_lock(&lock);
+	others--;
+	others_unfinished = unfinished;
 	pthread_mutex_unlock(&lock);
 }

@@ -8,19 +8,33 @@
 
 #include <stdbool.h>
 
-/* 0: errors and warnings; 1 (-v): progress and the guest's remarks; 2 (-vv): every oddity. */
+/* -1 (--quiet): errors; 0: warnings and notes as well; 1 (-v): progress and the guest's remarks; 2
+ * (-vv): every oddity. */
+#define LOG_QUIET (-1)
+
 void log_set_verbosity(int level);
 int log_verbosity(void);
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* from -v on */
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2))); /* from -vv on */
 
 /*
- * A status line on a terminal, redrawn in place; a log line clears it first. text without a
- * newline; NULL clears it for good. Call it only where standard error is a terminal.
+ * A status line, redrawn in place and cut to the terminal's width, where one can show (see
+ * base/status.h; with --quiet nowhere): elsewhere this does nothing. A log line clears it first.
+ * text without a newline, fields separated by two spaces; NULL clears it for good.
  */
 void log_status(const char *text);
+bool log_status_possible(void); /* now */
+
+/*
+ * Around a write of somebody else's words to standard error: the status line is cleared, and not
+ * drawn meanwhile, nor while the last of them are unfinished: no newline ends them. Neither waits
+ * for the other.
+ */
+void log_yield(void);
+void log_return(bool unfinished);
 
 #endif
