@@ -1,17 +1,22 @@
 /*
  * The monitor's own words. They go to standard error, one line a call, prefixed "bifold: ".
  * errno is preserved. Any thread may call; a line is written with one write(2), so lines of
- * different threads do not mix.
+ * different threads do not mix. None of it waits for who reads: what standard error does not take
+ * is kept for the next call as far as there is room, else dropped, and how many lines were is said
+ * where they are missing.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
 #include <stdbool.h>
 
-/* -1 (--quiet): errors; 0: warnings and notes as well; 1 (-v): progress and the guest's remarks; 2
- * (-vv): every oddity. */
-#define LOG_QUIET (-1)
+#define LOG_PATIENCE_MS 1000 /* for log_drain(), at the end of a command */
+#define LOG_QUIET	(-1)
 
+/*
+ * LOG_QUIET: errors; 0: warnings and notes as well; 1 (-v): progress and the guest's remarks; 2
+ * (-vv): every oddity.
+ */
 void log_set_verbosity(int level);
 int log_verbosity(void);
 
@@ -20,6 +25,15 @@ void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* from -v on */
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2))); /* from -vv on */
+
+/* Lines as they are, without a prefix: a table. */
+void log_text(const char *text);
+
+/*
+ * At the end, with no lock held: waits until what is kept has gone out, give_up_fd (or -1) is
+ * readable, or standard error has taken nothing for so long (-1: for ever).
+ */
+void log_drain(int give_up_fd, int milliseconds);
 
 /*
  * A status line, redrawn in place and cut to the terminal's width, where one can show (see

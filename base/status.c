@@ -3,39 +3,35 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define COLUMNS_DEFAULT 80
 
-static bool can_redraw(const char *type)
+static bool is_dumb(const char *type)
 {
-	return type != NULL && *type != '\0' && strcmp(type, "dumb") != 0;
+	return type != NULL && strcmp(type, "dumb") == 0;
+}
+
+/* Of a terminal that is not our session's nobody is in the foreground. */
+static bool in_background(void)
+{
+	pid_t foreground = tcgetpgrp(STDERR_FILENO);
+
+	return foreground >= 0 && foreground != getpgrp();
 }
 
 bool status_can_show(void)
 {
-	return isatty(STDERR_FILENO) && can_redraw(getenv("TERM")) &&
-	       tcgetpgrp(STDERR_FILENO) == getpgrp();
+	return isatty(STDERR_FILENO) && !is_dumb(getenv("TERM")) && !in_background();
 }
 
 /* /dev/tty and the terminal's own name are the same device to this question alone. */
-static bool is_same_terminal(int a, int b)
-{
-	unsigned device_a, device_b;
-
-	return ioctl(a, TIOCGDEV, &device_a) == 0 && ioctl(b, TIOCGDEV, &device_b) == 0 &&
-	       device_a == device_b;
-}
-
 bool status_is_apart_from(int fd)
 {
-	struct stat status;
+	unsigned device, own;
 
-	if (fstat(fd, &status) != 0)
-		return true; /* closed */
-	return !S_ISFIFO(status.st_mode) && !S_ISSOCK(status.st_mode) &&
-	       !is_same_terminal(fd, STDERR_FILENO);
+	return ioctl(fd, TIOCGDEV, &device) != 0 || ioctl(STDERR_FILENO, TIOCGDEV, &own) != 0 ||
+	       device != own;
 }
 
 size_t status_cut(const char *text, size_t columns)

@@ -10,14 +10,11 @@
 
 /*
  * It spoils nothing now: standard error is a terminal that can go back to the start of its line,
- * and this process is in the terminal's foreground. That changes: ask each time.
+ * and this process is not in the terminal's background. That changes: ask each time.
  */
 bool status_can_show(void);
 
-/*
- * Nothing that is written to fd can reach the terminal that is standard error: fd is not that
- * terminal, nor a pipe or a socket, whose other end may write there.
- */
+/* fd is not the terminal that is standard error, whatever name it was opened by. */
 bool status_is_apart_from(int fd);
 
 /*

@@ -102,7 +102,7 @@ static int unpack(struct mm *mm, struct fill_work *work, const struct fill_run *
 			const char *data = work->packed + i * POOL_OBJECT_MAX;
 
 			if (object->owner != run->first + *ready ||
-			    XXH3_64bits(data, object->length) != object->checksum)
+			    hash_object(&mm->key, data, object->length) != object->checksum)
 				error = -EBADMSG;
 			else
 				error = codec_decompress(&work->codec, data, object->length,
@@ -343,10 +343,8 @@ static int make_room(struct mm *mm, struct attempt *a)
 static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
 {
 	static const enum mm_fault_kind kinds[FRAME_STATES] = {
-		[FRAME_UNTOUCHED] = MM_FAULT_ZERO_FILL,
-		[FRAME_RELEASED] = MM_FAULT_ZERO_FILL,
-		[FRAME_SAME] = MM_FAULT_POOL,
-		[FRAME_POOL] = MM_FAULT_POOL,
+		[FRAME_UNTOUCHED] = MM_FAULT_ZERO_FILL, [FRAME_RELEASED] = MM_FAULT_ZERO_FILL,
+		[FRAME_SAME] = MM_FAULT_POOL,		[FRAME_POOL] = MM_FAULT_POOL,
 		[FRAME_SWAP] = MM_FAULT_SWAP,
 	};
 	struct fill_work *work = fill_work_take(mm);

@@ -77,8 +77,8 @@ static uint32_t host_resident_count(const struct mm_policy_host *host)
 
 /* What the pool may ask. */
 /*
- * The pool leaves a little of the reserve to the swap's hashes: a page of them is what lets 256 pages
- * go to the swap, and without it a full pool would look like a full disk.
+ * The pool leaves a little of the reserve to the swap's hashes: a page of them is what lets 256
+ * pages go to the swap, and without it a full pool would look like a full disk.
  */
 static bool pool_charge(void *context, uint64_t bytes)
 {
@@ -132,7 +132,7 @@ static int create_stores(struct mm *mm, const struct mm_config *config)
 
 	if (error != 0 || config->swap_directory == NULL)
 		return error;
-	error = swap_create(config->swap_directory, mm->sizes.slot_count, config->swap_io,
+	error = swap_create(config->swap_directory, mm->sizes.slot_count, config->swap_io, &mm->key,
 			    &mm->swap);
 	if (error != 0)
 		log_error("cannot make a swap file in %s: %s", config->swap_directory,
@@ -184,6 +184,11 @@ int mm_create(const struct mm_config *config, struct mm **out)
 	if (mm->frames == NULL)
 		goto fail;
 	CHECK(mm_charge_table(mm, mm->sizes.fixed_bytes));
+	error = hash_key_make(&mm->key);
+	if (error != 0) {
+		log_error("the host gives no random bytes: %s", strerror(-error));
+		goto fail;
+	}
 	error = create_policy(mm, config);
 	if (error != 0)
 		goto fail;

@@ -6,10 +6,10 @@
 #define MM_INTERNAL_H
 
 #include <pthread.h>
-#include <xxhash.h>
 
 #include "mm/codec.h"
 #include "mm/frame.h"
+#include "mm/hash.h"
 #include "mm/mm.h"
 #include "mm/pool.h"
 #include "mm/stream.h"
@@ -117,6 +117,7 @@ struct mm {
 	struct mm_config config; /* as given, without its strings */
 	const struct mm_policy_ops *policy_ops;
 	enum mm_compressor compressor;
+	struct hash_key key;
 	const struct mm_backing_ops *ops;
 	void *backing;
 	void (*failed)(void *context, const struct mm_failure *failure);

@@ -114,7 +114,7 @@ static void examine(struct mm *mm, struct reclaim_work *work, struct victim *v, 
 		return;
 	}
 	if (v->slot != FRAME_NOWHERE) {
-		v->hash = XXH3_128bits(work->page, PAGE_SIZE);
+		v->hash = hash_page(&mm->key, work->page);
 		v->hashed = true;
 		if (swap_hash_equal(mm->swap, v->slot, v->hash)) {
 			v->outcome = OUT_CLEAN;
@@ -126,12 +126,12 @@ static void examine(struct mm *mm, struct reclaim_work *work, struct victim *v, 
 	if (length > 0) {
 		v->outcome = OUT_POOL;
 		v->length = (uint16_t)length;
-		v->value = XXH3_64bits(packed, length);
+		v->value = hash_object(&mm->key, packed, length);
 	} else {
 		v->outcome = swap ? OUT_SWAP : OUT_KEEP;
 	}
 	if (v->outcome == OUT_SWAP && !v->hashed) {
-		v->hash = XXH3_128bits(work->page, PAGE_SIZE);
+		v->hash = hash_page(&mm->key, work->page);
 		v->hashed = true;
 	}
 }

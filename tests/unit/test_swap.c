@@ -15,6 +15,7 @@
 
 static unsigned char buffer[2][PAGES][PAGE_SIZE] __attribute__((aligned(4096)));
 static struct swap *swap;
+static struct hash_key key; /* all zeros will do */
 static uint64_t charged;
 
 static bool charge(void *context, uint64_t bytes)
@@ -31,7 +32,7 @@ static bool refuse(void *context, uint64_t bytes)
 static void begin(uint32_t slots)
 {
 	swap_memory_reset();
-	cr_assert_eq(swap_create("memory", slots, &test_swap_io, &swap), 0);
+	cr_assert_eq(swap_create("memory", slots, &test_swap_io, &key, &swap), 0);
 }
 
 static void end(void)
@@ -53,7 +54,7 @@ static void prepare(struct swap_page *pages, unsigned count)
 	}
 	for (unsigned i = 0; i < count; i++) {
 		content_make(buffer[0][i], CONTENT_RANDOM, i, 1);
-		swap_set_hash(swap, pages[i].slot, XXH3_128bits(buffer[0][i], PAGE_SIZE));
+		swap_set_hash(swap, pages[i].slot, hash_page(&key, buffer[0][i]));
 	}
 }
 
@@ -236,7 +237,7 @@ static void real_file(const struct mm_swap_io *io, const char *directory)
 	unsigned names = 0;
 	DIR *d;
 
-	cr_assert_eq(swap_create(directory, 1000, io, &swap), 0);
+	cr_assert_eq(swap_create(directory, 1000, io, &key, &swap), 0);
 	round_trip();
 	d = opendir(directory);
 	for (struct dirent *e; (e = readdir(d)) != NULL;)
@@ -262,8 +263,8 @@ Test(swap, real_files)
 
 Test(swap, directory_missing)
 {
-	cr_assert_eq(swap_create("/nowhere/at/all", 10, NULL, &swap), -ENOENT);
-	cr_assert_eq(swap_create("/dev/null", 10, NULL, &swap), -ENOTDIR);
+	cr_assert_eq(swap_create("/nowhere/at/all", 10, NULL, &key, &swap), -ENOENT);
+	cr_assert_eq(swap_create("/dev/null", 10, NULL, &key, &swap), -ENOTDIR);
 }
 
 /* A file size limit refuses as a full disk would, through the real system calls. */
@@ -276,7 +277,7 @@ Test(swap, real_refusal)
 	signal(SIGXFSZ, SIG_IGN);
 	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	for (size_t i = 0; i < 2; i++) {
-		cr_assert_eq(swap_create("/tmp", 1000, ios[i], &swap), 0);
+		cr_assert_eq(swap_create("/tmp", 1000, ios[i], &key, &swap), 0);
 		prepare(pages, PAGES);
 		swap_write(swap, pages, PAGES);
 		cr_assert_eq(pages[0].error, 0);

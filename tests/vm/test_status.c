@@ -232,10 +232,10 @@ Test(status, is_left_out)
 		const char *name, *options, *rest, *command;
 	} cases[] = {
 		{ "terminal", "", "", "$go" },
-		{ "pipe", "", "| cat", "$go" },
 		{ "behind", "", ">/dev/null", "$go & sleep 0.1; echo beh''ind" },
 		{ "dumb", "", ">/dev/null", "TERM=dumb $go" },
 		{ "quiet", "--quiet", ">/dev/null", "$go" },
+		{ "device", "", ">/dev/tty", "$go" },
 	};
 	struct pane pane[sizeof(cases) / sizeof(cases[0])];
 	char options[64];
