@@ -144,7 +144,7 @@ _bifold()
 		if [[ $prev == --swap ]]; then
 			_bifold_files -d
 		else
-			_bifold_words --swap --json --help
+			_bifold_words --swap --fix --json --help
 		fi
 		return
 	fi
