@@ -89,6 +89,17 @@ Test(stock, words_by_default)
 	cr_assert(strstr(run_pc(PC("multiboot"), "o")->out_text, "\nline: \n") != NULL);
 }
 
+/* What firmware would have left, tests/vm/programs/firmware.S finds and relies on. */
+Test(stock, as_firmware_leaves_it)
+{
+	struct child *child = run_bifold("--force", "--memory", "16M", "--cpus", "2", "--timeout",
+					 "60", "--kernel", test_program("firmware.elf"));
+
+	expect(child, 0, "");
+	cr_assert_str_eq(child->out_text, "apic 000001ff 00000700 00000400\nmasks 0000ffff\n"
+					  "quiet\nboth run\n");
+}
+
 /* --- how it ends --- */
 
 Test(stock, ways_to_end)
