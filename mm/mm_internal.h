@@ -75,6 +75,7 @@ enum outcome {
 	OUT_SWAP,
 	OUT_STORED,   /* committed: RELEASING */
 	OUT_RELEASED, /* the page is gone */
+	OUT_STUCK,    /* it could not be given back: RELEASING for good, the machine has failed */
 };
 
 struct victim {
@@ -211,12 +212,17 @@ void works_finish(struct mm *mm); /* without the lock */
 /* frame.c: what several files do to a frame. */
 void frame_drop_slot(struct mm *mm, struct mm_frame *f);   /* a kept slot, if any */
 void frame_drop_stored(struct mm *mm, struct mm_frame *f); /* object or slot */
-/* The backing's calls on a range; errors that pass (-EAGAIN, ...) are retried. */
-int frame_map(struct mm *mm, uint32_t first, uint32_t count);
-int frame_unmap(struct mm *mm, uint32_t first, uint32_t count);	  /* without the lock */
-int frame_release(struct mm *mm, uint32_t first, uint32_t count); /* without the lock */
-void frame_offer(struct mm *mm, uint32_t number);		  /* again to the policy, if due */
-int mm_backing_again(int error, unsigned *tries);		  /* is it worth another try? */
+/*
+ * The backing's calls on a range; what passes (-EAGAIN, ...) is tried again from where it stopped.
+ * *done frames are done, whatever is returned: the caller commits those. Without the lock, but for
+ * map.
+ */
+int frame_zero(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
+int frame_fill(struct mm *mm, uint32_t first, uint32_t count, const char *source, uint32_t *done);
+int frame_map(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
+int frame_unmap(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
+int frame_release(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
+void frame_offer(struct mm *mm, uint32_t number); /* again to the policy, if due */
 
 /* release.c: count a touch of the frame if the balloon holds it. */
 void frame_balloon_touch(struct mm *mm, uint32_t number);
