@@ -405,6 +405,7 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 {
 	uint64_t began = clock_now_ns(), took;
 	struct attempt a = { .doing = "serving its fault failed" };
+	struct mm_notes notes;
 	bool dead;
 	int error;
 
@@ -423,11 +424,13 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 		frame_balloon_touch(mm, (uint32_t)frame.v);
 	}
 	dead = mm->has_failed;
+	notes = notes_take(mm);
 	pthread_mutex_unlock(&mm->lock);
 	if (error == 0) {
 		error = mm->ops->wake(mm->backing, frame, 1);
 		a.doing = "waking who waits for it failed";
 	}
+	notes_say(&notes);
 	if (error != 0 && !dead)
 		mm_fail(mm, (uint32_t)frame.v, error, a.doing);
 	return error;

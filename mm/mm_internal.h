@@ -107,6 +107,15 @@ struct reclaim_work {
 	XXH128_hash_t hashes[SWAP_BATCH];
 };
 
+/* To be told to the user once the lock is dropped; see notes.c. Zeroed: nothing. */
+struct mm_notes {
+	int store_error; /* -errno: a page could not be written to the swap file */
+	bool relented;	 /* the budget that was to be left is in force again */
+	uint64_t held, wanted;
+	uint32_t balloon_frame; /* was touched */
+	uint64_t balloon_touches;
+};
+
 struct mm {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;	 /* a frame left FILLING or RELEASING, a batch or a work ended */
@@ -150,7 +159,9 @@ struct mm {
 	uint64_t swap_quiet_ns;			 /* no warning before */
 	struct fill_work *fill_works[WORK_MAX];
 	struct reclaim_work *reclaim_works[WORK_MAX];
-	bool has_failed;
+	bool failing;	 /* somebody tells the owner */
+	bool has_failed; /* the owner has been told: calls return -EIO */
+	struct mm_notes notes;
 	struct mm_stats stats; /* its counters and histograms; the rest is made on demand */
 
 	pthread_t reclaimer;
@@ -196,8 +207,18 @@ bool mm_charge_table(void *mm, uint64_t bytes); /* within the budget, counted as
 void mm_wait(struct mm *mm); /* on changed */
 void mm_wake(struct mm *mm);
 void mm_kick_reclaimer(struct mm *mm); /* if headroom is below the low watermark */
-/* Without the lock: stop serving and tell the owner, once. */
+/*
+ * Without the lock: tell the owner, once, then stop serving. Who sees -EIO sees it after that, so
+ * that the owner hears of the cause before its effects. A second failure waits for the first's
+ * telling.
+ */
 void mm_fail(struct mm *mm, uint32_t frame, int error, const char *doing);
+
+/* notes.c: unlock, and say what there is to say; or in two steps. No log line with the lock held. */
+void mm_unlock(struct mm *mm);
+bool notes_pending(const struct mm *mm);
+struct mm_notes notes_take(struct mm *mm);
+void notes_say(const struct mm_notes *notes); /* without the lock */
 
 /* work.c: takes a work, waiting for one if all are busy. NULL only if wait is false. */
 struct fill_work *fill_work_take(struct mm *mm);

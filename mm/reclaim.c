@@ -403,7 +403,7 @@ uint32_t mm_reclaim(struct mm *mm, uint32_t count)
 			break;
 	}
 	reclaim_work_put(mm, work);
-	pthread_mutex_unlock(&mm->lock);
+	mm_unlock(mm);
 	return total;
 }
 
@@ -430,6 +430,11 @@ void *reclaimer_main(void *context)
 		uint64_t budget = mm->budget;
 		bool over = mm->held + mm->sizes.high > mm->sizes.limit;
 
+		if (notes_pending(mm)) {
+			mm_unlock(mm);
+			pthread_mutex_lock(&mm->lock);
+			continue;
+		}
 		if (mm->has_failed ||
 		    (!over && !write_back_due(mm, false) && !budget_is_falling(mm))) {
 			reclaim_work_put(mm, work);

@@ -16,7 +16,6 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "mm/mm_internal.h"
 
 #define SWEEP_MAX 2048			  /* frames to a turn of the lock: some 100 us */
@@ -166,7 +165,7 @@ int mm_release(struct mm *mm, gfn_t first, uint32_t count, enum mm_release_kind 
 		else
 			at += sweep(mm, at, end, kind, word, &error);
 	}
-	pthread_mutex_unlock(&mm->lock);
+	mm_unlock(mm);
 	return error;
 }
 
@@ -202,8 +201,6 @@ void frame_balloon_touch(struct mm *mm, uint32_t number)
 	if (now < mm->balloon_quiet_ns)
 		return;
 	mm->balloon_quiet_ns = now + QUIET_NS;
-	log_info("guest page 0x%x (address 0x%llx) was touched, though the balloon holds it; "
-		 "%llu such touches so far",
-		 number, (unsigned long long)gfn_to_gpa(gfn(number)).v,
-		 (unsigned long long)mm->stats.balloon_touches);
+	mm->notes.balloon_frame = number;
+	mm->notes.balloon_touches = mm->stats.balloon_touches;
 }
