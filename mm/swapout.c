@@ -9,11 +9,9 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "mm/mm_internal.h"
 
 #define BACKOFF_LEAST_NS (10 * 1000 * 1000ull)
@@ -35,8 +33,7 @@ static void store_failed(struct mm *mm, int error)
 	uint64_t next = mm->swap_backoff_ns * 2, now = clock_now_ns();
 
 	if (now >= mm->swap_quiet_ns) {
-		log_warn("writing to the swap file failed: %s; the pages stay in memory",
-			 strerror(-error));
+		mm->notes.store_error = error;
 		mm->swap_quiet_ns = now + QUIET_NS;
 	}
 	mm->swap_backoff_ns = next < BACKOFF_LEAST_NS  ? BACKOFF_LEAST_NS
