@@ -157,30 +157,40 @@ void arguments_print_words(FILE *file, const char *text, int column)
 	putc('\n', file);
 }
 
-int arguments_check_output(const char *option, const char *path)
+/* The folder that path is in would take it. */
+static int check_parent(const char *path)
+{
+	char *copy = strdup(path);
+	int error = copy == NULL || access(dirname(copy), W_OK | X_OK) != 0 ? -errno : 0;
+
+	free(copy);
+	return error;
+}
+
+static int check_place(const char *option, const char *path, bool folder)
 {
 	struct stat status;
 	int error = 0;
-	char *copy;
 
-	if (strcmp(path, "-") == 0)
-		return 0;
-	if (stat(path, &status) == 0) {
-		if (S_ISDIR(status.st_mode))
-			error = -EISDIR;
-		else if (access(path, W_OK) != 0)
-			error = -errno;
-	} else if (errno != ENOENT) {
-		error = -errno;
-	} else {
-		copy = strdup(path);
-		if (copy == NULL || access(dirname(copy), W_OK | X_OK) != 0)
-			error = -errno;
-		free(copy);
-	}
 	if (*path == '\0')
 		error = -ENOENT;
+	else if (stat(path, &status) != 0)
+		error = errno == ENOENT ? check_parent(path) : -errno;
+	else if (S_ISDIR(status.st_mode) != folder)
+		error = folder ? -ENOTDIR : -EISDIR;
+	else if (access(path, folder ? W_OK | X_OK : W_OK) != 0)
+		error = -errno;
 	if (error != 0)
 		log_error("%s %s: %s", option, path, strerror(-error));
 	return error;
+}
+
+int arguments_check_output(const char *option, const char *path)
+{
+	return strcmp(path, "-") == 0 ? 0 : check_place(option, path, false);
+}
+
+int arguments_check_folder(const char *option, const char *path)
+{
+	return check_place(option, path, true);
 }

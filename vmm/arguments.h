@@ -39,4 +39,7 @@ void arguments_print_words(FILE *file, const char *text, int column);
  */
 int arguments_check_output(const char *option, const char *path);
 
+/* The same of files in a folder, which may have to be made. */
+int arguments_check_folder(const char *option, const char *path);
+
 #endif

@@ -208,6 +208,12 @@ static int settle(struct bench_options *options)
 		log_error("--json and --csv cannot both have the standard output: give one a FILE");
 		return -EINVAL;
 	}
+	if (options->json != NULL && arguments_check_output("--json", options->json) != 0)
+		return -EINVAL;
+	if (options->csv != NULL && arguments_check_output("--csv", options->csv) != 0)
+		return -EINVAL;
+	if (options->plot != NULL && arguments_check_folder("--plot", options->plot) != 0)
+		return -EINVAL;
 	options->loop[BENCH_CHASE] = true; /* what all else is compared with */
 	return 0;
 }

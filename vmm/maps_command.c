@@ -38,6 +38,24 @@ static void print_help(void)
 	      stdout);
 }
 
+/* Before the guest is asked. */
+static int check_plot(const struct options *options)
+{
+	const char *name = options->plot;
+	const char *slash = strrchr(name, '/'), *dot = strrchr(slash != NULL ? slash : name, '.');
+
+	if (strcmp(name, "-") == 0 && options->json) {
+		log_error("--json and --plot - cannot both have the standard output");
+		return -EINVAL;
+	}
+	if (dot != NULL && dot[1] != '\0' && strcasecmp(dot, ".svg") != 0) {
+		log_error("--plot %s: the picture is SVG: name it %.*s.svg", name,
+			  (int)(dot - name), name);
+		return -EINVAL;
+	}
+	return arguments_check_output("--plot", name);
+}
+
 static int parse(int argc, char **argv, json_t *params, struct options *options)
 {
 	static const struct option long_options[] = {
@@ -61,12 +79,14 @@ static int parse(int argc, char **argv, json_t *params, struct options *options)
 	if (error == 0)
 		error = arguments_expect(argc, argv, "PATH");
 	options->path = argv[optind];
+	if (error == 0 && options->plot != NULL)
+		error = check_plot(options);
 	return error;
 }
 
 static int draw(const json_t *maps, const char *path)
 {
-	FILE *file = fopen(path, "we");
+	FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
 	int error;
 
 	if (file == NULL) {
@@ -74,7 +94,7 @@ static int draw(const json_t *maps, const char *path)
 		return -errno;
 	}
 	error = maps_draw(maps, file);
-	if (fclose(file) != 0 && error == 0)
+	if ((file == stdout ? fflush(file) : fclose(file)) != 0 && error == 0)
 		error = -errno;
 	if (error != 0)
 		log_error("%s: %s", path, strerror(-error));
@@ -87,7 +107,7 @@ static int show(const json_t *maps, const struct options *options)
 
 	if (options->json) {
 		control_print_json(maps);
-	} else {
+	} else if (options->plot == NULL || strcmp(options->plot, "-") != 0) {
 		error = maps_print(maps, stdout);
 		if (error != 0)
 			log_error("the guest's answer is no address space");

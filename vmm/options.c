@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -176,6 +177,33 @@ static int parse_policy(struct run_options *options, const char *value)
 	return options->policy != NULL ? 0 : complain("--policy", text, "fifo, clock or sfifo");
 }
 
+/* Slips in HOST:GUEST, at whose colon split is; NULL: there was none followed by a slash. */
+static int check_file(const char *value, const char *split)
+{
+	const char *colon = strrchr(value, ':'), *name;
+	int host = (int)((split != NULL ? split : colon) - value);
+	char *copy;
+	bool there;
+
+	if (split != NULL && value[strlen(value) - 1] == '/') {
+		name = memrchr(value, '/', (size_t)host);
+		name = name != NULL ? name + 1 : value;
+		log_error("--file '%s': GUEST names a file, such as %s%.*s", value, split + 1,
+			  (int)(split - name), name);
+		return -EINVAL;
+	}
+	if (split != NULL || colon == NULL || colon[1] == '\0' || access(value, F_OK) == 0)
+		return 0;
+	copy = strndup(value, (size_t)host);
+	there = copy != NULL && access(copy, F_OK) == 0;
+	free(copy);
+	if (!there)
+		return 0;
+	log_error("--file '%s': GUEST begins with a slash: %.*s:/%s", value, host, value,
+		  colon + 1);
+	return -EINVAL;
+}
+
 /*
  * HOST[:GUEST]. The last colon that is followed by a slash splits, so host names may hold colons.
  */
@@ -188,6 +216,8 @@ static int parse_file(struct run_options *options, char *value)
 		split = next;
 	if (split == value || *value == '\0')
 		return complain("--file", value, "HOST or HOST:GUEST");
+	if (check_file(value, split) != 0)
+		return -EINVAL;
 	grown = realloc(options->file, (options->file_count + 1) * sizeof(*grown));
 	CHECK(grown != NULL);
 	options->file = grown;
@@ -203,20 +233,40 @@ static int parse_file(struct run_options *options, char *value)
 	return 0;
 }
 
-/* FILE[,ro] */
+/* The words after a disk's file, with commas between them. */
+static int parse_disk_options(const char *value, const char *words, bool *read_only)
+{
+	for (;; words++) {
+		size_t length = strcspn(words, ",");
+
+		if (length != 2 || strncmp(words, "ro", 2) != 0) {
+			log_error("--disk '%s': '%.*s' is no option of a disk: there is 'ro' only",
+				  value, (int)length, words);
+			return -EINVAL;
+		}
+		*read_only = true;
+		words += length;
+		if (*words == '\0')
+			return 0;
+	}
+}
+
+/* FILE[,ro]; a file whose name has a comma is meant where it is there. */
 static int parse_disk(struct run_options *options, char *value)
 {
-	size_t length = strlen(value);
-	bool read_only = length > 3 && strcmp(value + length - 3, ",ro") == 0;
+	char *comma = access(value, F_OK) == 0 ? NULL : strchr(value, ',');
 	struct devices_disk *grown;
+	bool read_only = false;
 
-	if (*value == '\0')
+	if (*value == '\0' || comma == value)
 		return complain("--disk", value, "FILE or FILE,ro");
+	if (comma != NULL && parse_disk_options(value, comma + 1, &read_only) != 0)
+		return -EINVAL;
 	grown = realloc(options->disk, (options->disk_count + 1) * sizeof(*grown));
 	CHECK(grown != NULL);
 	options->disk = grown;
-	if (read_only)
-		value[length - 3] = '\0';
+	if (comma != NULL)
+		*comma = '\0';
 	grown[options->disk_count++] =
 		(struct devices_disk){ .path = value, .read_only = read_only };
 	return 0;
@@ -350,11 +400,19 @@ static int settle(struct run_options *options, const char *budget)
 {
 	char memory[UNITS_TEXT_SIZE], text[UNITS_TEXT_SIZE];
 
-	options->memory_bytes &= ~(uint64_t)4095;
 	if (options->memory_bytes < MEMORY_LEAST || options->memory_bytes > MEMORY_MOST) {
-		log_error("--memory: a guest needs at least 4M and can have at most 1T");
+		unsigned long long bytes = options->memory_bytes;
+
+		if (bytes < 1024)
+			log_error("--memory %llu is %llu bytes, and a guest needs at least 4M: "
+				  "%lluM is as many MiB",
+				  bytes, bytes, bytes);
+		else
+			log_error("--memory: %s: a guest needs at least 4M and can have at most 1T",
+				  units_format_size(bytes, memory));
 		return -EINVAL;
 	}
+	options->memory_bytes &= ~(uint64_t)4095;
 	if (check_kind(options) != 0)
 		return -EINVAL;
 	if (budget == NULL)

@@ -234,7 +234,9 @@ static int open_report(struct run *run)
 {
 	if (run->options.report_path == NULL)
 		return 0;
-	run->report_file = fopen(run->options.report_path, "we");
+	run->report_file = strcmp(run->options.report_path, "-") == 0
+				   ? stdout
+				   : fopen(run->options.report_path, "we");
 	if (run->report_file != NULL)
 		return 0;
 	log_error("%s: %m", run->options.report_path);
@@ -552,14 +554,14 @@ static int run_machine(struct run *run)
 
 	signal(SIGPIPE, SIG_IGN); /* a closed standard output is the guest's to hear of */
 	error = watch_signals(run, run->options.stock || has_virtio_console(run));
-	if (error == 0)
-		error = check_host(run);
 	if (error == 0 && !run->options.stock)
 		error = prepare_quire(run);
 	if (error == 0)
 		error = open_kernel(run);
 	if (error == 0)
 		error = open_initrd(run);
+	if (error == 0)
+		error = check_host(run);
 	if (error == 0)
 		error = open_report(run);
 	if (error == 0)
@@ -603,7 +605,7 @@ int command_run(int argc, char **argv)
 	control_destroy(run.control);
 	machine_destroy(run.machine);
 	archive_destroy(run.root);
-	if (run.report_file != NULL)
+	if (run.report_file != NULL && run.report_file != stdout)
 		fclose(run.report_file);
 	log_drain(run.signal_fd, LOG_PATIENCE_MS);
 	if (run.signal_fd >= 0)

@@ -11,7 +11,7 @@
 #include "vmm/control.h"
 #include "vmm/translation.h"
 
-#define STATUS_FAILED 1 /* the guest could not be asked */
+#define STATUS_FAILED 1 /* the guest could not be asked, or an address leads nowhere */
 #define STATUS_USAGE  125
 
 static void print_help(void)
@@ -31,7 +31,7 @@ static void print_help(void)
 	      "  --json       print it as JSON\n"
 	      "  -h, --help   this text\n"
 	      "\n"
-	      "GVA and GPA: 0x7fffc0de, or decimal. Exit status 0: each leads to memory; 1: the\n"
+	      "GVA and GPA: 0x7fffc0de, or decimal. Exit status 0: each leads to a page; 1: the\n"
 	      "way of one stops, or the guest cannot be asked; 125: bad options.\n",
 	      stdout);
 }
@@ -98,6 +98,19 @@ static int print(const json_t *result)
 	return error;
 }
 
+/* Each of them leads to a page. */
+static bool all_lead(const json_t *result)
+{
+	const char *end = json_string_value(json_object_get(result, "end"));
+
+	if (!json_is_array(result))
+		return end != NULL && strcmp(end, "page") == 0;
+	for (size_t i = 0; i < json_array_size(result); i++)
+		if (!all_lead(json_array_get(result, i)))
+			return false;
+	return true;
+}
+
 static int show(const json_t *result, bool json)
 {
 	if (json) {
@@ -106,7 +119,7 @@ static int show(const json_t *result, bool json)
 		log_error("the guest's answer is no translation");
 		return STATUS_FAILED;
 	}
-	return fflush(stdout) == 0 ? 0 : STATUS_FAILED;
+	return fflush(stdout) == 0 && all_lead(result) ? 0 : STATUS_FAILED;
 }
 
 int command_translate(int argc, char **argv)
