@@ -199,7 +199,8 @@ static int put(struct loader *loader)
 	struct setup_header header;
 	int error;
 
-	read_header(&loader->image, &header);
+	if (!read_header(&loader->image, &header))
+		return loader_refuse("it is truncated");
 	loader->module_limit = header.initrd_addr_max;
 	if (header.cmdline_size < loader->command_line_most)
 		loader->command_line_most = (size_t)header.cmdline_size + 1;

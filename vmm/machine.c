@@ -36,35 +36,32 @@ void machine_put_event(int fd)
 		;
 }
 
-void machine_stop(struct machine *machine, enum machine_stop_kind kind, int status)
+bool machine_stop(struct machine *machine, enum machine_stop_kind kind, int status)
 {
+	bool first;
+
 	pthread_mutex_lock(&machine->lock);
-	if (machine->stop_kind == MACHINE_RUNNING) {
+	first = machine->stop_kind == MACHINE_RUNNING;
+	if (first) {
 		machine->stop_kind = kind;
 		machine->stop_status = status;
 	}
 	pthread_mutex_unlock(&machine->lock);
 	machine_put_event(machine->stop_fd);
 	machine_kick(machine);
+	return first;
 }
 
 void machine_fail(struct machine *machine, const char *format, ...)
 {
 	va_list arguments;
 	char text[512];
-	bool tell;
 
-	pthread_mutex_lock(&machine->lock);
-	tell = !machine->told && machine->stop_kind == MACHINE_RUNNING;
-	machine->told = machine->told || tell;
-	pthread_mutex_unlock(&machine->lock);
-	if (tell) {
-		va_start(arguments, format);
-		vsnprintf(text, sizeof(text), format, arguments);
-		va_end(arguments);
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments); /* before errno changes, for %m */
+	va_end(arguments);
+	if (machine_stop(machine, MACHINE_FAILED, MACHINE_STATUS_FAILED))
 		log_error("%s", text);
-	}
-	machine_stop(machine, MACHINE_FAILED, MACHINE_STATUS_FAILED);
 }
 
 bool machine_stopping(struct machine *machine)

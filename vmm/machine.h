@@ -4,8 +4,8 @@
  * singleton.
  *
  * Life: create, load, start, wait for stop_fd, stop, finish. Threads: the creator's; the vCPUs';
- * the fault thread (ept/); the reclaimer (mm/); the devices' (devices.h). Any of them may end the machine with
- * machine_stop(): the first reason given is the one that counts.
+ * the fault thread (ept/); the reclaimer (mm/); the devices' (devices.h). Any of them may end the
+ * machine with machine_stop(): the first reason given is the one that counts.
  */
 #ifndef VMM_MACHINE_H
 #define VMM_MACHINE_H
@@ -100,7 +100,6 @@ struct machine {
 	bool held;			  /* (L) one of these is the user */
 	enum machine_stop_kind stop_kind; /* (L) */
 	int stop_status;		  /* (L) */
-	bool told;			  /* (L) the reason was logged where it was met */
 
 	_Atomic uint64_t user_start_ns;	    /* (A) when the first user instruction ran, or 0 */
 	_Atomic uint64_t user_start_cpu_ns; /* (A) CPU time the monitor had used by then */
@@ -119,11 +118,12 @@ int machine_start(struct machine *machine);
 
 /*
  * End the machine for this reason, with this exit status. From any thread, any number of times: the
- * first counts. Returns at once; stop_fd becomes readable.
+ * first counts, and is told so: whoever has something to say about it says it afterwards. Returns
+ * at once; stop_fd becomes readable.
  */
-void machine_stop(struct machine *machine, enum machine_stop_kind kind, int status);
+bool machine_stop(struct machine *machine, enum machine_stop_kind kind, int status);
 
-/* The monitor's failure: logs the sentence (once for the machine) and stops it with 125. */
+/* The monitor's failure: stops it with 125, and logs the sentence if that is why it stops. */
 void machine_fail(struct machine *machine, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 

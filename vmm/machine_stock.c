@@ -23,9 +23,8 @@ static void switched_off(void *context)
 
 static void was_reset(void *context)
 {
-	if (!machine_stopping(context))
+	if (machine_stop(context, MACHINE_EXITED, MACHINE_STATUS_REBOOTED))
 		log_info("the guest has reset its machine");
-	machine_stop(context, MACHINE_EXITED, MACHINE_STATUS_REBOOTED);
 }
 
 static const struct power_events power_events = {

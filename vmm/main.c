@@ -74,5 +74,8 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	exit(dispatch(argc, argv));
+	int status = dispatch(argc, argv);
+
+	log_drain(-1, LOG_PATIENCE_MS);
+	exit(status);
 }

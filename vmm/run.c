@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/status.h"
 #include "base/units.h"
 #include "vmm/commands.h"
 #include "vmm/control.h"
@@ -301,11 +302,16 @@ static int make_machine(struct run *run)
 	return error;
 }
 
-static void show_status(struct run *run)
+/* What the terminal's user types meanwhile stands in the same row. */
+static void show_status(struct run *run, bool awaited)
 {
 	struct report report;
 	char text[160];
 
+	if (!log_status_possible() || (awaited && isatty(STDIN_FILENO))) {
+		log_status(NULL);
+		return;
+	}
 	report_fill(&report, run->machine);
 	report_format_status(&report, text, sizeof(text));
 	log_status(text);
@@ -321,9 +327,8 @@ static void take_signal(struct run *run)
 		terminal_measure(run->terminal);
 	} else if (info.ssi_signo == SIGCONT) {
 		terminal_continue(run->terminal);
-	} else {
+	} else if (machine_stop(run->machine, MACHINE_INTERRUPTED, 128 + (int)info.ssi_signo)) {
 		log_error("stopped by %s", strsignal((int)info.ssi_signo));
-		machine_stop(run->machine, MACHINE_INTERRUPTED, 128 + (int)info.ssi_signo);
 	}
 }
 
@@ -337,7 +342,7 @@ static int until(uint64_t now, uint64_t first, uint64_t second)
 	return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
 }
 
-/* A console's input goes through the terminal; quire's doorbell reads by itself, once it was told. */
+/* A console's input goes through the terminal; quire's doorbell reads by itself when told. */
 
 static int input_poll_fd(const struct run *run, bool awaited)
 {
@@ -392,10 +397,11 @@ static int open_terminal(struct run *run)
 		       : 0;
 }
 
-/* A terminal that is a stock guest's console is the guest's own. */
+/* Whether there can be a status line at any time. A terminal in raw mode is the guest's alone. */
 static bool shows_status(const struct run *run)
 {
-	return isatty(STDERR_FILENO) && !(run->options.stock && isatty(STDOUT_FILENO));
+	return isatty(STDERR_FILENO) && status_is_apart_from(STDOUT_FILENO) &&
+	       !(run->terminal != NULL && isatty(STDIN_FILENO));
 }
 
 static void wait_for_end(struct run *run)
@@ -430,12 +436,11 @@ static void wait_for_end(struct run *run)
 			awaited = false;
 			take_input(run);
 		}
-		if (deadline != 0 && now >= deadline) {
+		if (deadline != 0 && now >= deadline &&
+		    machine_stop(run->machine, MACHINE_TIMED_OUT, MACHINE_STATUS_TIMED_OUT))
 			log_error("stopped: %u s have passed", run->options.timeout_seconds);
-			machine_stop(run->machine, MACHINE_TIMED_OUT, MACHINE_STATUS_TIMED_OUT);
-		}
-		if (tick != 0 && now >= tick) {
-			show_status(run);
+		if (tick != 0 && now >= tick && !machine_stopping(run->machine)) {
+			show_status(run, awaited);
 			tick = now + STATUS_PERIOD_NS;
 		}
 	}
@@ -445,12 +450,34 @@ static void wait_for_end(struct run *run)
 /* The accounts must balance at the end of every run, not only in tests. */
 static void check_accounts(struct machine *machine)
 {
-	int breaches = machine->mm != NULL ? mm_check(machine->mm, stderr) : 0;
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	int breaches = machine->mm != NULL ? mm_check(machine->mm, out) : 0;
 
+	if (out != NULL)
+		fclose(out);
 	if (breaches != 0) {
+		log_text(text != NULL ? text : "");
 		log_error("the memory manager's accounts do not balance (%d breaches)", breaches);
 		machine->stop_status = MACHINE_STATUS_FAILED;
 	}
+	free(text);
+}
+
+/* Through the log, which waits for nobody. */
+static void print_table(const json_t *json)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (out == NULL)
+		return;
+	report_print_table(json, out);
+	fclose(out);
+	log_text(text);
+	free(text);
 }
 
 static int tell(struct run *run)
@@ -465,7 +492,7 @@ static int tell(struct run *run)
 	if (run->demo)
 		report_print_table(json, stdout);
 	else if (log_verbosity() > 0)
-		report_print_table(json, stderr);
+		print_table(json);
 	if (run->report_file != NULL)
 		error = report_write(json, run->report_file);
 	json_decref(json);
@@ -504,6 +531,21 @@ static void drain(struct run *run)
 					    : run->machine->stop_fd);
 }
 
+/*
+ * The machine is over, and what is left is to tell of it, to whoever may be slow to listen: signals
+ * end the program now as they end any other. One that came late has nothing left to stop.
+ */
+static void unwatch_signals(struct run *run)
+{
+	struct signalfd_siginfo info;
+	sigset_t none;
+
+	while (read(run->signal_fd, &info, sizeof(info)) == sizeof(info))
+		;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static int run_machine(struct run *run)
 {
 	int error;
@@ -536,6 +578,9 @@ static int run_machine(struct run *run)
 	run->control = NULL;
 	machine_join(run->machine);
 	drain(run);
+	terminal_destroy(run->terminal);
+	run->terminal = NULL;
+	unwatch_signals(run);
 	check_accounts(run->machine);
 	return tell(run);
 }
@@ -560,6 +605,7 @@ int command_run(int argc, char **argv)
 	archive_destroy(run.root);
 	if (run.report_file != NULL)
 		fclose(run.report_file);
+	log_drain(run.signal_fd, LOG_PATIENCE_MS);
 	if (run.signal_fd >= 0)
 		close(run.signal_fd);
 	if (run.initrd_fd >= 0)

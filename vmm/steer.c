@@ -106,8 +106,7 @@ json_t *steer_quit(void *context, json_t *params, char error[CONTROL_ERROR_SIZE]
 {
 	struct machine *machine = context;
 
-	if (!machine_stopping(machine))
-		log_error("stopped by 'bifold quit'");
-	machine_stop(machine, MACHINE_QUIT, 0);
+	if (machine_stop(machine, MACHINE_QUIT, 0))
+		log_note("stopped by 'bifold quit'");
 	return json_pack("{s:s}", "state", "stopping");
 }

@@ -143,12 +143,10 @@ static void crash(struct vcpu *vcpu, const char *what, uint64_t detail)
 {
 	struct machine *machine = vcpu->machine;
 
-	if (!machine_stopping(machine)) {
-		log_error("the virtual machine cannot go on: %s (%#llx)", what,
-			  (unsigned long long)detail);
-		machine_dump(vcpu);
-	}
-	machine_stop(machine, MACHINE_FAILED, MACHINE_STATUS_FAILED);
+	if (!machine_stop(machine, MACHINE_FAILED, MACHINE_STATUS_FAILED))
+		return;
+	log_error("the virtual machine cannot go on: %s (%#llx)", what, (unsigned long long)detail);
+	machine_dump(vcpu);
 }
 
 static void device_done(struct machine *machine, int error)

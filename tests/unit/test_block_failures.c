@@ -160,7 +160,23 @@ Test(failures, io_uring_refuses)
 	disk.submit_error = -EPERM;
 	disk.submit_errors = DISK_FOREVER;
 	read_twelve();
+	cr_assert_lt(disk.submits, 1000, "not in a hot loop");
+	disk.submits = 0;
+	disk.submit_errors = 0;
 	read_twelve();
+	cr_assert_eq(disk.submits, 0, "what it refused is in that ring for good");
+	cr_assert_eq(counts().errors, 0);
+}
+
+/* A kernel that never has memory for an operation. */
+Test(failures, io_uring_is_busy_for_good)
+{
+	disk.submit_error = -EAGAIN;
+	disk.submit_errors = DISK_FOREVER;
+	read_twelve();
+	disk.submits = 0;
+	read_twelve();
+	cr_assert_eq(disk.submits, 0);
 	cr_assert_eq(counts().errors, 0);
 }
 

@@ -5,10 +5,12 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <dirent.h>
@@ -81,6 +83,67 @@ Test(stop, timeout)
 	       "1 s have passed");
 	expect(run_bifold("--timeout", "1", busybox_path(), "sh", "-c", "while :; do :; done"), 124,
 	       "1 s have passed");
+}
+
+/* The guest's words fill standard error, and nobody reads: the monitor must not wait with them. */
+static struct child *start_flood(const char *option, const char *value)
+{
+	const char *const argv[] = {
+		bifold_path(), "run",	       option, value, "-v",
+		"--",	       busybox_path(), "sh",   "-c",  "echo ready; yes flood >&2",
+		NULL
+	};
+	struct child *child = child_start(argv, NULL);
+	int queued = 0, before;
+
+	/* Read its output alone. */
+	do {
+		cr_assert_eq(poll(&(struct pollfd){ .fd = child->out, .events = POLLIN }, 1, 60000),
+			     1);
+		child->out_text[0] = '\0';
+	} while (read(child->out, child->out_text, 1) == 1 && child->out_text[0] != '\n');
+	/* Full: it takes less than one write of the guest's. */
+	do {
+		before = queued;
+		cr_assert_eq(poll(NULL, 0, 100), 0);
+		cr_assert_eq(ioctl(child->err, FIONREAD, &queued), 0);
+	} while (queued < 32768 || queued > before);
+	return child;
+}
+
+/* Ends it, without anybody having read a byte. */
+static void expect_end(struct child *child, int status)
+{
+	int ended;
+
+	for (int i = 0; i < 200 && waitpid(child->pid, &ended, WNOHANG) == 0; i++) {
+		cr_assert_lt(i, 199, "it did not end");
+		poll(NULL, 0, 50);
+	}
+	child->pid = 0;
+	cr_assert_eq(WIFEXITED(ended) ? WEXITSTATUS(ended) : -1, status);
+}
+
+Test(stop, nobody_reads_standard_error_sigterm)
+{
+	struct child *child = start_flood("--memory", "32M");
+
+	kill(child->pid, SIGTERM);
+	expect_end(child, 128 + SIGTERM);
+}
+
+Test(stop, nobody_reads_standard_error_timeout)
+{
+	expect_end(start_flood("--timeout", "3"), 124);
+}
+
+Test(stop, nobody_reads_standard_error_quit)
+{
+	const char *path = scratch_path("control");
+	struct child *child = start_flood("--control", path);
+
+	cr_assert_eq(run_words(NULL, NULL, bifold_path(), "quit", path, NULL)->status, 0);
+	expect_end(child, 0);
 }
 
 Test(stop, output_closed_early)
