@@ -71,6 +71,7 @@ struct vcpu {
 	pthread_t thread;	 /* (L) */
 	bool started;		 /* (L) and not yet to be joined: others may kick it */
 	bool inside;		 /* (L) in KVM_RUN, or about to be */
+	bool stood;		 /* (A) its process was stopped: the guest is to be told */
 };
 
 /* (C) constant after create; (L) lock; (A) atomic; (O) the creator's */
@@ -171,6 +172,8 @@ int machine_hold(struct machine *machine, unsigned milliseconds);
 void machine_let_go(struct machine *machine);
 bool machine_held(struct machine *machine);
 void machine_gate_init(struct machine *machine); /* the lock and the gate */
+/* The process was stopped (SIGSTOP, Ctrl-Z in its shell) and goes on: the guest is told. */
+void machine_continued(struct machine *machine);
 /* For the vCPU's thread, around KVM_RUN. False: the machine stops. */
 bool machine_enter(struct vcpu *vcpu);
 void machine_left(struct vcpu *vcpu);

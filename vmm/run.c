@@ -329,6 +329,7 @@ static void take_signal(struct run *run)
 		terminal_measure(run->terminal);
 	} else if (info.ssi_signo == SIGCONT) {
 		terminal_continue(run->terminal);
+		machine_continued(run->machine);
 	} else if (machine_stop(run->machine, MACHINE_INTERRUPTED, 128 + (int)info.ssi_signo)) {
 		log_error("stopped by %s", strsignal((int)info.ssi_signo));
 	}

@@ -210,6 +210,10 @@ void *machine_vcpu_thread(void *argument)
 		int error = ioctl(vcpu->fd, KVM_RUN, 0) == 0 ? 0 : errno;
 
 		machine_left(vcpu);
+		/* Nobody kicked it: a signal that stopped the process did, and it goes on now. */
+		if (error == EINTR &&
+		    !__atomic_load_n(&vcpu->run->immediate_exit, __ATOMIC_ACQUIRE))
+			__atomic_store_n(&vcpu->stood, true, __ATOMIC_RELEASE);
 		if (error == 0)
 			handle_exit(vcpu);
 		else if (error != EINTR && error != EAGAIN)

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/vm/harness.h"
+#include "tests/vm/guests.h"
 #include "tests/vm/screen.h"
 
 static void init(void)
@@ -121,6 +121,37 @@ Test(stock, ways_to_end)
 		expect(run_pc(PC("multiboot", "--budget", "12M"), ways[i].keys), ways[i].status,
 		       ways[i].said);
 	}
+}
+
+/* Registers of before are told, or that there are none any more; never those of after. */
+Test(stock, a_triple_fault_tells_of_before)
+{
+	struct child *child = run_pc(PC("pvh"), "t");
+
+	expect(child, 125, "triple fault");
+	cr_assert(strstr(child->err_text, "rip 000000000000fff0") == NULL, "%s", child->err_text);
+	cr_assert((strstr(child->err_text, "code at rip:") != NULL) !=
+			  (strstr(child->err_text, "cannot be told any more") != NULL),
+		  "%s", child->err_text);
+}
+
+/* Stopped by its shell, say: the guest hears of it when it goes on. */
+Test(stock, the_guest_is_told_that_it_stood)
+{
+	struct child *child =
+		child_start(WORDS(bifold_path(), "run", "--force", "--memory", "16M", "--timeout",
+				  "60", "--kernel", test_program("clock.elf")),
+			    NULL);
+	int status;
+
+	child_wait_for(child, false, "ready");
+	kill(child->pid, SIGSTOP);
+	cr_assert_eq(waitpid(child->pid, &status, WUNTRACED), child->pid);
+	cr_assert(WIFSTOPPED(status));
+	kill(child->pid, SIGCONT);
+	child_finish(child, NULL, 0);
+	expect(child, 0, "");
+	cr_assert_str_eq(child->out_text, "ready\nstood\n");
 }
 
 /* Its input has ended, and it goes on. */
