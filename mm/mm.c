@@ -77,8 +77,8 @@ static uint32_t host_resident_count(const struct mm_policy_host *host)
 
 /* What the pool may ask. */
 /*
- * The pool leaves a little of the reserve to the swap's hashes: a page of them is what lets 256 pages
- * go to the swap, and without it a full pool would look like a full disk.
+ * The pool leaves a little of the reserve to the swap's hashes: a page of them is what lets 256
+ * pages go to the swap, and without it a full pool would look like a full disk.
  */
 static bool pool_charge(void *context, uint64_t bytes)
 {
@@ -184,6 +184,7 @@ int mm_create(const struct mm_config *config, struct mm **out)
 	if (mm->frames == NULL)
 		goto fail;
 	CHECK(mm_charge_table(mm, mm->sizes.fixed_bytes));
+	budget_charge_beside(mm);
 	error = create_policy(mm, config);
 	if (error != 0)
 		goto fail;

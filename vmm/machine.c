@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "mm/look.h"
+#include "vmm/host.h"
 #include "vmm/machine_stock.h"
 
 /* How long a kicked vCPU may take to leave the guest before its memory is taken away. */
@@ -151,6 +152,11 @@ static int choose_cpu(unsigned vcpu_count)
 	return cpu;
 }
 
+static uint64_t spends(void *context, uint64_t budget_bytes)
+{
+	return host_spends(((struct machine *)context)->vcpu_count, budget_bytes);
+}
+
 static int check_budget(const struct mm_config *mm, uint64_t memory_bytes)
 {
 	uint64_t least = mm_least_budget(mm);
@@ -187,6 +193,8 @@ static int create_memory(struct machine *machine, const struct machine_config *c
 	mm.backing = machine->space;
 	mm.failed = manager_failed;
 	mm.failed_context = machine;
+	mm.beside = spends;
+	mm.beside_context = machine;
 	error = check_budget(&mm, config->memory_bytes);
 	if (error != 0)
 		return error;
@@ -229,6 +237,8 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	}
 	if (error == 0)
 		error = machine_create_vm(machine);
+	if (error == 0 && machine->mm != NULL && config->mm.budget_bytes != 0)
+		machine_bound_tables(machine, config->mm.budget_bytes);
 	if (error == 0)
 		error = devices_create(&machine->devices, machine, &config->devices);
 	if (error != 0) {

@@ -145,6 +145,9 @@ void machine_put_event(int fd);
 int machine_open_kvm(struct machine *machine);
 int machine_create_vm(struct machine *machine);
 
+/* Bounds what KVM keeps of shadow tables by the budget (0: none). May be called at any time. */
+void machine_bound_tables(struct machine *machine, uint64_t budget_bytes);
+
 /* machine_cpu.c: what processor it is. 0 or -errno. */
 int machine_set_processor(struct vcpu *vcpu);
 
