@@ -1,7 +1,8 @@
 /*
  * The monitor's words on standard error. A line is formatted into one buffer and written with one
  * write(2), so that threads do not interleave. The status line is shown or not: whoever logs
- * clears it first, and its owner draws it again at its next tick.
+ * clears it first, and its owner draws it again at its next tick. Once this process is not in the
+ * terminal's foreground the row of the cursor is another's, and is neither cleared nor drawn.
  *
  * Nobody waits for who reads: a guest that fills a pipe which nobody empties would otherwise make
  * its monitor deaf. What standard error does not take now lies in a backlog and goes out with the
@@ -25,7 +26,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/status.h"
+
 #define LINE_MAX_BYTES 1024
+#define CLEAR	       "\r\033[K"
 #define BACKLOG_BYTES  8192
 
 enum way {
@@ -37,7 +41,9 @@ enum way {
 
 static int verbosity;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool status_shown; /* (lock) */
+static bool status_shown;      /* (lock) */
+static unsigned others;	       /* (lock) between log_yield() and log_return() */
+static bool others_unfinished; /* (lock) they left their line without its end */
 
 /* All (lock). */
 static enum way way;
@@ -151,6 +157,23 @@ static void put(const char *text, size_t length)
 		flush();
 }
 
+/* Now or not at all. */
+static void put_status(const char *text)
+{
+	flush_and_count();
+	if (backlog_used == 0 && append(text, strlen(text)))
+		flush();
+}
+
+/* With the lock: what goes ahead of whatever is written now. */
+static const char *clear_status(void)
+{
+	bool shown = status_shown;
+
+	status_shown = false;
+	return shown && status_can_show() ? CLEAR : "";
+}
+
 static void say(const char *kind, const char *format, va_list arguments)
 {
 	int saved = errno;
@@ -158,8 +181,7 @@ static void say(const char *kind, const char *format, va_list arguments)
 	int used, n;
 
 	pthread_mutex_lock(&lock);
-	used = snprintf(line, sizeof(line), "%sbifold: %s", status_shown ? "\r\033[K" : "", kind);
-	status_shown = false;
+	used = snprintf(line, sizeof(line), "%sbifold: %s", clear_status(), kind);
 	errno = saved; /* for %m */
 	n = vsnprintf(line + used, sizeof(line) - (size_t)used - 1, format, arguments);
 	if (n < 0)
@@ -185,14 +207,21 @@ static void say(const char *kind, const char *format, va_list arguments)
 		va_end(arguments);                                                                 \
 	}
 
-LOG_FUNCTION(log_error, 0, "")
+LOG_FUNCTION(log_error, LOG_QUIET, "")
 LOG_FUNCTION(log_warn, 0, "warning: ")
+LOG_FUNCTION(log_note, 0, "")
 LOG_FUNCTION(log_info, 1, "")
 LOG_FUNCTION(log_debug, 2, "")
+
+bool log_status_possible(void)
+{
+	return verbosity >= 0 && status_can_show();
+}
 
 void log_text(const char *text)
 {
 	pthread_mutex_lock(&lock);
+	put_status(clear_status());
 	for (const char *end; *text != '\0'; text = end) {
 		end = strchrnul(text, '\n');
 		end += *end == '\n';
@@ -232,11 +261,31 @@ void log_status(const char *text)
 	char line[LINE_MAX_BYTES];
 
 	pthread_mutex_lock(&lock);
-	if (text != NULL || status_shown) {
-		int n = snprintf(line, sizeof(line), "\r\033[K%s", text != NULL ? text : "");
+	if (text == NULL || !log_status_possible()) {
+		put_status(clear_status());
+	} else if (others == 0 && !others_unfinished) {
+		/* A character in the last column would leave the cursor behind it. */
+		int cut = (int)status_cut(text, status_columns() - 1);
 
-		put(line, n < LINE_MAX_BYTES ? (size_t)n : LINE_MAX_BYTES - 1);
-		status_shown = text != NULL;
+		snprintf(line, sizeof(line), CLEAR "%.*s", cut, text);
+		put_status(line);
+		status_shown = true;
 	}
+	pthread_mutex_unlock(&lock);
+}
+
+void log_yield(void)
+{
+	pthread_mutex_lock(&lock);
+	others++;
+	put_status(clear_status());
+	pthread_mutex_unlock(&lock);
+}
+
+void log_return(bool unfinished)
+{
+	pthread_mutex_lock(&lock);
+	others--;
+	others_unfinished = unfinished;
 	pthread_mutex_unlock(&lock);
 }

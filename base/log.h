@@ -11,13 +11,18 @@
 #include <stdbool.h>
 
 #define LOG_PATIENCE_MS 1000 /* for log_drain(), at the end of a command */
+#define LOG_QUIET	(-1)
 
-/* 0: errors and warnings; 1 (-v): progress and the guest's remarks; 2 (-vv): every oddity. */
+/*
+ * LOG_QUIET: errors; 0: warnings and notes as well; 1 (-v): progress and the guest's remarks; 2
+ * (-vv): every oddity.
+ */
 void log_set_verbosity(int level);
 int log_verbosity(void);
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* from -v on */
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2))); /* from -vv on */
 
@@ -31,9 +36,19 @@ void log_text(const char *text);
 void log_drain(int give_up_fd, int milliseconds);
 
 /*
- * A status line on a terminal, redrawn in place; a log line clears it first. text without a
- * newline; NULL clears it for good. Call it only where standard error is a terminal.
+ * A status line, redrawn in place and cut to the terminal's width, where one can show (see
+ * base/status.h; with --quiet nowhere): elsewhere this does nothing. A log line clears it first.
+ * text without a newline, fields separated by two spaces; NULL clears it for good.
  */
 void log_status(const char *text);
+bool log_status_possible(void); /* now */
+
+/*
+ * Around a write of somebody else's words to standard error: the status line is cleared, and not
+ * drawn meanwhile, nor while the last of them are unfinished: no newline ends them. Neither waits
+ * for the other.
+ */
+void log_yield(void);
+void log_return(bool unfinished);
 
 #endif

@@ -56,7 +56,7 @@ _bifold_bench()
 	--rounds | --passes | --accesses | --events | --timeout) ;;
 	*)
 		_bifold_words --guest-pages --host-pages --reserve --least --most --loops --rounds --passes \
-			--accesses --events --timeout --json --csv --plot --verbose --help
+			--accesses --events --timeout --json --csv --plot --quiet --verbose --help
 		;;
 	esac
 }
@@ -144,7 +144,7 @@ _bifold()
 		if [[ $prev == --swap ]]; then
 			_bifold_files -d
 		else
-			_bifold_words --swap --json --help
+			_bifold_words --swap --fix --json --help
 		fi
 		return
 	fi
@@ -170,7 +170,7 @@ _bifold()
 		_bifold_value "$prev"
 	elif [[ $cur == -* && $prev != -- ]]; then
 		_bifold_words --memory --budget --cpus --append --swap --swap-size --compressor --policy --file \
-			--report --control --timeout --unmanaged --kernel --initrd --disk --no-balloon --no-reporting --auto-balloon --force --verbose --help --
+			--report --control --timeout --unmanaged --kernel --initrd --disk --no-balloon --no-reporting --auto-balloon --force --quiet --verbose --help --
 	else
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -c -- "$cur")

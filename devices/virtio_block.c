@@ -380,11 +380,18 @@ static void reset(void *device)
 	}
 }
 
+/* It has but one. */
+static void stop(void *device, unsigned queue)
+{
+	reset(device);
+}
+
 static const struct virtio_ops block_ops = {
 	.name = "block",
 	.id = 2,
 	.queue_count = 1,
 	.notify = notify,
+	.stop = stop,
 	.reset = reset,
 };
 

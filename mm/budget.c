@@ -30,7 +30,6 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/units.h"
 #include "mm/mm_internal.h"
 
@@ -223,14 +222,13 @@ void budget_follow(struct mm *mm, uint64_t gained)
 
 bool budget_relent(struct mm *mm)
 {
-	char held[UNITS_TEXT_SIZE], wanted[UNITS_TEXT_SIZE];
-
 	if (!budget_is_falling(mm) || mm->budget >= mm->ceiling)
 		return false;
 	mm->lower_rest_ns = clamp(2 * mm->lower_rest_ns, REST_LEAST_NS, REST_MOST_NS);
 	mm->lower_retry_ns = clock_now_ns() + mm->lower_rest_ns;
-	log_warn("the guest holds %s and nothing of it can be given up; a budget of %s must wait",
-		 units_format_size(mm->held, held), units_format_size(mm->wanted, wanted));
+	mm->notes.relented = true;
+	mm->notes.held = mm->held;
+	mm->notes.wanted = mm->wanted;
 	put_in_force(mm, mm->ceiling);
 	return true;
 }
@@ -272,6 +270,6 @@ int mm_set_budget(struct mm *mm, uint64_t bytes)
 		pthread_cond_signal(&mm->shortage);
 	else
 		lower_now(mm);
-	pthread_mutex_unlock(&mm->lock);
+	mm_unlock(mm);
 	return 0;
 }

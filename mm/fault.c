@@ -9,8 +9,8 @@
  *   3. for each run of frames of one kind, outside the lock: get the content into the staging
  *      buffer, verify it, and hand the whole run to the backing in one call;
  *   4. under the lock: commit what the backing took, put the rest back as it was.
- * Only the faulting frame must succeed. If a neighbour's trouble stood in its way, it is tried
- * again alone, so that a failure always names the page that failed.
+ * Only the faulting frame must succeed. If it did not in the company of others, it is tried again
+ * alone: their trouble may have stood in its way, and a failure always names the page that failed.
  */
 #include <errno.h>
 #include <string.h>
@@ -102,7 +102,7 @@ static int unpack(struct mm *mm, struct fill_work *work, const struct fill_run *
 			const char *data = work->packed + i * POOL_OBJECT_MAX;
 
 			if (object->owner != run->first + *ready ||
-			    XXH3_64bits(data, object->length) != object->checksum)
+			    hash_object(&mm->key, data, object->length) != object->checksum)
 				error = -EBADMSG;
 			else
 				error = codec_decompress(&work->codec, data, object->length,
@@ -160,41 +160,21 @@ static int prepare(struct mm *mm, struct fill_work *work, const struct fill_run 
 static int hand_over(struct mm *mm, struct fill_work *work, const struct fill_run *run,
 		     uint32_t ready, uint32_t *done)
 {
-	unsigned tries = 0;
-	int error = 0;
-
-	*done = 0;
-	while (*done < ready) {
-		gfn_t first = gfn(run->first + *done);
-		uint32_t part = 0;
-
-		if (run->op == FILL_ZERO)
-			error = mm->ops->zero(mm->backing, first, ready - *done, &part);
-		else
-			error = mm->ops->fill(mm->backing, first, ready - *done,
-					      work->staging + *done * PAGE_SIZE, &part);
-		if (error == 0) {
-			*done = ready;
-			break;
-		}
-		CHECK(part <= ready - *done);
-		*done += part;
-		if (part > 0)
-			tries = 0;
-		if (!mm_backing_again(error, &tries))
-			break;
-	}
-	return error;
+	if (run->op == FILL_ZERO)
+		return frame_zero(mm, run->first, ready, done);
+	return frame_fill(mm, run->first, ready, work->staging, done);
 }
 
-/* Map what is still watched of the run; the lock is held throughout. */
-static int map_watched(struct mm *mm, uint32_t first, uint32_t count)
+/*
+ * Map what is still watched of the run, as far as it goes; the lock is held throughout. What cannot
+ * be mapped stays watched: whoever needs it will say so.
+ */
+static void map_watched(struct mm *mm, uint32_t first, uint32_t count)
 {
 	uint32_t end = first + count;
-	int error = 0;
 
-	while (first < end && error == 0) {
-		uint32_t n = 0;
+	while (first < end) {
+		uint32_t n = 0, done;
 
 		while (first + n < end && op_of(mm_frame(mm, first + n)) == FILL_MAP)
 			n++;
@@ -202,14 +182,13 @@ static int map_watched(struct mm *mm, uint32_t first, uint32_t count)
 			first++;
 			continue;
 		}
-		error = frame_map(mm, first, n);
-		for (uint32_t i = 0; i < n && error == 0; i++) {
+		(void)frame_map(mm, first, n, &done);
+		for (uint32_t i = 0; i < done; i++) {
 			mm_set_state(mm, mm_frame(mm, first + i), FRAME_MAPPED);
 			mm->policy_ops->touched(mm->policy, first + i);
 		}
 		first += n;
 	}
-	return error;
 }
 
 static int fill_run(struct mm *mm, struct fill_work *work, const struct fill_run *run,
@@ -219,8 +198,10 @@ static int fill_run(struct mm *mm, struct fill_work *work, const struct fill_run
 	int error, backing_error;
 
 	*done = 0;
-	if (run->op == FILL_MAP)
-		return map_watched(mm, run->first, run->count);
+	if (run->op == FILL_MAP) {
+		map_watched(mm, run->first, run->count);
+		return 0;
+	}
 	error = prepare(mm, work, run, &ready, doing);
 	pthread_mutex_unlock(&mm->lock);
 	backing_error = hand_over(mm, work, run, ready, done);
@@ -310,7 +291,7 @@ static int fill_runs(struct mm *mm, struct fill_work *work, uint32_t number, str
 			continue;
 		}
 		mm->stats.filled_ahead += done;
-		if (number - run->first == done) {
+		if (run->count == 1) {
 			a->doing = doing;
 			result = error;
 		} else {
@@ -343,10 +324,8 @@ static int make_room(struct mm *mm, struct attempt *a)
 static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
 {
 	static const enum mm_fault_kind kinds[FRAME_STATES] = {
-		[FRAME_UNTOUCHED] = MM_FAULT_ZERO_FILL,
-		[FRAME_RELEASED] = MM_FAULT_ZERO_FILL,
-		[FRAME_SAME] = MM_FAULT_POOL,
-		[FRAME_POOL] = MM_FAULT_POOL,
+		[FRAME_UNTOUCHED] = MM_FAULT_ZERO_FILL, [FRAME_RELEASED] = MM_FAULT_ZERO_FILL,
+		[FRAME_SAME] = MM_FAULT_POOL,		[FRAME_POOL] = MM_FAULT_POOL,
 		[FRAME_SWAP] = MM_FAULT_SWAP,
 	};
 	struct fill_work *work = fill_work_take(mm);
@@ -371,6 +350,7 @@ static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a
 static int let_in(struct mm *mm, uint32_t number, struct attempt *a)
 {
 	struct mm_frame *f = mm_frame(mm, number);
+	uint32_t done;
 	int error;
 
 	a->kind = MM_FAULT_MINOR;
@@ -385,9 +365,12 @@ static int let_in(struct mm *mm, uint32_t number, struct attempt *a)
 			first += first != number;
 			count--;
 		}
-		return map_watched(mm, first, count);
+		map_watched(mm, first, count);
+		if (f->state == FRAME_MAPPED)
+			return 0;
+		/* A neighbour may have stood in its way: alone it is its own trouble. */
 	}
-	error = frame_map(mm, number, 1);
+	error = frame_map(mm, number, 1, &done);
 	if (error != 0)
 		return error;
 	if (f->state == FRAME_EVICTING)
@@ -422,6 +405,7 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 {
 	uint64_t began = clock_now_ns(), took;
 	struct attempt a = { .doing = "serving its fault failed" };
+	struct mm_notes notes;
 	bool dead;
 	int error;
 
@@ -440,11 +424,13 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 		frame_balloon_touch(mm, (uint32_t)frame.v);
 	}
 	dead = mm->has_failed;
+	notes = notes_take(mm);
 	pthread_mutex_unlock(&mm->lock);
 	if (error == 0) {
 		error = mm->ops->wake(mm->backing, frame, 1);
 		a.doing = "waking who waits for it failed";
 	}
+	notes_say(&notes);
 	if (error != 0 && !dead)
 		mm_fail(mm, (uint32_t)frame.v, error, a.doing);
 	return error;

@@ -72,7 +72,7 @@ static int look_in_pool(struct mm *mm, uint32_t number, struct mm_look *look, vo
 	look->length = object.length;
 	if (page == NULL)
 		return 0;
-	if (object.owner != number || XXH3_64bits(data, object.length) != object.checksum)
+	if (object.owner != number || hash_object(&mm->key, data, object.length) != object.checksum)
 		return -EBADMSG;
 	return codec_decompress_once(mm->compressor, data, object.length, page);
 }
@@ -91,7 +91,7 @@ static int look_in_swap(struct mm *mm, uint32_t number, void *page)
 	moved = content_state(&now) != FRAME_SWAP || now.where != before.where ||
 		now.word != before.word;
 	intact = error == 0 && !moved &&
-		 swap_hash_equal(mm->swap, now.where, XXH3_128bits(page, PAGE_SIZE));
+		 swap_hash_equal(mm->swap, now.where, hash_page(&mm->key, page));
 	pthread_mutex_unlock(&mm->lock);
 	if (moved)
 		return -EAGAIN;

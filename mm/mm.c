@@ -36,18 +36,23 @@ void mm_fail(struct mm *mm, uint32_t frame, int error, const char *doing)
 	struct mm_failure failure = { .frame = gfn(frame), .error = error < 0 ? -error : error };
 	const char *why = failure.error == EBADMSG ? "the checksum is wrong, the data is damaged"
 						   : strerror(failure.error);
-	bool first;
 
 	snprintf(failure.text, sizeof(failure.text), "guest page 0x%llx (address 0x%llx): %s: %s",
 		 (unsigned long long)frame, (unsigned long long)gfn_to_gpa(failure.frame).v, doing,
 		 why);
 	pthread_mutex_lock(&mm->lock);
-	first = !mm->has_failed;
-	mm->has_failed = true;
-	pthread_cond_broadcast(&mm->changed);
+	if (!mm->failing) {
+		mm->failing = true;
+		mm_unlock(mm);
+		if (mm->failed != NULL)
+			mm->failed(mm->failed_context, &failure);
+		pthread_mutex_lock(&mm->lock);
+		mm->has_failed = true;
+		pthread_cond_broadcast(&mm->changed);
+	}
+	while (!mm->has_failed)
+		mm_wait(mm);
 	pthread_mutex_unlock(&mm->lock);
-	if (first && mm->failed != NULL)
-		mm->failed(mm->failed_context, &failure);
 }
 
 /* What the policy may ask. */
@@ -132,7 +137,7 @@ static int create_stores(struct mm *mm, const struct mm_config *config)
 
 	if (error != 0 || config->swap_directory == NULL)
 		return error;
-	error = swap_create(config->swap_directory, mm->sizes.slot_count, config->swap_io,
+	error = swap_create(config->swap_directory, mm->sizes.slot_count, config->swap_io, &mm->key,
 			    &mm->swap);
 	if (error != 0)
 		log_error("cannot make a swap file in %s: %s", config->swap_directory,
@@ -185,6 +190,11 @@ int mm_create(const struct mm_config *config, struct mm **out)
 		goto fail;
 	CHECK(mm_charge_table(mm, mm->sizes.fixed_bytes));
 	budget_charge_beside(mm);
+	error = hash_key_make(&mm->key);
+	if (error != 0) {
+		log_error("the host gives no random bytes: %s", strerror(-error));
+		goto fail;
+	}
 	error = create_policy(mm, config);
 	if (error != 0)
 		goto fail;

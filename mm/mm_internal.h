@@ -6,10 +6,10 @@
 #define MM_INTERNAL_H
 
 #include <pthread.h>
-#include <xxhash.h>
 
 #include "mm/codec.h"
 #include "mm/frame.h"
+#include "mm/hash.h"
 #include "mm/mm.h"
 #include "mm/pool.h"
 #include "mm/stream.h"
@@ -76,6 +76,7 @@ enum outcome {
 	OUT_SWAP,
 	OUT_STORED,   /* committed: RELEASING */
 	OUT_RELEASED, /* the page is gone */
+	OUT_STUCK,    /* it could not be given back: RELEASING for good, the machine has failed */
 };
 
 struct victim {
@@ -107,6 +108,15 @@ struct reclaim_work {
 	XXH128_hash_t hashes[SWAP_BATCH];
 };
 
+/* To be told to the user once the lock is dropped; see notes.c. Zeroed: nothing. */
+struct mm_notes {
+	int store_error; /* -errno: a page could not be written to the swap file */
+	bool relented;	 /* the budget that was to be left is in force again */
+	uint64_t held, wanted;
+	uint32_t balloon_frame; /* was touched */
+	uint64_t balloon_touches;
+};
+
 struct mm {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;	 /* a frame left FILLING or RELEASING, a batch or a work ended */
@@ -118,6 +128,7 @@ struct mm {
 	struct mm_config config; /* as given, without its strings */
 	const struct mm_policy_ops *policy_ops;
 	enum mm_compressor compressor;
+	struct hash_key key;
 	const struct mm_backing_ops *ops;
 	void *backing;
 	void (*failed)(void *context, const struct mm_failure *failure);
@@ -150,7 +161,9 @@ struct mm {
 	uint64_t swap_quiet_ns;			 /* no warning before */
 	struct fill_work *fill_works[WORK_MAX];
 	struct reclaim_work *reclaim_works[WORK_MAX];
-	bool has_failed;
+	bool failing;	 /* somebody tells the owner */
+	bool has_failed; /* the owner has been told: calls return -EIO */
+	struct mm_notes notes;
 	struct mm_stats stats; /* its counters and histograms; the rest is made on demand */
 
 	pthread_t reclaimer;
@@ -198,8 +211,18 @@ void budget_charge_beside(struct mm *mm);
 void mm_wait(struct mm *mm); /* on changed */
 void mm_wake(struct mm *mm);
 void mm_kick_reclaimer(struct mm *mm); /* if headroom is below the low watermark */
-/* Without the lock: stop serving and tell the owner, once. */
+/*
+ * Without the lock: tell the owner, once, then stop serving. Who sees -EIO sees it after that, so
+ * that the owner hears of the cause before its effects. A second failure waits for the first's
+ * telling.
+ */
 void mm_fail(struct mm *mm, uint32_t frame, int error, const char *doing);
+
+/* notes.c: unlock, and say what there is to say; or in two steps. No log line with the lock held. */
+void mm_unlock(struct mm *mm);
+bool notes_pending(const struct mm *mm);
+struct mm_notes notes_take(struct mm *mm);
+void notes_say(const struct mm_notes *notes); /* without the lock */
 
 /* work.c: takes a work, waiting for one if all are busy. NULL only if wait is false. */
 struct fill_work *fill_work_take(struct mm *mm);
@@ -214,12 +237,17 @@ void works_finish(struct mm *mm); /* without the lock */
 /* frame.c: what several files do to a frame. */
 void frame_drop_slot(struct mm *mm, struct mm_frame *f);   /* a kept slot, if any */
 void frame_drop_stored(struct mm *mm, struct mm_frame *f); /* object or slot */
-/* The backing's calls on a range; errors that pass (-EAGAIN, ...) are retried. */
-int frame_map(struct mm *mm, uint32_t first, uint32_t count);
-int frame_unmap(struct mm *mm, uint32_t first, uint32_t count);	  /* without the lock */
-int frame_release(struct mm *mm, uint32_t first, uint32_t count); /* without the lock */
-void frame_offer(struct mm *mm, uint32_t number);		  /* again to the policy, if due */
-int mm_backing_again(int error, unsigned *tries);		  /* is it worth another try? */
+/*
+ * The backing's calls on a range; what passes (-EAGAIN, ...) is tried again from where it stopped.
+ * *done frames are done, whatever is returned: the caller commits those. Without the lock, but for
+ * map.
+ */
+int frame_zero(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
+int frame_fill(struct mm *mm, uint32_t first, uint32_t count, const char *source, uint32_t *done);
+int frame_map(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
+int frame_unmap(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
+int frame_release(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
+void frame_offer(struct mm *mm, uint32_t number); /* again to the policy, if due */
 
 /* release.c: count a touch of the frame if the balloon holds it. */
 void frame_balloon_touch(struct mm *mm, uint32_t number);

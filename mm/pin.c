@@ -65,7 +65,7 @@ int mm_pin(struct mm *mm, gfn_t first, uint32_t count)
 	dead = mm->has_failed;
 	if (error != 0)
 		unpin_range(mm, (uint32_t)first.v, done);
-	pthread_mutex_unlock(&mm->lock);
+	mm_unlock(mm);
 	/* No room for a pin is the caller's to bear; lost content is everybody's. */
 	if (error != 0 && error != -ENOMEM && error != -EBUSY && !dead)
 		mm_fail(mm, (uint32_t)first.v + done, error, a.doing);

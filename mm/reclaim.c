@@ -84,6 +84,7 @@ static void unmap_victims(struct mm *mm, struct reclaim_work *work)
 {
 	for (uint32_t i = 0, n; i < work->victim_count; i += n) {
 		struct victim *v = &work->victims[i];
+		uint32_t done;
 
 		for (n = 0;
 		     i + n < work->victim_count && v[n].mapped && v[n].frame == v[0].frame + n;)
@@ -92,9 +93,9 @@ static void unmap_victims(struct mm *mm, struct reclaim_work *work)
 			n = 1;
 			continue;
 		}
-		if (frame_unmap(mm, v[0].frame, n) != 0)
-			for (uint32_t k = 0; k < n; k++)
-				v[k].outcome = OUT_BROKEN;
+		(void)frame_unmap(mm, v[0].frame, n, &done);
+		for (uint32_t k = done; k < n; k++)
+			v[k].outcome = OUT_BROKEN;
 	}
 }
 
@@ -114,7 +115,7 @@ static void examine(struct mm *mm, struct reclaim_work *work, struct victim *v, 
 		return;
 	}
 	if (v->slot != FRAME_NOWHERE) {
-		v->hash = XXH3_128bits(work->page, PAGE_SIZE);
+		v->hash = hash_page(&mm->key, work->page);
 		v->hashed = true;
 		if (swap_hash_equal(mm->swap, v->slot, v->hash)) {
 			v->outcome = OUT_CLEAN;
@@ -126,12 +127,12 @@ static void examine(struct mm *mm, struct reclaim_work *work, struct victim *v, 
 	if (length > 0) {
 		v->outcome = OUT_POOL;
 		v->length = (uint16_t)length;
-		v->value = XXH3_64bits(packed, length);
+		v->value = hash_object(&mm->key, packed, length);
 	} else {
 		v->outcome = swap ? OUT_SWAP : OUT_KEEP;
 	}
 	if (v->outcome == OUT_SWAP && !v->hashed) {
-		v->hash = XXH3_128bits(work->page, PAGE_SIZE);
+		v->hash = hash_page(&mm->key, work->page);
 		v->hashed = true;
 	}
 }
@@ -161,6 +162,7 @@ static uint32_t release_stored(struct mm *mm, struct reclaim_work *work)
 	pthread_mutex_unlock(&mm->lock);
 	for (uint32_t i = 0, n; i < work->victim_count; i += n) {
 		struct victim *v = &work->victims[i];
+		uint32_t done;
 		int error;
 
 		for (n = 0; i + n < work->victim_count && v[n].outcome == OUT_STORED &&
@@ -170,10 +172,13 @@ static uint32_t release_stored(struct mm *mm, struct reclaim_work *work)
 			n = 1;
 			continue;
 		}
-		error = frame_release(mm, v[0].frame, n);
-		/* Half a range may be gone: what the frames hold is not known any more. */
+		error = frame_release(mm, v[0].frame, n, &done);
+		/* Any of the rest may be gone: what those frames hold is not known any more. */
+		for (uint32_t k = done; k < n; k++)
+			v[k].outcome = OUT_STUCK;
 		if (error != 0)
-			mm_fail(mm, v[0].frame, error, "giving its memory back to the host failed");
+			mm_fail(mm, v[done].frame, error,
+				"giving its memory back to the host failed");
 	}
 	pthread_mutex_lock(&mm->lock);
 	for (uint32_t i = 0; i < work->victim_count; i++) {
@@ -273,8 +278,10 @@ static void end_batch(struct mm *mm, struct reclaim_work *work)
 
 		f->flags &= (uint8_t)~FRAME_BATCH;
 		if (stays) {
+			uint32_t done;
+
 			/* If this fails it costs the guest a fault: MAPPED is a permission. */
-			(void)frame_map(mm, v->frame, 1);
+			(void)frame_map(mm, v->frame, 1, &done);
 			mm_set_state(mm, f, FRAME_MAPPED);
 			mm->policy_ops->inserted(mm->policy, v->frame);
 			mm->stats.store_failures += v->outcome != OUT_WATCH;
@@ -396,7 +403,7 @@ uint32_t mm_reclaim(struct mm *mm, uint32_t count)
 			break;
 	}
 	reclaim_work_put(mm, work);
-	pthread_mutex_unlock(&mm->lock);
+	mm_unlock(mm);
 	return total;
 }
 
@@ -423,6 +430,11 @@ void *reclaimer_main(void *context)
 		uint64_t budget = mm->budget;
 		bool over = mm->held + mm->sizes.high > mm->sizes.limit;
 
+		if (notes_pending(mm)) {
+			mm_unlock(mm);
+			pthread_mutex_lock(&mm->lock);
+			continue;
+		}
 		if (mm->has_failed ||
 		    (!over && !write_back_due(mm, false) && !budget_is_falling(mm))) {
 			reclaim_work_put(mm, work);

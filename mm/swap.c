@@ -1,10 +1,9 @@
 /*
  * Slots, hashes and the making of requests; the file itself is behind struct mm_swap_io.
  *
- * Why 128 bits of XXH3 are enough: as a checksum they miss a damaged page with a chance of 2^-128;
- * as a test that a page is unchanged since it was written, they err only if two contents of one
- * guest page collide, which for random contents needs about 2^64 versions of it. A guest that made
- * collisions on purpose would only lose its own newer data.
+ * A slot's hash decides whether a page still equals its old copy, and a wrong answer loses the
+ * guest's last write. It is keyed with the VM's secret (mm/hash.h), so nobody who does not know
+ * that can make two contents collide; by chance two do about once in 2^64 versions of one page.
  *
  * Invariants (swap_check): a bit set per slot in use, `used` of them; no bit beyond slot_count;
  * hashes exist (and are charged) up to hash_slots, no slot above it was ever handed out.
@@ -25,6 +24,7 @@
 struct swap {
 	const struct mm_swap_io *io;
 	void *file;
+	const struct hash_key *key;
 	uint32_t slot_count;
 	uint32_t used;
 	uint32_t hint;	     /* where the next search begins */
@@ -40,7 +40,7 @@ uint64_t swap_table_bytes_least(uint32_t slot_count)
 }
 
 int swap_create(const char *directory, uint32_t slot_count, const struct mm_swap_io *io,
-		struct swap **out)
+		const struct hash_key *key, struct swap **out)
 {
 	struct swap *swap = calloc(1, sizeof(*swap));
 	int error = -ENOMEM;
@@ -48,6 +48,7 @@ int swap_create(const char *directory, uint32_t slot_count, const struct mm_swap
 	if (swap == NULL)
 		return -ENOMEM;
 	swap->io = io != NULL ? io : &mm_swap_io_file;
+	swap->key = key;
 	swap->slot_count = slot_count;
 	swap->hash_bytes = (size_t)slot_count * sizeof(*swap->hashes);
 	swap->bits = calloc((slot_count + 63) / 64, sizeof(*swap->bits));
@@ -257,7 +258,7 @@ void swap_read(struct swap *swap, struct swap_page *pages, unsigned count)
 	transfer(swap, pages, count, false);
 	for (unsigned i = 0; i < count; i++)
 		if (pages[i].error == 0 &&
-		    !swap_hash_equal(swap, pages[i].slot, XXH3_128bits(pages[i].memory, PAGE_SIZE)))
+		    !swap_hash_equal(swap, pages[i].slot, hash_page(swap->key, pages[i].memory)))
 			pages[i].error = -EBADMSG;
 }
 

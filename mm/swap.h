@@ -1,8 +1,8 @@
 /*
  * The swap store: one file without a name, in slots of a page. Slots are handed out next-fit in
  * runs, so a batch of evictions becomes few large sequential writes, and its way back few large
- * reads. For each slot a 128-bit XXH3 of its content is kept in memory: it verifies what is read,
- * and tells at an eviction whether a page still equals its old copy.
+ * reads. For each slot a 128-bit hash (hash.h) of its content is kept in memory: it verifies what
+ * is read, and tells at an eviction whether a page still equals its old copy.
  *
  * mm's lock covers slots and hashes; swap_write() and swap_read() are called without it and may
  * run side by side.
@@ -14,7 +14,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/uio.h>
-#include <xxhash.h>
+
+#include "mm/hash.h"
 
 #define SWAP_NO_SLOT UINT32_MAX
 #define SWAP_BATCH   256u /* pages in one swap_write() or swap_read() at most */
@@ -58,9 +59,9 @@ struct swap_page {
 	int error;    /* out: 0, -EIO (also a short read), -EBADMSG (wrong hash), -ENOSPC, ... */
 };
 
-/* 0, -ENOMEM, or what io's open said. io NULL: the real one. */
+/* 0, -ENOMEM, or what io's open said. io NULL: the real one. key stays the caller's. */
 int swap_create(const char *directory, uint32_t slot_count, const struct mm_swap_io *io,
-		struct swap **swap);
+		const struct hash_key *key, struct swap **swap);
 void swap_destroy(struct swap *swap); /* takes NULL */
 
 /* Host memory for slot_count slots: what is there from the start, and with all slots used. */

@@ -9,11 +9,9 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "mm/mm_internal.h"
 
 #define BACKOFF_LEAST_NS (10 * 1000 * 1000ull)
@@ -21,7 +19,7 @@
 #define QUIET_NS	 (10 * 1000 * 1000 * 1000ull) /* between two warnings */
 #define STEAL_LOOK	 4096 /* frames looked at for a kept slot in one go */
 #define COLD_TURNS	 2
-#define CAP_SLACK_SHARE	 8    /* direct reclaim lets the pool run over its cap by so much */
+#define CAP_SLACK_SHARE	 8 /* direct reclaim lets the pool run over its cap by so much */
 
 bool swap_usable(struct mm *mm, bool forced)
 {
@@ -35,8 +33,7 @@ static void store_failed(struct mm *mm, int error)
 	uint64_t next = mm->swap_backoff_ns * 2, now = clock_now_ns();
 
 	if (now >= mm->swap_quiet_ns) {
-		log_warn("writing to the swap file failed: %s; the pages stay in memory",
-			 strerror(-error));
+		mm->notes.store_error = error;
 		mm->swap_quiet_ns = now + QUIET_NS;
 	}
 	mm->swap_backoff_ns = next < BACKOFF_LEAST_NS  ? BACKOFF_LEAST_NS
@@ -138,7 +135,7 @@ static void hash_victims(struct mm *mm, struct reclaim_work *work, const uint32_
 		struct victim *v = &work->victims[indices[i]];
 
 		if (!v->hashed)
-			v->hash = XXH3_128bits(work->pages[i].memory, PAGE_SIZE);
+			v->hash = hash_page(&mm->key, work->pages[i].memory);
 	}
 	pthread_mutex_lock(&mm->lock);
 }
@@ -184,9 +181,10 @@ bool write_back_due(struct mm *mm, bool lenient)
 }
 
 /*
- * What has lain in the pool while everything in memory could have been replaced this often is colder
- * than any resident page, and its room is worth more to those. Without this, a walk that only reads
- * turns over its resident pages for ever (they are clean: their slots stand) under a frozen pool.
+ * What has lain in the pool while everything in memory could have been replaced this often is
+ * colder than any resident page, and its room is worth more to those. Without this, a walk that
+ * only reads turns over its resident pages for ever (they are clean: their slots stand) under a
+ * frozen pool.
  */
 bool pool_is_cold(struct mm *mm, struct reclaim_work *work)
 {
@@ -252,10 +250,10 @@ static uint32_t unpack_oldest(struct mm *mm, struct reclaim_work *work, uint32_t
 			char *page = work->staging + done * PAGE_SIZE;
 
 			/* A damaged one is left where it is: whoever needs it will say so. */
-			if (XXH3_64bits(data, object->length) != object->checksum ||
+			if (hash_object(&mm->key, data, object->length) != object->checksum ||
 			    codec_decompress(&work->codec, data, object->length, page) != 0)
 				continue;
-			work->hashes[done] = XXH3_128bits(page, PAGE_SIZE);
+			work->hashes[done] = hash_page(&mm->key, page);
 			work->pages[done].memory = page;
 			owners[done++] = object->owner;
 		}

@@ -50,6 +50,7 @@ static const struct option long_options[] = {
 	{ "json", optional_argument, NULL, OPTION_JSON },
 	{ "csv", optional_argument, NULL, OPTION_CSV },
 	{ "plot", required_argument, NULL, OPTION_PLOT },
+	{ "quiet", no_argument, NULL, 'q' },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
@@ -78,6 +79,7 @@ static void print_help(void)
 	      "  --json[=FILE], --csv[=FILE]  the figures in that form, in the table's place or to "
 	      "FILE\n"
 	      "  --plot DIR           SVG pictures, by gnuplot\n"
+	      "  -q, --quiet          say nothing but errors\n"
 	      "  -v, --verbose        say more\n"
 	      "  -h, --help           this text\n",
 	      stdout);
@@ -181,8 +183,11 @@ static int parse_one(struct bench_options *options, int option, const char *valu
 	case OPTION_PLOT:
 		options->plot = value;
 		return 0;
+	case 'q':
+		log_set_verbosity(LOG_QUIET);
+		return 0;
 	case 'v':
-		log_set_verbosity(log_verbosity() + 1);
+		log_set_verbosity(log_verbosity() < 0 ? 1 : log_verbosity() + 1);
 		return 0;
 	case 'h':
 		print_help();
@@ -232,7 +237,7 @@ int bench_options_parse(struct bench_options *options, int argc, char **argv)
 		.timeout_seconds = TIMEOUT_DEFAULT,
 	};
 	optind = 0;
-	while (result == 0 && (option = getopt_long(argc, argv, "vh", long_options, NULL)) != -1)
+	while (result == 0 && (option = getopt_long(argc, argv, "qvh", long_options, NULL)) != -1)
 		result = parse_one(options, option, optarg);
 	if (result == 0)
 		result = settle(options, argv[optind]);

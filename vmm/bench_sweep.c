@@ -90,10 +90,9 @@ static void show(const struct turn *turn, const char *what)
 			 bench_page_size[turn->guest].name, bench_page_size[turn->host].name);
 	snprintf(text, sizeof(text), "bench: %u of %u: %s%s", turn->done + 1, turn->of, where,
 		 what);
-	if (isatty(STDERR_FILENO))
-		log_status(text);
-	else if (*what == '\0')
-		fprintf(stderr, "%s\n", text);
+	log_status(text);
+	if (!isatty(STDERR_FILENO) && *what == '\0')
+		log_note("%s", text);
 }
 
 static void heard(void *context, const char *line)
@@ -101,7 +100,7 @@ static void heard(void *context, const char *line)
 	char what[64], size[UNITS_TEXT_SIZE], loop[16];
 	unsigned long long bytes;
 
-	if (isatty(STDERR_FILENO) && sscanf(line, "start %15s %llu", loop, &bytes) == 2) {
+	if (sscanf(line, "start %15s %llu", loop, &bytes) == 2) {
 		snprintf(what, sizeof(what), ", %s over %s", loop, units_format_size(bytes, size));
 		show(context, what);
 	}
@@ -367,8 +366,7 @@ int bench_sweep_run(struct bench_sweep *sweep, const struct bench_options *optio
 	for (unsigned pass = 0; pass < passes_of(options) && error == 0; pass++)
 		error = take_pass(&turn, pass, &pages);
 	bench_pages_release(&pages);
-	if (isatty(STDERR_FILENO))
-		log_status(NULL);
+	log_status(NULL);
 	settle_load(sweep, &start);
 	drop_disturbed(sweep);
 	return error;

@@ -1,10 +1,11 @@
 /*
- * What processor a vCPU is: what CPUID tells the guest, and the model-specific registers that a
- * PC's firmware would have set.
+ * What processor a vCPU is: what CPUID tells the guest, and the model-specific registers and the
+ * local APIC as a PC's firmware would have left them.
  */
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "base/check.h"
@@ -25,6 +26,15 @@
 #define MTRR_WRITE_BACK		6u
 #define MTRR_VALID		(1u << 11)
 #define MTRR_ENABLE		(1u << 11)
+
+/* Registers of the local APIC, by their offset, and what is in them. */
+#define APIC_SPURIOUS	     0xf0u
+#define APIC_LINE_0	     0x350u
+#define APIC_LINE_1	     0x360u
+#define APIC_SPURIOUS_VECTOR 0xffu
+#define APIC_ENABLED	     (1u << 8)
+#define APIC_NMI	     (4u << 8)
+#define APIC_EXTERNAL	     (7u << 8)
 
 /* What KVM reports is the host CPU it ran on; a vCPU has its own number and the machine's count. */
 static void number_cpu(struct kvm_cpuid_entry2 *entry, const struct vcpu *vcpu)
@@ -112,6 +122,27 @@ static int set_msrs(const struct vcpu *vcpu, unsigned address_bits)
 	return set >= 3 ? 0 : -errno;
 }
 
+static void set_apic_register(struct kvm_lapic_state *apic, unsigned offset, uint32_t value)
+{
+	memcpy(apic->regs + offset, &value, sizeof(value));
+}
+
+/* Enabled by software; and of the first processor, which gets them, the two lines wired. The others
+ * lose that at the INIT that starts them, as on a PC. */
+static int set_apic(const struct vcpu *vcpu)
+{
+	struct kvm_lapic_state apic;
+
+	if (ioctl(vcpu->fd, KVM_GET_LAPIC, &apic) != 0)
+		return -errno;
+	set_apic_register(&apic, APIC_SPURIOUS, APIC_ENABLED | APIC_SPURIOUS_VECTOR);
+	if (vcpu->number == 0) {
+		set_apic_register(&apic, APIC_LINE_0, APIC_EXTERNAL);
+		set_apic_register(&apic, APIC_LINE_1, APIC_NMI);
+	}
+	return ioctl(vcpu->fd, KVM_SET_LAPIC, &apic) == 0 ? 0 : -errno;
+}
+
 int machine_set_processor(struct vcpu *vcpu)
 {
 	struct kvm_cpuid2 *cpuid =
@@ -122,6 +153,8 @@ int machine_set_processor(struct vcpu *vcpu)
 	error = set_cpuid(vcpu, cpuid);
 	if (error == 0 && vcpu->machine->stock)
 		error = set_msrs(vcpu, physical_bits(cpuid));
+	if (error == 0 && vcpu->machine->stock)
+		error = set_apic(vcpu);
 	free(cpuid);
 	return error;
 }

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "devices/pm_timer.h"
 #include "devices/power.h"
 #include "devices/serial.h"
 #include "vmm/acpi.h"
@@ -65,6 +66,9 @@ int machine_add_stock_devices(struct machine *machine)
 	if (error == 0)
 		error = bus_add(&machine->ports, PLATFORM_POWER, PLATFORM_POWER_COUNT, &power_ops,
 				&machine->power);
+	if (error == 0)
+		error = bus_add(&machine->ports, PLATFORM_PM_TIMER, PM_TIMER_PORTS, &pm_timer_ops,
+				NULL);
 	if (error == 0)
 		error = bus_add(&machine->ports, PLATFORM_KEYBOARD, 1, &power_keyboard_ops,
 				&machine->power);

@@ -61,6 +61,7 @@ static const struct option long_options[] = {
 	{ "no-reporting", no_argument, NULL, OPTION_NO_REPORTING },
 	{ "auto-balloon", no_argument, NULL, OPTION_AUTO_BALLOON },
 	{ "unmanaged", no_argument, NULL, OPTION_UNMANAGED },
+	{ "quiet", no_argument, NULL, 'q' },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "version", no_argument, NULL, OPTION_VERSION },
 	{ "help", no_argument, NULL, 'h' },
@@ -117,6 +118,7 @@ static void print_help(void)
 	      "1\n"
 	      "  --initrd FILE           a stock kernel's initrd, or module\n"
 	      "  --force                 try a stock kernel where ring 0 is emulated\n"
+	      "  -q, --quiet             say nothing but errors\n"
 	      "  -v, --verbose           say more; twice: still more\n"
 	      "  --version               the version\n"
 	      "  -h, --help              this text\n"
@@ -309,8 +311,11 @@ static int parse_one(struct run_options *options, int option, char *value, const
 	case OPTION_UNMANAGED:
 		options->unmanaged = true;
 		return 0;
+	case 'q':
+		log_set_verbosity(LOG_QUIET);
+		return 0;
 	case 'v':
-		log_set_verbosity(log_verbosity() + 1);
+		log_set_verbosity(log_verbosity() < 0 ? 1 : log_verbosity() + 1);
 		return 0;
 	case OPTION_VERSION:
 		puts("bifold " BIFOLD_VERSION);
@@ -387,7 +392,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	};
 	optind = 0; /* start anew: main has already looked at argv */
 	/* "+": the first word that is no option is PROGRAM; what follows is its own. */
-	while (result == 0 && (option = getopt_long(argc, argv, "+vh", long_options, NULL)) != -1)
+	while (result == 0 && (option = getopt_long(argc, argv, "+qvh", long_options, NULL)) != -1)
 		result = parse_one(options, option, optarg, &budget);
 	options->arguments = argv + optind;
 	options->stock = options->kernel_path != NULL && options->arguments[0] == NULL;

@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/status.h"
 #include "base/units.h"
 #include "vmm/commands.h"
 #include "vmm/control.h"
@@ -301,11 +302,16 @@ static int make_machine(struct run *run)
 	return error;
 }
 
-static void show_status(struct run *run)
+/* What the terminal's user types meanwhile stands in the same row. */
+static void show_status(struct run *run, bool awaited)
 {
 	struct report report;
 	char text[160];
 
+	if (!log_status_possible() || (awaited && isatty(STDIN_FILENO))) {
+		log_status(NULL);
+		return;
+	}
 	report_fill(&report, run->machine);
 	report_format_status(&report, text, sizeof(text));
 	log_status(text);
@@ -391,10 +397,11 @@ static int open_terminal(struct run *run)
 		       : 0;
 }
 
-/* A terminal that is a stock guest's console is the guest's own. */
+/* Whether there can be a status line at any time. A terminal in raw mode is the guest's alone. */
 static bool shows_status(const struct run *run)
 {
-	return isatty(STDERR_FILENO) && !(run->options.stock && isatty(STDOUT_FILENO));
+	return isatty(STDERR_FILENO) && status_is_apart_from(STDOUT_FILENO) &&
+	       !(run->terminal != NULL && isatty(STDIN_FILENO));
 }
 
 static void wait_for_end(struct run *run)
@@ -432,8 +439,8 @@ static void wait_for_end(struct run *run)
 		if (deadline != 0 && now >= deadline &&
 		    machine_stop(run->machine, MACHINE_TIMED_OUT, MACHINE_STATUS_TIMED_OUT))
 			log_error("stopped: %u s have passed", run->options.timeout_seconds);
-		if (tick != 0 && now >= tick) {
-			show_status(run);
+		if (tick != 0 && now >= tick && !machine_stopping(run->machine)) {
+			show_status(run, awaited);
 			tick = now + STATUS_PERIOD_NS;
 		}
 	}

@@ -124,6 +124,6 @@ json_t *steer_quit(void *context, json_t *params, char error[CONTROL_ERROR_SIZE]
 	struct machine *machine = context;
 
 	if (machine_stop(machine, MACHINE_QUIT, 0))
-		log_error("stopped by 'bifold quit'");
+		log_note("stopped by 'bifold quit'");
 	return json_pack("{s:s}", "state", "stopping");
 }

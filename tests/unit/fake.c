@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mm/mm_internal.h"
+
 #define POISON 0xd5
 
 #define DEMAND(condition, ...)                                                                     \
@@ -31,8 +33,10 @@ static uint32_t injected(struct fake *fake, enum fake_op op, uint32_t count, int
 	*error = 0;
 	fake->calls[op]++;
 	fake->frames[op] += count;
-	if (fake->inject[op].times == 0)
+	if (fake->inject[op].times == 0 || (fake->inject[op].spare_first && count == 1))
 		return count;
+	if (fake->inject[op].spare_first && fake->inject[op].after == 0)
+		fake->inject[op].after = 1;
 	if (fake->inject[op].after >= count) {
 		fake->inject[op].after -= count;
 		return count;
@@ -42,6 +46,14 @@ static uint32_t injected(struct fake *fake, enum fake_op op, uint32_t count, int
 	fake->inject[op].times--;
 	*error = fake->inject[op].error;
 	return count;
+}
+
+/* How many of them it says were done. */
+static uint32_t told(const struct fake *fake, enum fake_op op, uint32_t good, int error)
+{
+	uint32_t untold = error != 0 ? fake->inject[op].untold : 0;
+
+	return good - (untold < good ? untold : good);
 }
 
 static int bring(struct fake *fake, gfn_t first, uint32_t count, const unsigned char *source,
@@ -85,14 +97,14 @@ static int fake_fill(void *backing, gfn_t first, uint32_t count, const void *sou
 	return bring(backing, first, count, source, done, FAKE_FILL);
 }
 
-static int fake_map(void *backing, gfn_t first, uint32_t count)
+static int fake_map(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 {
 	struct fake *fake = backing;
 	int error;
 
 	pthread_mutex_lock(&fake->lock);
-	injected(fake, FAKE_MAP, count, &error);
-	for (uint32_t i = 0; i < count && error == 0; i++) {
+	*done = injected(fake, FAKE_MAP, count, &error);
+	for (uint32_t i = 0; i < *done; i++) {
 		DEMAND(fake->present[first.v + i], "map of absent frame %llu",
 		       (unsigned long long)first.v + i);
 		fake->mapped[first.v + i] = 1;
@@ -101,34 +113,38 @@ static int fake_map(void *backing, gfn_t first, uint32_t count)
 	return error;
 }
 
-static int fake_unmap(void *backing, gfn_t first, uint32_t count)
+static int fake_unmap(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 {
 	struct fake *fake = backing;
+	uint32_t good;
 	int error;
 
 	pthread_mutex_lock(&fake->lock);
-	injected(fake, FAKE_UNMAP, count, &error);
-	for (uint32_t i = 0; i < count && error == 0; i++) {
+	good = injected(fake, FAKE_UNMAP, count, &error);
+	*done = told(fake, FAKE_UNMAP, good, error);
+	for (uint32_t i = 0; i < good; i++) {
 		DEMAND(fake->present[first.v + i], "unmap of absent frame %llu",
 		       (unsigned long long)first.v + i);
 		fake->mapped[first.v + i] = 0;
 	}
 	pthread_mutex_unlock(&fake->lock);
-	if (error == 0 && fake->unmapped != NULL)
-		fake->unmapped(fake, first, count);
+	if (*done > 0 && fake->unmapped != NULL)
+		fake->unmapped(fake, first, *done);
 	return error;
 }
 
-static int fake_release(void *backing, gfn_t first, uint32_t count)
+static int fake_release(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 {
 	struct fake *fake = backing;
+	uint32_t good;
 	int error;
 
 	if (fake->releasing != NULL)
 		fake->releasing(fake, first, count);
 	pthread_mutex_lock(&fake->lock);
-	injected(fake, FAKE_RELEASE, count, &error);
-	for (uint32_t i = 0; i < count && error == 0; i++) {
+	good = injected(fake, FAKE_RELEASE, count, &error);
+	*done = told(fake, FAKE_RELEASE, good, error);
+	for (uint32_t i = 0; i < good; i++) {
 		uint64_t at = first.v + i;
 
 		DEMAND(fake->present[at], "release of absent frame %llu", (unsigned long long)at);
@@ -244,8 +260,43 @@ struct mm *fake_create(struct fake *fake, const struct mm_config *config)
 	return fake->mm;
 }
 
+void fake_compare(struct fake *fake)
+{
+	enum { ABSENT = 1, UNMAPPED = 2, MAPPED = 4 };
+	/* By what there may be. A permission to reach the page is no promise: see frame.h. */
+	static const unsigned char may[FRAME_STATES] = {
+		[FRAME_UNTOUCHED] = ABSENT,
+		[FRAME_MAPPED] = UNMAPPED | MAPPED,
+		[FRAME_WATCHED] = UNMAPPED,
+		[FRAME_EVICTING] = UNMAPPED,
+		/* Only where the machine failed half-way. */
+		[FRAME_RELEASING] = ABSENT | UNMAPPED | MAPPED,
+		[FRAME_FILLING] = 0,
+		[FRAME_SAME] = ABSENT,
+		[FRAME_POOL] = ABSENT,
+		[FRAME_SWAP] = ABSENT,
+		[FRAME_RELEASED] = ABSENT,
+	};
+
+	pthread_mutex_lock(&fake->mm->lock);
+	pthread_mutex_lock(&fake->lock);
+	for (uint32_t i = 0; i < fake->frame_count; i++) {
+		const struct mm_frame *f = &fake->mm->frames[i];
+
+		DEMAND(may[f->state] >> (fake->present[i] + fake->mapped[i]) & 1,
+		       "frame %u in state %u is %s and %s", i, f->state,
+		       fake->present[i] ? "present" : "absent",
+		       fake->mapped[i] ? "mapped" : "unmapped");
+		DEMAND(f->state != FRAME_RELEASING || fake->failure_count > 0,
+		       "frame %u stays on its way out", i);
+	}
+	pthread_mutex_unlock(&fake->lock);
+	pthread_mutex_unlock(&fake->mm->lock);
+}
+
 void fake_end(struct fake *fake)
 {
+	fake_compare(fake);
 	DEMAND(mm_check(fake->mm, stderr) == 0, "mm_check found breaches");
 	mm_destroy(fake->mm);
 	fake_finish(fake);

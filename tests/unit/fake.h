@@ -32,11 +32,17 @@ struct fake {
 	unsigned char *present, *mapped;
 	pthread_mutex_t lock;
 
-	/* An operation fails with `error` after `after` more frames, `times` times. */
+	/*
+	 * An operation fails with `error` after `after` more frames, `times` times; those before it
+	 * are done. spare_first: the first frame of a call always goes well. untold: so many of them
+	 * are done and not told (of unmap and release the host says nothing).
+	 */
 	struct {
 		int error;
 		uint32_t after;
 		uint32_t times;
+		uint32_t untold;
+		bool spare_first;
 	} inject[FAKE_OPS];
 
 	uint64_t calls[FAKE_OPS];
@@ -67,7 +73,13 @@ struct mm_config fake_config(struct fake *fake);
 /* mm_create() that must succeed; the fake remembers it. */
 struct mm *fake_create(struct fake *fake, const struct mm_config *config);
 
-/* Check, destroy, finish: no breach, nothing leaked. */
+/*
+ * Each frame's state against what is really present and mapped. Aborts with a sentence when they
+ * differ. Nothing may be under way.
+ */
+void fake_compare(struct fake *fake);
+
+/* Check, compare, destroy, finish: no breach, nothing leaked. */
 void fake_end(struct fake *fake);
 
 /*

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/status.h"
 #include "base/units.h"
 #include "mm/hist.h"
 
@@ -73,6 +74,25 @@ Test(units, words)
 	cr_assert_str_eq(units_format_ns(37200, out), "37.2 us");
 	cr_assert_str_eq(units_format_ns(1800000000, out), "1.8 s");
 	cr_assert_str_eq(units_format_ns(999, out), "999 ns");
+}
+
+static void expect_cut(const char *text, size_t columns, const char *expected)
+{
+	cr_assert_eq(status_cut(text, columns), strlen(expected), "'%s' in %zu: %zu", text, columns,
+		     status_cut(text, columns));
+}
+
+Test(status, is_cut_between_its_fields)
+{
+	expect_cut("", 10, "");
+	expect_cut("  1s  held 4 MiB  pool 12 B", 80, "  1s  held 4 MiB  pool 12 B");
+	expect_cut("  1s  held 4 MiB  pool 12 B", 27, "  1s  held 4 MiB  pool 12 B");
+	expect_cut("  1s  held 4 MiB  pool 12 B", 26, "  1s  held 4 MiB");
+	expect_cut("  1s  held 4 MiB  pool 12 B", 16, "  1s  held 4 MiB");
+	expect_cut("  1s  held 4 MiB  pool 12 B", 15, "  1s");
+	expect_cut("  1s  held 4 MiB  pool 12 B", 3, "  1");
+	expect_cut("one field of words", 10, "one field ");
+	expect_cut("one", 0, "");
 }
 
 Test(log, one_write_a_line_and_errno_kept)

@@ -160,7 +160,23 @@ Test(failures, io_uring_refuses)
 	disk.submit_error = -EPERM;
 	disk.submit_errors = DISK_FOREVER;
 	read_twelve();
+	cr_assert_lt(disk.submits, 1000, "not in a hot loop");
+	disk.submits = 0;
+	disk.submit_errors = 0;
 	read_twelve();
+	cr_assert_eq(disk.submits, 0, "what it refused is in that ring for good");
+	cr_assert_eq(counts().errors, 0);
+}
+
+/* A kernel that never has memory for an operation. */
+Test(failures, io_uring_is_busy_for_good)
+{
+	disk.submit_error = -EAGAIN;
+	disk.submit_errors = DISK_FOREVER;
+	read_twelve();
+	disk.submits = 0;
+	read_twelve();
+	cr_assert_eq(disk.submits, 0);
 	cr_assert_eq(counts().errors, 0);
 }
 
@@ -312,9 +328,19 @@ Test(failures, pins_fail_for_good)
 
 /* ---- reset and end */
 
-/* Until it is reset the kernel may write guest memory; afterwards nobody does, and nothing is told.
- */
-Test(failures, reset_in_flight)
+static void reset_device(void)
+{
+	driver_set(&disk.driver, VIRTIO_MMIO_STATUS, 0);
+}
+
+static void stop_queue(void)
+{
+	driver_set(&disk.driver, VIRTIO_MMIO_QUEUE_SEL, 0);
+	driver_set(&disk.driver, VIRTIO_MMIO_QUEUE_READY, 0);
+}
+
+/* Until then the kernel may write guest memory; afterwards nobody does, and nothing is told. */
+static void let_go_in_flight(void (*let_go)(void))
 {
 	uint64_t idle = disk.pinned;
 	uint8_t *after = malloc(65536);
@@ -325,7 +351,8 @@ Test(failures, reset_in_flight)
 	driver_kick(&disk.driver, 0);
 	cr_assert_eq(counts().pending, 16);
 	cr_assert_eq(disk.pinned, idle + 65536);
-	driver_set(&disk.driver, VIRTIO_MMIO_STATUS, 0);
+	let_go();
+	cr_assert_eq(driver_get(&disk.driver, VIRTIO_MMIO_QUEUE_READY), 0);
 	cr_assert_eq(disk.pinned, 0);
 	cr_assert_eq(counts().pending, 0);
 	cr_assert_eq(disk.driver.queue[0].used->idx, 0);
@@ -338,6 +365,16 @@ Test(failures, reset_in_flight)
 	disk.hold = false;
 	disk_restart(DISK_FLAGS);
 	expect_read(4096, DISK_DATA, 4096);
+}
+
+Test(failures, reset_in_flight)
+{
+	let_go_in_flight(reset_device);
+}
+
+Test(failures, queue_stopped_in_flight)
+{
+	let_go_in_flight(stop_queue);
 }
 
 /* Some in flight, others waiting for their pins. */

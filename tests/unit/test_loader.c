@@ -131,7 +131,7 @@ Test(loader, refuses_hostile_images)
 	REFUSED(program(0)->p_filesz = IMAGE, -ENOEXEC);
 	REFUSED(program(0)->p_memsz = 10, -ENOEXEC);
 	REFUSED(program(0)->p_memsz = UINT64_MAX, -ENOEXEC);
-	REFUSED(program(0)->p_paddr = 0x1000, -ENOEXEC);
+	REFUSED(program(0)->p_paddr = 0x9efff, -ENOEXEC);
 	REFUSED(program(0)->p_paddr = UINT64_MAX - 50, -ENOEXEC);
 	REFUSED(program(0)->p_paddr = MEMORY - 50, -ENOMEM);
 	REFUSED(program(0)->p_memsz = MEMORY, -ENOMEM);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/long.h"
 #include "tests/unit/fake.h"
 
 #define FRAMES 3000
@@ -91,6 +92,7 @@ static void give_up(struct model *m)
 	if (poison)
 		content_make(page, CONTENT_WORD, first, version);
 	set_hooks(m, false);
+	m->fake.inject[FAKE_UNMAP].times = 0;
 	cr_assert_eq(mm_release(m->fake.mm, gfn(first), count, kind, page[0]), 0);
 	set_hooks(m, true);
 	for (uint32_t i = first; i < first + count; i++) {
@@ -155,12 +157,21 @@ static void change_budget(struct model *m)
 
 static void inject(struct model *m)
 {
-	static const int errors[] = { -EAGAIN, -EINTR, -EBUSY };
-	enum fake_op op = rng_below(&m->rng, FAKE_UNMAP + 1);
+	static const int errors[] = { -EAGAIN, -EINTR, -EBUSY, -ENOMEM, -EIO };
+	uint32_t what = rng_below(&m->rng, 5);
+	enum fake_op op = rng_below(&m->rng, FAKE_RELEASE + 1);
 
-	m->fake.inject[op].error = errors[rng_below(&m->rng, 3)];
+	/* What is given back in part, and for good, ends the machine: test_partial.c. */
+	if (op == FAKE_RELEASE)
+		what %= 3;
+	m->fake.inject[op].error = errors[what];
 	m->fake.inject[op].after = rng_below(&m->rng, 40);
 	m->fake.inject[op].times = 1 + rng_below(&m->rng, 2);
+	m->fake.inject[op].untold = 0;
+	if (op == FAKE_UNMAP && what >= 3)
+		m->fake.inject[op].untold = rng_below(&m->rng, 40);
+	/* What a fault needs itself is tried alone, and must not be refused for good. */
+	m->fake.inject[op].spare_first = what >= 3;
 }
 
 static void step(struct model *m)
@@ -207,6 +218,7 @@ static void run(const struct mm_config *config, uint64_t steps, const char *name
 	fake_create(&m->fake, config);
 	for (uint64_t i = 0; i < steps; i++) {
 		step(m);
+		fake_compare(&m->fake);
 		if (i % 20000 == 0)
 			cr_assert_eq(mm_check(m->fake.mm, stderr), 0);
 	}
@@ -238,6 +250,7 @@ static void run(const struct mm_config *config, uint64_t steps, const char *name
 	cr_assert_eq(stats.balloon_frames, 0);
 	/* Nothing may be left behind once all content is dropped. */
 	set_hooks(m, false);
+	m->fake.inject[FAKE_UNMAP].times = 0;
 	cr_assert_eq(mm_release(m->fake.mm, gfn(0), FRAMES, MM_RELEASE_BALLOON, 0), 0);
 	mm_stats_get(m->fake.mm, &stats);
 	cr_assert_eq(stats.released_frames, FRAMES);
@@ -263,7 +276,7 @@ Test(random, sfifo_lz4_swap)
 	config.budget_bytes = mm_least_budget(&config) + 300 * PAGE_SIZE;
 	swap_memory.random_trouble = 20;
 	swap_memory.random_refusal = 10;
-	run(&config, test_steps(700000), "sfifo, lz4, swap with trouble");
+	run(&config, test_steps(test_times(140000, 700000)), "sfifo, lz4, swap with trouble");
 }
 
 Test(random, clock_lz4_small_swap)
@@ -274,7 +287,7 @@ Test(random, clock_lz4_small_swap)
 	config.swap_directory = "memory";
 	config.swap_bytes = FRAMES * PAGE_SIZE * 3 / 4;
 	config.budget_bytes = mm_least_budget(&config) + 900 * PAGE_SIZE;
-	run(&config, test_steps(500000), "clock, lz4, small swap");
+	run(&config, test_steps(test_times(100000, 500000)), "clock, lz4, small swap");
 }
 
 Test(random, fifo_only_swap)
@@ -286,7 +299,7 @@ Test(random, fifo_only_swap)
 	config.swap_directory = "memory";
 	config.swap_bytes = 2 * FRAMES * PAGE_SIZE;
 	config.budget_bytes = mm_least_budget(&config) + 300 * PAGE_SIZE;
-	run(&config, test_steps(500000), "fifo, no compressor");
+	run(&config, test_steps(test_times(100000, 500000)), "fifo, no compressor");
 }
 
 Test(random, sfifo_zstd_no_swap)
@@ -295,5 +308,5 @@ Test(random, sfifo_zstd_no_swap)
 
 	config.compressor = MM_COMPRESSOR_ZSTD;
 	config.budget_bytes = mm_least_budget(&config) + 2400 * PAGE_SIZE;
-	run(&config, test_steps(200000), "sfifo, zstd, no swap");
+	run(&config, test_steps(test_times(40000, 200000)), "sfifo, zstd, no swap");
 }

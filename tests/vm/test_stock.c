@@ -59,22 +59,45 @@ Test(stock, pvh)
 					  "nothing: ffffffff ffffffff \nmodule: a module\n> ab");
 }
 
-Test(stock, multiboot)
+static void boot_by_multiboot(const char *const *argv)
 {
-	const char *module = scratch_path("module");
 	struct child *child;
 
-	write_file(module, "a module\n", 9);
-	child = run_pc(PC("multiboot", "--append", "some words", "--initrd", module), "abo");
+	write_file(scratch_path("module"), "a module\n", 9);
+	child = run_pc(argv, "abo");
 	expect(child, 0, "");
 	cr_assert_str_eq(child->out_text, "pc: eax 2badb002 \nline: some words\n"
 					  "nothing: ffffffff ffffffff \nmodule: a module\n> ab");
+}
+
+Test(stock, multiboot)
+{
+	boot_by_multiboot(
+		PC("multiboot", "--append", "some words", "--initrd", scratch_path("module")));
+}
+
+/* Where what it is told would lie otherwise. */
+Test(stock, multiboot_below_1_mib)
+{
+	boot_by_multiboot(
+		PC("multiboot-low", "--append", "some words", "--initrd", scratch_path("module")));
 }
 
 Test(stock, words_by_default)
 {
 	cr_assert(strstr(run_pc(PC("pvh"), "o")->out_text, "\nline: console=ttyS0\n") != NULL);
 	cr_assert(strstr(run_pc(PC("multiboot"), "o")->out_text, "\nline: \n") != NULL);
+}
+
+/* What firmware would have left, tests/vm/programs/firmware.S finds and relies on. */
+Test(stock, as_firmware_leaves_it)
+{
+	struct child *child = run_bifold("--force", "--memory", "16M", "--cpus", "2", "--timeout",
+					 "60", "--kernel", test_program("firmware.elf"));
+
+	expect(child, 0, "");
+	cr_assert_str_eq(child->out_text, "apic 000001ff 00000700 00000400\nmasks 0000ffff\n"
+					  "quiet\nboth run\n");
 }
 
 /* --- how it ends --- */
