@@ -222,6 +222,8 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	machine->memory_bytes = config->memory_bytes;
 	machine->vcpu_count = config->cpu_count;
 	machine->stock = config->stock;
+	machine->load_stopped = config->load_stopped;
+	machine->load_context = config->load_context;
 	for (unsigned i = 0; i < QUIRE_CPU_MAX; i++)
 		machine->vcpu[i].fd = machine->vcpu[i].stats_fd = -1;
 	machine_gate_init(machine);
@@ -261,6 +263,8 @@ int machine_load(struct machine *machine, const void *kernel, size_t kernel_size
 		.kernel = kernel,
 		.kernel_size = kernel_size,
 		.module = &module,
+		.stopped = machine->load_stopped,
+		.context = machine->load_context,
 	};
 	struct loader_result entry;
 	char *words;

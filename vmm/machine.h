@@ -55,6 +55,8 @@ struct machine_config {
 	unsigned cpu_count; /* 1..QUIRE_CPU_MAX */
 	bool stock;	    /* vmm/machine_stock.h */
 	bool unmanaged;
+	bool (*load_stopped)(void *context); /* as in struct loader_guest */
+	void *load_context;
 	uint64_t host_page_bytes; /* unmanaged: as in struct ept_config */
 	struct mm_config mm;	  /* frame_count, backing and failed are filled in by the machine */
 	struct devices_config devices;
@@ -86,6 +88,8 @@ struct machine {
 	struct bus ports, mmio;		 /* (C) after start */
 	struct devices devices;		 /* its own key */
 	bool stock;			 /* (C) */
+	bool (*load_stopped)(void *);	 /* (C) */
+	void *load_context;		 /* (C) */
 	struct quire_port port;		 /* (C) not stock */
 	struct serial *serial;		 /* (C) stock only */
 	struct power power;		 /* (C) stock only */
