@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -145,23 +146,23 @@ static int put_piece(void *context, uint64_t offset, const void *data, size_t le
 
 static int put_file(struct loader *loader, int fd, uint64_t size)
 {
-	char piece[PIECE_SIZE];
+	char *piece = malloc(PIECE_SIZE);
+	int error = piece != NULL ? 0 : -ENOMEM;
 
-	for (uint64_t done = 0; done < size;) {
-		size_t most = size - done < sizeof(piece) ? size - done : sizeof(piece);
+	for (uint64_t done = 0; error == 0 && done < size;) {
+		size_t most = size - done < PIECE_SIZE ? size - done : PIECE_SIZE;
 		ssize_t n = pread(fd, piece, most, (off_t)done);
-		int error;
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return n < 0 ? -errno : -EIO; /* it has become shorter */
-		error = put_piece(loader, done, piece, (size_t)n);
-		if (error != 0)
-			return error;
-		done += (uint64_t)n;
+			error = n < 0 ? -errno : -EIO; /* it has become shorter */
+		else
+			error = put_piece(loader, done, piece, (size_t)n);
+		done += n > 0 ? (uint64_t)n : 0;
 	}
-	return 0;
+	free(piece);
+	return error;
 }
 
 /* Where the module is to end in a guest with so much RAM below its devices. */

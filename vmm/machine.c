@@ -16,10 +16,12 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "mm/look.h"
@@ -31,10 +33,7 @@
 
 void machine_put_event(int fd)
 {
-	uint64_t one = 1;
-
-	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
+	event_put(fd);
 }
 
 bool machine_stop(struct machine *machine, enum machine_stop_kind kind, int status)
@@ -172,6 +171,16 @@ static int check_budget(const struct mm_config *mm, uint64_t memory_bytes)
 	return -EINVAL;
 }
 
+/*
+ * What is charged are pages. A huge page under the manager's tables or the pool would hold up to
+ * 2 MiB of the host for one that was touched: seen in the NPT lab, 4 MiB over a budget of 6.
+ */
+static void refuse_huge_pages(void)
+{
+	if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) != 0)
+		log_debug("transparent huge pages cannot be switched off: %m");
+}
+
 static int create_memory(struct machine *machine, const struct machine_config *config)
 {
 	struct ept_config ept = {
@@ -184,6 +193,7 @@ static int create_memory(struct machine *machine, const struct machine_config *c
 	if (!config->unmanaged) {
 		ept.manager_ops = &manager_ops;
 		ept.manager = machine;
+		refuse_huge_pages();
 	}
 	error = ept_space_create(&ept, &machine->space);
 	if (error != 0 || config->unmanaged)
@@ -329,7 +339,8 @@ static void join_vcpu(struct vcpu *vcpu, const struct timespec *deadline)
 	started = vcpu->started;
 	vcpu->started = false; /* from here on, the thread is this one's alone */
 	pthread_mutex_unlock(&machine->lock);
-	if (!started || pthread_timedjoin_np(vcpu->thread, NULL, deadline) == 0)
+	/* By a clock that nobody sets. */
+	if (!started || pthread_clockjoin_np(vcpu->thread, NULL, CLOCK_MONOTONIC, deadline) == 0)
 		return;
 	ept_space_abandon(machine->space);
 	pthread_kill(vcpu->thread, SIGUSR1);
@@ -341,7 +352,7 @@ void machine_join(struct machine *machine)
 	struct timespec deadline;
 
 	machine_kick(machine);
-	clock_gettime(CLOCK_REALTIME, &deadline);
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
 	deadline.tv_sec += LEAVE_SECONDS;
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
 		join_vcpu(&machine->vcpu[i], &deadline);

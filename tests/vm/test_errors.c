@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -170,6 +171,77 @@ Test(errors, time_is_up_while_loading)
 			   "--kernel", test_program("pc-pvh.elf"), "--initrd", initrd);
 	expect_error(child, 124, "1 s have passed");
 	cr_assert_str_eq(read_file(report, &size), "old");
+}
+
+static int close_input(void)
+{
+	return close(STDIN_FILENO);
+}
+
+static int close_output(void)
+{
+	return close(STDOUT_FILENO);
+}
+
+static int close_all(void)
+{
+	return close(STDIN_FILENO) != 0 || close(STDOUT_FILENO) != 0 || close(STDERR_FILENO) != 0;
+}
+
+/* As on the host: a service manager starts programs so. No file of the monitor's takes the place.
+ */
+Test(errors, standard_descriptors_that_are_closed)
+{
+	const char *report = scratch_path("r.json");
+	struct child *child;
+
+	need_kvm();
+	child = run_bifold_in(close_input, busybox_path(), "cat");
+	cr_assert_eq(child->status, 1, "status %d: %s", child->status, child->err_text);
+	cr_assert(strstr(child->err_text, "Bad file descriptor") != NULL, "%s", child->err_text);
+	child = run_bifold_in(close_output, busybox_path(), "echo", "hi");
+	cr_assert_eq(child->status, 1, "status %d: %s", child->status, child->err_text);
+	child = run_bifold_in(close_all, "-v", "--report", report, busybox_path(), "sh", "-c",
+			      "echo hi >&2; exit 3");
+	cr_assert_eq(child->status, 3);
+	cr_assert_eq(report_number(report, "exit_status"), 3);
+}
+
+static int small_stack(void)
+{
+	const struct rlimit limit = { 64 << 10, 64 << 10 };
+
+	return setrlimit(RLIMIT_STACK, &limit);
+}
+
+Test(errors, small_stack)
+{
+	const char *initrd = scratch_path("initrd");
+	struct child *child;
+
+	need_kvm();
+	child = run_bifold_in(small_stack, "--memory", "96M", "--budget", "12M", busybox_path(),
+			      "sh", "-c", "cat >/x; cat /x");
+	cr_assert_eq(child->status, 0, "status %d: %s", child->status, child->err_text);
+	write_file(initrd, "x", 1);
+	child = run_bifold_in(small_stack, "--force", "--timeout", "1", "--initrd", initrd,
+			      "--kernel", test_program("pc-pvh.elf"));
+	cr_assert_lt(child->status, 126, "status %d: %s", child->status, child->err_text);
+}
+
+static int no_files(void)
+{
+	const struct rlimit limit = { 0, 0 };
+
+	return setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+Test(errors, files_that_may_not_grow)
+{
+	need_kvm();
+	expect_error(
+		run_bifold_in(no_files, "--report", scratch_path("r.json"), busybox_path(), "true"),
+		125, "File too large");
 }
 
 Test(errors, budget_larger_than_memory_runs)
