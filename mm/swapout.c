@@ -19,6 +19,7 @@
 #define QUIET_NS	 (10 * 1000 * 1000 * 1000ull) /* between two warnings */
 #define STEAL_LOOK	 4096 /* frames looked at for a kept slot in one go */
 #define COLD_TURNS	 2
+#define WRITE_BACKS	 8 /* in one go */
 #define CAP_SLACK_SHARE	 8 /* direct reclaim lets the pool run over its cap by so much */
 
 bool swap_usable(struct mm *mm, bool forced)
@@ -194,7 +195,7 @@ bool pool_is_cold(struct mm *mm, struct reclaim_work *work)
 
 	if (mm->swap == NULL || mm->has_failed || !swap_usable(mm, false))
 		return false;
-	count = pool_oldest(mm->pool, &cursor, work->owners, mm->sizes.write_back);
+	count = pool_oldest(mm->pool, &cursor, false, work->owners, mm->sizes.write_back);
 	for (uint32_t i = 0; i < count; i++) {
 		const struct mm_frame *f = mm_frame(mm, work->owners[i]);
 
@@ -206,12 +207,12 @@ bool pool_is_cold(struct mm *mm, struct reclaim_work *work)
 }
 
 /* The frames whose objects go, marked BATCH, into work->owners. */
-static uint32_t mark_oldest(struct mm *mm, struct reclaim_work *work)
+static uint32_t mark_oldest(struct mm *mm, struct reclaim_work *work, bool dense)
 {
 	uint32_t cursor = 0, count = 0, named;
 
 	do {
-		named = pool_oldest(mm->pool, &cursor, work->owners, work->write_back);
+		named = pool_oldest(mm->pool, &cursor, dense, work->owners, work->write_back);
 		count = 0;
 		for (uint32_t i = 0; i < named; i++) {
 			struct mm_frame *f = mm_frame(mm, work->owners[i]);
@@ -269,10 +270,10 @@ static int by_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-uint32_t write_back(struct mm *mm, struct reclaim_work *work)
+uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense)
 {
 	uint32_t owners[SWAP_BATCH];
-	uint32_t marked = mark_oldest(mm, work), ready, assigned, moved = 0;
+	uint32_t marked = mark_oldest(mm, work, dense), ready, assigned, moved = 0;
 
 	qsort(work->owners, marked, sizeof(work->owners[0]), by_number);
 	ready = unpack_oldest(mm, work, marked, owners);
@@ -300,4 +301,18 @@ uint32_t write_back(struct mm *mm, struct reclaim_work *work)
 	mm->stats.written_back += moved;
 	mm_wake(mm);
 	return moved;
+}
+
+uint32_t drain_pool(struct mm *mm, struct reclaim_work *work, bool lenient)
+{
+	uint32_t total = 0;
+
+	for (int i = 0; i < WRITE_BACKS && write_back_due(mm, lenient); i++) {
+		uint32_t moved = write_back(mm, work, true);
+
+		if (moved == 0)
+			break;
+		total += moved;
+	}
+	return total;
 }
