@@ -124,6 +124,8 @@ struct mm {
 
 	/* (C) */
 	uint32_t frame_count;
+	struct mm_range ranges[MM_RANGES_MAX];
+	unsigned range_count; /* 1 .. MM_RANGES_MAX */
 	struct mm_config config; /* as given, without its strings */
 	const struct mm_policy_ops *policy_ops;
 	enum mm_compressor compressor;
@@ -179,6 +181,23 @@ struct reclaim_effort {
 static inline struct mm_frame *mm_frame(struct mm *mm, uint32_t number)
 {
 	return &mm->frames[number];
+}
+
+/* The piece of guest memory that the frame is in; NULL for one that does not exist. */
+static inline const struct mm_range *mm_range_of(const struct mm *mm, uint64_t number)
+{
+	for (unsigned i = 0; i < mm->range_count; i++)
+		if (number - mm->ranges[i].first < mm->ranges[i].count)
+			return &mm->ranges[i];
+	return NULL;
+}
+
+/* Do count frames from first on exist, all in one piece? */
+static inline bool mm_has(const struct mm *mm, uint64_t first, uint64_t count)
+{
+	const struct mm_range *range = mm_range_of(mm, first);
+
+	return range != NULL && count <= range->count - (first - range->first);
 }
 
 static inline void mm_set_state(struct mm *mm, struct mm_frame *f, enum frame_state state)

@@ -43,6 +43,16 @@ static void store_failed(struct mm *mm, int error)
 	mm->swap_retry_ns = now + mm->swap_backoff_ns;
 }
 
+/* The one after it that exists; after the last, the first. */
+static uint32_t next_frame(const struct mm *mm, uint32_t number)
+{
+	const struct mm_range *range = mm_range_of(mm, number);
+
+	if (++number < range->first + range->count)
+		return number;
+	return range + 1 < mm->ranges + mm->range_count ? range[1].first : mm->ranges[0].first;
+}
+
 /* Free up to want kept slots of resident frames, which lose no content by it. */
 static void steal_slots(struct mm *mm, uint32_t want)
 {
@@ -51,7 +61,7 @@ static void steal_slots(struct mm *mm, uint32_t want)
 	while (look-- > 0 && want > 0 && mm->kept_slots > 0) {
 		struct mm_frame *f = mm_frame(mm, mm->steal_hand);
 
-		mm->steal_hand = (mm->steal_hand + 1) % mm->frame_count;
+		mm->steal_hand = next_frame(mm, mm->steal_hand);
 		if ((f->state != FRAME_MAPPED && f->state != FRAME_WATCHED) ||
 		    (f->flags & FRAME_BATCH) || f->where == FRAME_NOWHERE)
 			continue;
