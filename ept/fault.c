@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/event.h"
 #include "ept/internal.h"
 
 #define BATCH 16
@@ -157,12 +157,9 @@ int ept_space_start(struct ept_space *space, int cpu)
 
 void ept_space_stop(struct ept_space *space)
 {
-	uint64_t one = 1;
-
 	if (!space->fault_thread_started)
 		return;
-	while (write(space->stop_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
+	event_put(space->stop_fd);
 	pthread_join(space->fault_thread, NULL);
 	space->fault_thread_started = false;
 }

@@ -189,6 +189,7 @@ int mm_create(const struct mm_config *config, struct mm **out)
 	if (mm->frames == NULL)
 		goto fail;
 	CHECK(mm_charge_table(mm, mm->sizes.fixed_bytes));
+	budget_charge_beside(mm);
 	error = hash_key_make(&mm->key);
 	if (error != 0) {
 		log_error("the host gives no random bytes: %s", strerror(-error));

@@ -83,6 +83,14 @@ struct mm_config {
 	void (*balloon_touched)(void *context, const struct mm_balloon_touch *touch);
 	void *failed_context; /* of both */
 
+	/*
+	 * What others spend of host memory on this guest under such a budget, in bytes: it is held
+	 * inside the budget, beside what the manager itself holds. May grow with the budget, by a
+	 * part of it. NULL: nothing. Called with the manager's lock held.
+	 */
+	uint64_t (*beside)(void *context, uint64_t budget_bytes);
+	void *beside_context;
+
 	bool no_reclaimer; /* no background thread: all reclaim is direct (tests, simulation) */
 };
 

@@ -23,6 +23,7 @@
 struct mm_sizes {
 	/* (C), like slot_count and pool_max: tables there from the start. */
 	uint64_t fixed_bytes;
+	uint64_t beside_bytes;	  /* mm_config.beside of the budget */
 	uint64_t fill_work_bytes; /* one of each kind of work */
 	uint64_t reclaim_work_bytes;
 	uint64_t limit;	    /* fills stay under it: budget - reserve */
@@ -143,6 +144,7 @@ struct mm {
 	uint32_t balloon_frames;   /* frames with BALLOON */
 	uint64_t balloon_quiet_ns; /* no line about a touch of one before */
 	uint64_t held, peak, tables;
+	uint64_t beside;			/* of the tables: charged for what others spend */
 	uint64_t budget;			/* in force; UINT64_MAX: none */
 	uint64_t wanted;			/* under the one in force: it is falling */
 	uint64_t ceiling;			/* the one before that */
@@ -201,6 +203,8 @@ bool budget_relent(struct mm *mm);
 bool mm_charge(struct mm *mm, uint64_t bytes, uint64_t limit);
 void mm_uncharge(struct mm *mm, uint64_t bytes);
 bool mm_charge_table(void *mm, uint64_t bytes); /* within the budget, counted as table */
+/* What others spend changes with the budget in force, which has the room for it. */
+void budget_charge_beside(struct mm *mm);
 
 /* mm.c. */
 void mm_wait(struct mm *mm); /* on changed */

@@ -55,6 +55,8 @@ struct machine_config {
 	unsigned cpu_count; /* 1..QUIRE_CPU_MAX */
 	bool stock;	    /* vmm/machine_stock.h */
 	bool unmanaged;
+	bool (*load_stopped)(void *context); /* as in struct loader_guest */
+	void *load_context;
 	uint64_t host_page_bytes; /* unmanaged: as in struct ept_config */
 	struct mm_config mm;	  /* frame_count, backing and failed are filled in by the machine */
 	struct devices_config devices;
@@ -90,6 +92,8 @@ struct machine {
 	struct bus ports, mmio;		 /* (C) after start */
 	struct devices devices;		 /* its own key */
 	bool stock;			 /* (C) */
+	bool (*load_stopped)(void *);	 /* (C) */
+	void *load_context;		 /* (C) */
 	struct quire_port port;		 /* (C) not stock */
 	struct serial *serial;		 /* (C) stock only */
 	struct power power;		 /* (C) stock only */
@@ -148,6 +152,9 @@ void machine_put_event(int fd);
 /* machine_kvm.c, for machine_create(): 0 or -errno, logged. */
 int machine_open_kvm(struct machine *machine);
 int machine_create_vm(struct machine *machine);
+
+/* Bounds what KVM keeps of shadow tables by the budget (0: none). May be called at any time. */
+void machine_bound_tables(struct machine *machine, uint64_t budget_bytes);
 
 /* machine_cpu.c: what processor it is. 0 or -errno. */
 int machine_set_processor(struct vcpu *vcpu);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/vm/cage.h"
 #include "tests/vm/harness.h"
 
 #define MIB(n) ((int64_t)(n) << 20)
@@ -135,6 +136,24 @@ Test(run, busybox_time_and_clock)
 	expect_status(child, 0);
 	cr_assert_str_eq(child->out_text, "hi\n");
 	cr_assert(strstr(child->err_text, "real") != NULL, "%s", child->err_text);
+}
+
+/* Every run with a budget is judged so: tests/vm/cage.h. */
+Test(run, the_host_can_judge_budgets)
+{
+	if (cage_obstacle() != NULL)
+		cr_skip_test("SKIP: runs with a budget are not in a memory cgroup: %s",
+			     cage_obstacle());
+}
+
+/* A guest's page tables are few, and what KVM makes of them is much: it is in the budget. */
+Test(run, page_tables_stay_in_the_budget)
+{
+	struct child *child = run_bifold("--memory", "512M", "--budget", "12M", "--",
+					 test_program("tables"), "256", "12");
+
+	expect_status(child, 0);
+	cr_assert_str_eq(child->out_text, "held\n");
 }
 
 static void libc_program(const char *name)
