@@ -234,6 +234,16 @@ static void add_to_runs(struct fill_work *work, uint32_t number, enum fill_op op
 	}
 }
 
+/* It ends where the frame's piece of memory ends: there is nothing to be had in a hole. */
+static void choose_window(struct mm *mm, uint32_t number, uint32_t max, uint32_t *first,
+			  uint32_t *count)
+{
+	const struct mm_range *range = mm_range_of(mm, number);
+
+	stream_window(&mm->streams, number, max, range->first, range->first + range->count, first,
+		      count);
+}
+
 /*
  * Mark the window's frames, from the faulting one outward; its page is charged already. The first
  * run holds the faulting frame. How many frames are filled ahead.
@@ -254,7 +264,7 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 	else if (want > 1)
 		count = want < max ? want : max;
 	else
-		stream_window(&mm->streams, number, max, mm->frame_count, &first, &count);
+		choose_window(mm, number, max, &first, &count);
 	step = first == number ? 1 : -1;
 	work->run_count = 0;
 	for (uint32_t i = 0; i < count; i++) {
@@ -358,8 +368,7 @@ static int let_in(struct mm *mm, uint32_t number, struct attempt *a)
 	if (op_of(f) == FILL_MAP) {
 		uint32_t first, count;
 
-		stream_window(&mm->streams, number, mm->sizes.window, mm->frame_count, &first,
-			      &count);
+		choose_window(mm, number, mm->sizes.window, &first, &count);
 		while (count > 1 && op_of(mm_frame(mm, first == number ? first + count - 1
 								       : first)) != FILL_MAP) {
 			first += first != number;
@@ -415,7 +424,7 @@ int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread)
 	bool dead;
 	int error;
 
-	if (frame.v >= mm->frame_count)
+	if (!mm_has(mm, frame.v, 1))
 		return -ERANGE;
 	pthread_mutex_lock(&mm->lock);
 	was = mm_frame(mm, (uint32_t)frame.v)->state;

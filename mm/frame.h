@@ -37,7 +37,7 @@
  * unmap returned, and RELEASING are surely not reachable by the guest.
  *
  * Counting identities (mm_check), with count[s] the frames in state s:
- *   sum of count[]   == frame_count
+ *   sum of count[]   == frames that exist; those of holes are UNTOUCHED and nothing else
  *   resident         == count[MAPPED] + count[WATCHED] + count[EVICTING] + count[RELEASING] +
  *                       count[FILLING]
  *   held             == resident * PAGE_SIZE + pool_bytes + table_bytes

@@ -64,14 +64,28 @@ struct mm_balloon_touch {
 	uint64_t pages;	 /* such pages so far: each counts once for each time it went in */
 };
 
+/* A piece of guest memory: so many frames from first on. */
+struct mm_range {
+	uint32_t first, count;
+};
+
+#define MM_RANGES_MAX 2
+
 struct mm_config {
-	uint32_t frame_count;  /* guest memory in pages */
+	uint32_t frame_count; /* one more than the highest frame */
+	/*
+	 * Where frames exist: ascending, with holes between them. A hole's frames are outside the
+	 * guest to every call, and nothing done for a range's frames reaches beyond it. None: all
+	 * of [0, frame_count).
+	 */
+	struct mm_range ranges[MM_RANGES_MAX];
+	unsigned range_count;
 	uint64_t budget_bytes; /* what the guest may hold of host memory; 0: no limit */
 	const struct mm_policy_ops *policy;
 	const char *policy_options; /* or NULL */
 	enum mm_compressor compressor;
 	const char *swap_directory;	  /* NULL: no swap */
-	uint64_t swap_bytes;		  /* size limit of the swap file; 0: frame_count pages */
+	uint64_t swap_bytes;		  /* size limit of the swap file; 0: as the guest */
 	const struct mm_swap_io *swap_io; /* NULL: the real one (liburing) */
 
 	const struct mm_backing_ops *backing_ops;

@@ -124,6 +124,8 @@ struct mm {
 
 	/* (C) */
 	uint32_t frame_count;
+	struct mm_range ranges[MM_RANGES_MAX];
+	unsigned range_count; /* 1 .. MM_RANGES_MAX */
 	struct mm_config config; /* as given, without its strings */
 	const struct mm_policy_ops *policy_ops;
 	enum mm_compressor compressor;
@@ -180,6 +182,23 @@ struct reclaim_effort {
 static inline struct mm_frame *mm_frame(struct mm *mm, uint32_t number)
 {
 	return &mm->frames[number];
+}
+
+/* The piece of guest memory that the frame is in; NULL for one that does not exist. */
+static inline const struct mm_range *mm_range_of(const struct mm *mm, uint64_t number)
+{
+	for (unsigned i = 0; i < mm->range_count; i++)
+		if (number - mm->ranges[i].first < mm->ranges[i].count)
+			return &mm->ranges[i];
+	return NULL;
+}
+
+/* Do count frames from first on exist, all in one piece? */
+static inline bool mm_has(const struct mm *mm, uint64_t first, uint64_t count)
+{
+	const struct mm_range *range = mm_range_of(mm, first);
+
+	return range != NULL && count <= range->count - (first - range->first);
 }
 
 static inline void mm_set_state(struct mm *mm, struct mm_frame *f, enum frame_state state)
@@ -265,15 +284,27 @@ uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, 
 		       uint32_t *examined);
 /* For a fault that finds no headroom: 0 (try again), or -ENOMEM when nothing can be given up. */
 int reclaim_direct(struct mm *mm, struct reclaim_effort *effort);
-void *reclaimer_main(void *mm);
+/* So many frames named in vain are a round: all were watched once, then tried once. */
+static inline uint64_t vain_limit(const struct mm *mm)
+{
+	return 2ull * (mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED]) + 64;
+}
 /* Commit one victim: its content is in `then` now, at where; its page can be released. */
 void victim_stored(struct mm *mm, struct victim *v, enum frame_state then, uint32_t where);
+
+/* reclaimer.c. */
+void *reclaimer_main(void *mm);
 
 /* swapout.c. */
 bool swap_usable(struct mm *mm, bool forced);
 void swap_out_victims(struct mm *mm, struct reclaim_work *work);
-/* Pool objects, oldest first, to the swap: how many pages went. */
-uint32_t write_back(struct mm *mm, struct reclaim_work *work);
+/*
+ * Pool objects, oldest first, to the swap: how many pages went. dense: also of blocks that hold so
+ * many that their room comes free only after several calls.
+ */
+uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense);
+/* The same while write_back_due(), within reason. */
+uint32_t drain_pool(struct mm *mm, struct reclaim_work *work, bool lenient);
 /* Is the oldest in the pool colder than what is resident? */
 bool pool_is_cold(struct mm *mm, struct reclaim_work *work);
 /* Is the pool over its cap (by a slack, if lenient) and the swap fit to take from it? */

@@ -53,7 +53,7 @@ int mm_pin(struct mm *mm, gfn_t first, uint32_t count)
 	int error = 0;
 	bool dead;
 
-	if (first.v >= mm->frame_count || count > mm->frame_count - first.v)
+	if (!mm_has(mm, first.v, count))
 		return -ERANGE;
 	pthread_mutex_lock(&mm->lock);
 	while (done < count && error == 0) {
@@ -75,7 +75,7 @@ int mm_pin(struct mm *mm, gfn_t first, uint32_t count)
 
 void mm_unpin(struct mm *mm, gfn_t first, uint32_t count)
 {
-	CHECK(first.v < mm->frame_count && count <= mm->frame_count - first.v);
+	CHECK(mm_has(mm, first.v, count));
 	pthread_mutex_lock(&mm->lock);
 	unpin_range(mm, (uint32_t)first.v, count);
 	pthread_mutex_unlock(&mm->lock);

@@ -33,11 +33,6 @@ struct sweep {
 	uint32_t run_count;
 };
 
-static bool in_range(const struct mm *mm, gfn_t first, uint32_t count)
-{
-	return first.v < mm->frame_count && count <= mm->frame_count - first.v;
-}
-
 static bool is_elsewhere(const struct mm_frame *f)
 {
 	return f->state == FRAME_FILLING || f->state == FRAME_RELEASING ||
@@ -156,7 +151,7 @@ int mm_release(struct mm *mm, gfn_t first, uint32_t count, enum mm_release_kind 
 	int error = 0;
 
 	CHECK(kind < MM_RELEASE_KINDS);
-	if (!in_range(mm, first, count))
+	if (!mm_has(mm, first.v, count))
 		return -ERANGE;
 	pthread_mutex_lock(&mm->lock);
 	while (at < end && error == 0) {
@@ -173,7 +168,7 @@ int mm_balloon_return(struct mm *mm, gfn_t first, uint32_t count)
 {
 	uint32_t at = (uint32_t)first.v, end = at + count;
 
-	if (!in_range(mm, first, count))
+	if (!mm_has(mm, first.v, count))
 		return -ERANGE;
 	while (at < end) {
 		uint32_t stop = end - at < SWEEP_MAX ? end : at + SWEEP_MAX;

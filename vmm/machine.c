@@ -181,6 +181,20 @@ static void refuse_huge_pages(void)
 		log_debug("transparent huge pages cannot be switched off: %m");
 }
 
+/* The manager has a frame for each page of RAM, and knows of the hole between. */
+static void describe_memory(const struct ept_space *space, struct mm_config *mm)
+{
+	const struct ept_range *ranges;
+	size_t count = ept_space_ranges(space, &ranges);
+
+	CHECK(count <= MM_RANGES_MAX);
+	mm->frame_count = ept_space_frame_count(space);
+	mm->range_count = (unsigned)count;
+	for (size_t i = 0; i < count; i++)
+		mm->ranges[i] = (struct mm_range){ (uint32_t)gpa_to_gfn(ranges[i].start).v,
+						   (uint32_t)(ranges[i].length >> PAGE_SHIFT) };
+}
+
 static int create_memory(struct machine *machine, const struct machine_config *config)
 {
 	struct ept_config ept = {
@@ -198,7 +212,7 @@ static int create_memory(struct machine *machine, const struct machine_config *c
 	error = ept_space_create(&ept, &machine->space);
 	if (error != 0 || config->unmanaged)
 		return error;
-	mm.frame_count = ept_space_frame_count(machine->space);
+	describe_memory(machine->space, &mm);
 	mm.backing_ops = &ept_backing_ops;
 	mm.backing = machine->space;
 	mm.failed = manager_failed;

@@ -28,6 +28,7 @@ enum fake_op {
 struct fake {
 	struct mm *mm;
 	uint32_t frame_count;
+	uint32_t hole_first, hole_count; /* frames that do not exist: before fake_config() */
 	unsigned char *memory;
 	unsigned char *present, *mapped;
 	pthread_mutex_t lock;

@@ -154,7 +154,7 @@ static void write_all_back(void)
 
 	pthread_mutex_lock(&fake.mm->lock);
 	work = reclaim_work_take(fake.mm, true);
-	EXPECT(write_back(fake.mm, work) > 0);
+	EXPECT(write_back(fake.mm, work, false) > 0);
 	reclaim_work_put(fake.mm, work);
 	pthread_mutex_unlock(&fake.mm->lock);
 }
