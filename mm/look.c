@@ -124,7 +124,7 @@ int mm_look(struct mm *mm, gfn_t frame, struct mm_look *look, void *page)
 {
 	int error = -EAGAIN;
 
-	if (frame.v >= mm->frame_count)
+	if (!mm_has(mm, frame.v, 1))
 		return -ERANGE;
 	CHECK((uintptr_t)page % PAGE_SIZE == 0);
 	for (unsigned i = 0; i < LOOKS_MAX && error == -EAGAIN; i++) {
@@ -139,7 +139,7 @@ int mm_look_count(struct mm *mm, gfn_t first, uint64_t count,
 {
 	uint64_t at = first.v;
 
-	if (first.v >= mm->frame_count || count > mm->frame_count - first.v)
+	if (!mm_has(mm, first.v, count))
 		return -ERANGE;
 	/* In pieces: a fault must not wait for a count of all of memory. */
 	for (uint64_t end = at + count; at < end;) {

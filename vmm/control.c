@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "vmm/control_socket.h"
 
@@ -410,12 +411,9 @@ fail_socket:
 
 void control_destroy(struct control *control)
 {
-	uint64_t one = 1;
-
 	if (control == NULL)
 		return;
-	while (write(control->stop_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
+	event_put(control->stop_fd);
 	pthread_join(control->thread, NULL);
 	for (int i = 0; i < CONTROL_CLIENT_MAX; i++)
 		if (control->client[i].fd >= 0)

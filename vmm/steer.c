@@ -76,6 +76,23 @@ static json_t *budget_to_json(struct mm *mm)
 			 "budget_wanted_bytes", json_of_count(stats.budget_wanted_bytes));
 }
 
+/* KVM's tables are charged for as long as they may be there: they shrink first and grow last. */
+static int set_budget(struct machine *machine, uint64_t bytes)
+{
+	struct mm_stats stats;
+	bool shrinks;
+	int error;
+
+	mm_stats_get(machine->mm, &stats);
+	shrinks = bytes != 0 && (stats.budget_bytes == 0 || bytes < stats.budget_bytes);
+	if (shrinks && bytes >= stats.budget_least_bytes)
+		machine_bound_tables(machine, bytes);
+	error = mm_set_budget(machine->mm, bytes);
+	if (!shrinks && error == 0)
+		machine_bound_tables(machine, bytes);
+	return error;
+}
+
 json_t *steer_budget(void *context, json_t *params, struct control_error *error)
 {
 	struct machine *machine = context;
@@ -92,7 +109,7 @@ json_t *steer_budget(void *context, json_t *params, struct control_error *error)
 			"this guest's memory is the host kernel's to manage: it has no budget");
 		return NULL;
 	}
-	if (given && mm_set_budget(machine->mm, bytes) != 0) {
+	if (given && set_budget(machine, bytes) != 0) {
 		mm_stats_get(machine->mm, &stats);
 		control_refuse(error, CONTROL_OUT_OF_RANGE,
 			       "the budget is too small: the least that works is %s (%llu bytes)",

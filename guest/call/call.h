@@ -25,6 +25,7 @@ int64_t call_dup(reg_t fd);
 int64_t call_dup2(reg_t fd, reg_t to);
 int64_t call_dup3(reg_t fd, reg_t to, reg_t flags);
 int64_t call_fcntl(reg_t fd, reg_t command, reg_t argument);
+int64_t call_flock(reg_t fd, reg_t operation);
 int64_t call_ioctl(reg_t fd, reg_t request, reg_t argument);
 int64_t call_getdents64(reg_t fd, reg_t buffer, reg_t size);
 int64_t call_fadvise64(reg_t fd);
@@ -55,6 +56,11 @@ struct node;
 int64_t call_get_path(reg_t address, char **path);
 int call_path_start(int directory, const char *path, struct node **start);
 int64_t call_find(reg_t directory, reg_t address, bool follow, struct node **node);
+
+/* lock.c: fcntl's F_GETLK and F_SETLK. own: of the open file, not of the process. */
+struct file;
+int64_t call_get_lock(struct file *file, bool own, reg_t address);
+int64_t call_set_lock(int fd, bool own, bool wait, reg_t address);
 
 /* change.c */
 int64_t call_mkdir(reg_t path, reg_t mode);
@@ -182,6 +188,11 @@ bool call_cuts_huge(const struct space *space, uint64_t start, uint64_t end);
 
 /* Reads a timespec into ns. 0, -EFAULT or -EINVAL. */
 int call_read_time(uint64_t address, uint64_t *ns);
+
+/* ns from now to the deadline of clock_now(), 0 at least; and the same written to the program's
+ * timespec, which may be none. Where it cannot be written it is left as it was. */
+uint64_t call_time_left(uint64_t deadline);
+void call_write_time_left(uint64_t address, uint64_t deadline);
 
 /* Fills and writes struct rusage. */
 struct usage;

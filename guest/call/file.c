@@ -15,16 +15,19 @@
 #define SEEK_FROM_CURRENT 1
 #define SEEK_FROM_END	  2
 
-#define FCNTL_DUP	  0
-#define FCNTL_GET_FD	  1
-#define FCNTL_SET_FD	  2
-#define FCNTL_GET_FLAGS	  3
-#define FCNTL_SET_FLAGS	  4
-#define FCNTL_GET_LOCK	  5
-#define FCNTL_SET_LOCK	  6
-#define FCNTL_SET_LOCKW	  7
-#define FCNTL_DUP_CLOEXEC 1030
-#define FLAGS_CHANGEABLE  (OPEN_APPEND | OPEN_NONBLOCK)
+#define FCNTL_DUP	    0
+#define FCNTL_GET_FD	    1
+#define FCNTL_SET_FD	    2
+#define FCNTL_GET_FLAGS	    3
+#define FCNTL_SET_FLAGS	    4
+#define FCNTL_GET_LOCK	    5
+#define FCNTL_SET_LOCK	    6
+#define FCNTL_SET_LOCKW	    7
+#define FCNTL_GET_LOCK_OWN  36 /* of the open file, not of the process */
+#define FCNTL_SET_LOCK_OWN  37
+#define FCNTL_SET_LOCKW_OWN 38
+#define FCNTL_DUP_CLOEXEC   1030
+#define FLAGS_CHANGEABLE    (OPEN_APPEND | OPEN_NONBLOCK)
 
 static bool may_read(const struct file *file)
 {
@@ -257,6 +260,28 @@ int64_t call_dup3(reg_t fd, reg_t to, reg_t flags)
 	return duplicate_to(fd, to, flags & OPEN_CLOEXEC);
 }
 
+/* The commands on record locks. */
+static int64_t lock_control(int fd, int command, reg_t argument)
+{
+	struct file *file = file_of(fd);
+
+	if (file->flags & OPEN_PATH)
+		return -EBADF;
+	switch (command) {
+	case FCNTL_GET_LOCK:
+	case FCNTL_GET_LOCK_OWN:
+		return call_get_lock(file, command == FCNTL_GET_LOCK_OWN, argument);
+	case FCNTL_SET_LOCK:
+	case FCNTL_SET_LOCKW:
+		return call_set_lock(fd, false, command == FCNTL_SET_LOCKW, argument);
+	case FCNTL_SET_LOCK_OWN:
+	case FCNTL_SET_LOCKW_OWN:
+		return call_set_lock(fd, true, command == FCNTL_SET_LOCKW_OWN, argument);
+	default:
+		return -EINVAL;
+	}
+}
+
 int64_t call_fcntl(reg_t fd, reg_t command, reg_t argument)
 {
 	struct file *file = file_of(fd);
@@ -282,12 +307,8 @@ int64_t call_fcntl(reg_t fd, reg_t command, reg_t argument)
 		file->flags &= ~FLAGS_CHANGEABLE;
 		file->flags |= argument & FLAGS_CHANGEABLE;
 		return 0;
-	case FCNTL_GET_LOCK:
-	case FCNTL_SET_LOCK:
-	case FCNTL_SET_LOCKW:
-		return 0; /* nobody else is there to lock against */
 	default:
-		return -EINVAL;
+		return lock_control(fd, command, argument);
 	}
 }
 

@@ -86,6 +86,7 @@ const call_function call_table[CALL_COUNT] = {
 	[62] = CALL(call_kill),
 	[63] = CALL(call_uname),
 	[72] = CALL(call_fcntl),
+	[73] = CALL(call_flock),
 	[74] = CALL(call_fsync),
 	[75] = CALL(call_fsync),
 	[76] = CALL(call_truncate),

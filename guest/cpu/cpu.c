@@ -36,7 +36,6 @@ struct cpu cpus[CPU_MAX];
 unsigned cpu_count = 1;
 uint8_t cpu_smap; /* entry.S asks */
 
-extern uint64_t gdt[GDT_ENTRIES];
 static struct gate idt[256];
 
 static void tss_init(struct cpu *cpu)
@@ -48,6 +47,7 @@ static void tss_init(struct cpu *cpu)
 		cpu->tss.ist[i] = (uint64_t)(cpu->ist_stack[i] + sizeof(cpu->ist_stack[i]));
 	cpu->tss.io_bitmap = sizeof(cpu->tss);
 	memcpy(cpu->gdt, gdt, sizeof(cpu->gdt));
+	cpu->gdt[SELECTOR_USER_CODE32 / 8] = 0;
 	cpu->gdt[SELECTOR_TSS / 8] = (sizeof(cpu->tss) - 1) | (base & 0xffffff) << 16 |
 				     0x89ull << 40 | (base >> 24 & 0xff) << 56;
 	cpu->gdt[SELECTOR_TSS / 8 + 1] = base >> 32;
@@ -92,6 +92,7 @@ static void syscall_init(struct cpu *cpu)
 	msr_write(MSR_STAR,
 		  (uint64_t)SELECTOR_USER_CODE32 << 48 | (uint64_t)SELECTOR_KERNEL_CODE << 32);
 	msr_write(MSR_LSTAR, (uint64_t)syscall_entry);
+	msr_write(MSR_CSTAR, (uint64_t)syscall_entry32);
 	msr_write(MSR_FMASK, FLAG_TF | FLAG_IF | FLAG_DF | FLAG_NT | FLAG_AC);
 }
 

@@ -90,7 +90,8 @@ struct cpu_features {
 
 extern struct cpu_features cpu_features;
 extern struct cpu cpus[CPU_MAX];
-extern unsigned cpu_count; /* that run */
+extern uint64_t gdt[GDT_ENTRIES]; /* boot.S: each CPU has a copy */
+extern unsigned cpu_count;	  /* that run */
 
 /* Once on each CPU: loads its tables, before its first trap; then turns on what was found. */
 void cpu_init(struct cpu *cpu);

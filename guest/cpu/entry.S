@@ -18,6 +18,9 @@
 #define FRAME_RDI 112
 #define FRAME_CS  144
 
+#define SYSCALL_LENGTH 2
+#define IRET_FRAME 40 /* what IRETQ takes; it stays there when it faults */
+
 	.text
 
 .macro push_registers
@@ -89,7 +92,22 @@ user_leave:
 	pop_registers
 	addq $16, %rsp
 	swapgs
+user_iretq:
 	iretq
+
+/*
+ * A program's segments may not be what they were when it was interrupted: another thread has changed
+ * the LDT. Then IRETQ faults, in ring 0 with the program's GS. It is the program's fault, at the
+ * instruction that it does not get back to.
+ */
+user_return_failed:
+	swapgs
+	movq %gs:CPU_KERNEL_STACK, %rsp
+	subq $IRET_FRAME, %rsp
+	pushq $0
+	pushq $VECTOR_PROTECTION
+	push_registers
+	jmp user_trap
 
 syscall_unknown:
 	movq %rax, %rdi
@@ -115,6 +133,25 @@ user_work:
 1:	movq %rsp, %rdi
 	call work_before_return
 	jmp user_return
+
+/* SYSCALL of 32-bit code, where the processor has it: no more than an invalid instruction, which it
+ * is on others. rcx return address, r11 flags; the stack is the program's. */
+	.globl syscall_entry32
+	.balign 16
+syscall_entry32:
+	swapgs
+	movq %rsp, %gs:CPU_USER_STACK
+	movq %gs:CPU_KERNEL_STACK, %rsp
+	pushq $SELECTOR_USER_DATA
+	pushq %gs:CPU_USER_STACK
+	pushq %r11
+	pushq $SELECTOR_USER_CODE32
+	pushq %rcx
+	subq $SYSCALL_LENGTH, (%rsp)
+	pushq $0
+	pushq $VECTOR_INVALID
+	push_registers
+	jmp user_trap
 
 /* void trap_return(struct trap_frame *): ring 3 for the first time. */
 	.globl trap_return
@@ -148,6 +185,7 @@ trap_page_fault:
 	cmpq $syscall_entry, 8(%rsp)
 	jne 1f
 	movq %rcx, 8(%rsp)
+	movq $SELECTOR_USER_DATA, 40(%rsp)	/* as SYSCALL would have left it */
 	shrq $CANONICAL_BITS, %rcx
 	jnz 2f
 	swapgs
@@ -184,6 +222,7 @@ trap_common:
 	jz kernel_trap
 	swapgs
 	push_registers
+user_trap:
 	cld
 	cmpb $0, cpu_smap(%rip)
 	jne 8f
@@ -202,6 +241,8 @@ trap_common:
 /* From the kernel itself: an access to a program's memory, under the lock; or an interrupt of the
  * idle thread, without it. */
 kernel_trap:
+	cmpq $user_iretq, 16(%rsp)
+	je user_return_failed
 	push_registers
 	cld
 	movq %rsp, %rdi

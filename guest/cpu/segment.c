@@ -43,6 +43,7 @@ void segment_load(const uint64_t *ldt)
 	uint64_t base = (uint64_t)ldt;
 
 	cpu->ldt = ldt;
+	cpu->gdt[SELECTOR_USER_CODE32 / 8] = ldt ? gdt[SELECTOR_USER_CODE32 / 8] : 0;
 	if (!ldt) {
 		__asm__ volatile("lldt %w0" : : "r"(0));
 		return;

@@ -9,8 +9,10 @@
 #define VECTOR_NMI	     2
 #define VECTOR_BREAKPOINT    3
 #define VECTOR_OVERFLOW	     4
+#define VECTOR_INVALID	     6
 #define VECTOR_NO_DEVICE     7 /* a vector instruction with CR0.TS */
 #define VECTOR_DOUBLE_FAULT  8
+#define VECTOR_PROTECTION    13
 #define VECTOR_PAGE_FAULT    14
 #define VECTOR_MACHINE_CHECK 18
 #define VECTOR_EXCEPTIONS    32 /* how many there are */
@@ -38,6 +40,7 @@ extern const char trap_page_fault[];
 extern const char trap_spurious[];
 extern const char trap_flush[];
 extern const char syscall_entry[];
+extern const char syscall_entry32[];
 
 /* From entry.S, interrupts off: of ring 3, under the kernel lock; and of the kernel itself. */
 void trap_handle(struct trap_frame *frame);

@@ -1,6 +1,7 @@
 /* Open files and descriptor tables. */
 #include "guest/file/cache.h"
 #include "guest/file/file.h"
+#include "guest/file/lock.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"
@@ -32,6 +33,8 @@ void file_put(struct file *file)
 {
 	if (--file->refs > 0)
 		return;
+	if (file->node && file->node->locks)
+		lock_forget(file->node, file);
 	if (file->ops->close)
 		file->ops->close(file);
 	node_put(file->node);
@@ -129,13 +132,21 @@ struct file_table *file_table_copy(const struct file_table *from)
 	return table;
 }
 
+/* A process that closes any descriptor of a file gives all its record locks on it. */
+static void close_file(struct file_table *table, struct file *file)
+{
+	if (file->node && file->node->locks)
+		lock_forget(file->node, table);
+	file_put(file);
+}
+
 void file_table_put(struct file_table *table)
 {
 	if (--table->refs > 0)
 		return;
 	for (unsigned i = 0; i < table->size; i++) {
 		if (table->slot[i].file)
-			file_put(table->slot[i].file);
+			close_file(table, table->slot[i].file);
 	}
 	memory_free(table->slot);
 	memory_free(table);
@@ -197,7 +208,7 @@ int file_close(struct file_table *table, int fd)
 		return -EBADF;
 	table->slot[fd] = (struct file_slot){ 0 };
 	table->full = MIN(table->full, (unsigned)fd);
-	file_put(file);
+	close_file(table, file);
 	return 0;
 }
 

@@ -20,6 +20,7 @@
 #define MODE_REGULAR   0100000
 #define MODE_SYMLINK   0120000
 
+struct file_lock;
 struct file_ops;
 struct area;
 struct node;
@@ -49,8 +50,9 @@ struct node {
 	uint64_t size;
 	uint32_t *frames; /* of the page cache, by page */
 	uint64_t frame_count;
-	uint64_t promised;     /* pages of it in committed_pages (memory/commit.h) */
-	struct area *mappings; /* areas that map it (memory/space.h) */
+	uint64_t promised;	 /* pages of it in committed_pages (memory/commit.h) */
+	struct area *mappings;	 /* areas that map it (memory/space.h) */
+	struct file_lock *locks; /* lock.h */
 	uint32_t refs;
 	uint32_t mode, uid, gid, links;
 	uint64_t mtime; /* ns since 1970 */

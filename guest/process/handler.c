@@ -4,6 +4,7 @@
  * From the top: the vector state, siginfo, ucontext, the address of the restorer (which makes the
  * rt_sigreturn call). Whatever comes back from there is the program's word.
  */
+#include "guest/cpu/segment.h"
 #include "guest/cpu/vector.h"
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"
@@ -158,12 +159,26 @@ static bool read_vector_state(uint64_t from)
 	return done;
 }
 
+/* 64-bit code, or 32-bit code in a process that has segments; they may be new to this CPU. */
+static bool may_run_at(const struct context *in)
+{
+	const uint64_t *ldt = current_process()->ldt;
+
+	if (in->cs == SELECTOR_USER_CODE)
+		return true;
+	if (in->cs != SELECTOR_USER_CODE32 || !ldt || in->rip >> 32)
+		return false;
+	if (this_cpu()->ldt != ldt)
+		segment_load(ldt);
+	return true;
+}
+
 bool handler_return(struct trap_frame *frame)
 {
 	struct context in;
 
 	/* RET took the restorer's address off the stack. */
-	if (user_read(&in, frame->rsp, sizeof(in)) || in.rip >= USER_END)
+	if (user_read(&in, frame->rsp, sizeof(in)) || in.rip >= USER_END || !may_run_at(&in))
 		return false;
 	if (in.vector_state && !read_vector_state(in.vector_state))
 		return false;
@@ -184,7 +199,7 @@ bool handler_return(struct trap_frame *frame)
 		.rsi = in.rsi,
 		.rdi = in.rdi,
 		.rip = in.rip,
-		.cs = in.cs == SELECTOR_USER_CODE32 ? SELECTOR_USER_CODE32 : SELECTOR_USER_CODE,
+		.cs = in.cs,
 		.rflags = (in.rflags & FLAGS_OF_USER) | FLAGS_ALWAYS,
 		.rsp = in.rsp,
 		.ss = SELECTOR_USER_DATA,

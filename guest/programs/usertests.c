@@ -43,7 +43,7 @@ static const struct user_test hidden_tests[] = {
 	{ NULL, NULL },
 };
 static const struct user_test *const groups[] = { process_tests, signal_tests, memory_tests,
-						  file_tests, hidden_tests };
+						  file_tests,	 lock_tests,   hidden_tests };
 #define GROUPS	     (sizeof(groups) / sizeof(groups[0]))
 #define GROUPS_SHOWN (GROUPS - 1)
 

@@ -10,7 +10,8 @@ struct user_test {
 };
 
 /* Each ends with an entry without a name. */
-extern const struct user_test process_tests[], signal_tests[], memory_tests[], file_tests[];
+extern const struct user_test process_tests[], signal_tests[], memory_tests[], file_tests[],
+	lock_tests[];
 
 /* The program's own path, for exec. */
 extern const char *self;

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -160,7 +162,23 @@ Test(failures, io_uring_refuses)
 	disk.submit_error = -EPERM;
 	disk.submit_errors = DISK_FOREVER;
 	read_twelve();
+	cr_assert_lt(disk.submits, 1000, "not in a hot loop");
+	disk.submits = 0;
+	disk.submit_errors = 0;
 	read_twelve();
+	cr_assert_eq(disk.submits, 0, "what it refused is in that ring for good");
+	cr_assert_eq(counts().errors, 0);
+}
+
+/* A kernel that never has memory for an operation. */
+Test(failures, io_uring_is_busy_for_good)
+{
+	disk.submit_error = -EAGAIN;
+	disk.submit_errors = DISK_FOREVER;
+	read_twelve();
+	disk.submits = 0;
+	read_twelve();
+	cr_assert_eq(disk.submits, 0);
 	cr_assert_eq(counts().errors, 0);
 }
 
@@ -312,9 +330,19 @@ Test(failures, pins_fail_for_good)
 
 /* ---- reset and end */
 
-/* Until it is reset the kernel may write guest memory; afterwards nobody does, and nothing is told.
- */
-Test(failures, reset_in_flight)
+static void reset_device(void)
+{
+	driver_set(&disk.driver, VIRTIO_MMIO_STATUS, 0);
+}
+
+static void stop_queue(void)
+{
+	driver_set(&disk.driver, VIRTIO_MMIO_QUEUE_SEL, 0);
+	driver_set(&disk.driver, VIRTIO_MMIO_QUEUE_READY, 0);
+}
+
+/* Until then the kernel may write guest memory; afterwards nobody does, and nothing is told. */
+static void let_go_in_flight(void (*let_go)(void))
 {
 	uint64_t idle = disk.pinned;
 	uint8_t *after = malloc(65536);
@@ -325,7 +353,8 @@ Test(failures, reset_in_flight)
 	driver_kick(&disk.driver, 0);
 	cr_assert_eq(counts().pending, 16);
 	cr_assert_eq(disk.pinned, idle + 65536);
-	driver_set(&disk.driver, VIRTIO_MMIO_STATUS, 0);
+	let_go();
+	cr_assert_eq(driver_get(&disk.driver, VIRTIO_MMIO_QUEUE_READY), 0);
 	cr_assert_eq(disk.pinned, 0);
 	cr_assert_eq(counts().pending, 0);
 	cr_assert_eq(disk.driver.queue[0].used->idx, 0);
@@ -338,6 +367,16 @@ Test(failures, reset_in_flight)
 	disk.hold = false;
 	disk_restart(DISK_FLAGS);
 	expect_read(4096, DISK_DATA, 4096);
+}
+
+Test(failures, reset_in_flight)
+{
+	let_go_in_flight(reset_device);
+}
+
+Test(failures, queue_stopped_in_flight)
+{
+	let_go_in_flight(stop_queue);
 }
 
 /* Some in flight, others waiting for their pins. */
@@ -516,6 +555,57 @@ Test(failures_own, images)
 	free(odd);
 	free(empty);
 	free(fifo);
+}
+
+/* A loop device over an image. Returns its descriptor, or -1 with errno; it ends with that. */
+static int make_loop(const char *image, unsigned flags, char path[32])
+{
+	struct loop_config config = { .info.lo_flags = LO_FLAGS_AUTOCLEAR | flags };
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, loop, error;
+
+	if (control < 0)
+		return -1;
+	number = ioctl(control, LOOP_CTL_GET_FREE);
+	snprintf(path, 32, "/dev/loop%d", number);
+	loop = number < 0 ? -1 : open(path, O_RDWR | O_CLOEXEC);
+	config.fd = (uint32_t)open(image, O_RDWR | O_CLOEXEC);
+	if (loop >= 0 && ioctl(loop, LOOP_CONFIGURE, &config) != 0) {
+		error = errno;
+		close(loop);
+		loop = -1;
+		errno = error;
+	}
+	error = errno;
+	close((int)config.fd);
+	close(control);
+	errno = error;
+	return loop;
+}
+
+/* It can be opened for writing, and cannot be written. */
+Test(failures_own, block_devices_that_are_read_only)
+{
+	char folder[] = "/tmp/bifold-images-XXXXXX", device[32];
+	char *image;
+	int loop;
+
+	cr_assert(mkdtemp(folder) != NULL);
+	image = make_file(folder, "image", 1 << 20);
+	loop = make_loop(image, LO_FLAGS_READ_ONLY, device);
+	if (loop >= 0) {
+		expect_image(device, false, -EROFS);
+		expect_image(device, true, 0);
+		close(loop);
+		loop = make_loop(image, 0, device);
+		cr_assert_geq(loop, 0);
+		expect_image(device, false, 0);
+		close(loop);
+	}
+	unlink(image);
+	rmdir(folder);
+	free(image);
+	if (loop < 0)
+		cr_skip_test("SKIP: no loop device can be had");
 }
 
 /* One may write, or many may read. */

@@ -116,6 +116,28 @@ ROW(working_set, "32M", "the working set is right", guest_program("workingset"))
 ROW(working_set_with_a_swap, "32M", "the working set is right", "--append", "swap=8M",
     guest_program("workingset"), "swap")
 
+/* What a hostile program tries to become quire by; what the host has of memory makes no difference.
+ */
+#define ROW_OF_DOORS(group, ...)                                                                   \
+	Test(rows, doors_##group)                                                                  \
+	{                                                                                          \
+		run_row("32M", NULL,                                                               \
+			(const char *const[]){ __VA_ARGS__ guest_program("doors"), #group, NULL }, \
+			"all are shut");                                                           \
+	}
+
+ROW_OF_DOORS(privileged)
+ROW_OF_DOORS(debug)
+ROW_OF_DOORS(interrupts)
+ROW_OF_DOORS(ports)
+ROW_OF_DOORS(sysenter)
+ROW_OF_DOORS(gates)
+ROW_OF_DOORS(compat)
+ROW_OF_DOORS(iret)
+ROW_OF_DOORS(stack, "--cpus", "2", )
+ROW_OF_DOORS(fsgsbase)
+ROW_OF_DOORS(canonical)
+
 /* Where ring 0 is emulated these take most of a minute. */
 #define ROW_BESIDE_TWO_CPUS(name, memory, out, ...)                                                \
 	Test(rows, name)                                                                           \

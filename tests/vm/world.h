@@ -2,6 +2,7 @@
 #ifndef TESTS_VM_WORLD_H
 #define TESTS_VM_WORLD_H
 
+int world_of_own_mounts(void);	       /* mounts of its own, which end with it */
 int world_without_kvm(void);	       /* an empty /dev but for null */
 int world_without_userfaultfd(void);   /* no /dev/userfaultfd, and no right to the system call */
 int world_with_read_only_folder(void); /* WORLD_FOLDER is an empty read-only file system */
