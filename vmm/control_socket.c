@@ -16,8 +16,8 @@
 
 #define BACKLOG 64
 /* Others hold the folder's lock for the time of a few system calls, or are not of us. */
-#define LOCK_TRIES    200
-#define LOCK_PAUSE_US 5000
+#define LOCK_TRIES    1000
+#define LOCK_PAUSE_US 1000
 
 static int address_of(const char *path, struct sockaddr_un *address)
 {

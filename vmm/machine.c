@@ -247,6 +247,7 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	machine->memory_bytes = config->memory_bytes;
 	machine->vcpu_count = config->cpu_count;
 	machine->stock = config->stock;
+	machine->nested = config->nested && config->unmanaged;
 	machine->load_stopped = config->load_stopped;
 	machine->load_context = config->load_context;
 	for (unsigned i = 0; i < QUIRE_CPU_MAX; i++)

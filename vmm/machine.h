@@ -55,6 +55,7 @@ struct machine_config {
 	unsigned cpu_count; /* 1..QUIRE_CPU_MAX */
 	bool stock;	    /* vmm/machine_stock.h */
 	bool unmanaged;
+	bool nested; /* unmanaged only: the guest sees VMX or SVM, where KVM offers it */
 	bool (*load_stopped)(void *context); /* as in struct loader_guest */
 	void *load_context;
 	uint64_t host_page_bytes; /* unmanaged: as in struct ept_config */
@@ -91,7 +92,7 @@ struct machine {
 	struct mm *mm;			 /* (C) NULL: unmanaged */
 	struct bus ports, mmio;		 /* (C) after start */
 	struct devices devices;		 /* its own key */
-	bool stock;			 /* (C) */
+	bool stock, nested;		 /* (C) */
 	bool (*load_stopped)(void *);	 /* (C) */
 	void *load_context;		 /* (C) */
 	struct quire_port port;		 /* (C) not stock */

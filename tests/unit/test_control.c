@@ -552,7 +552,7 @@ Test(control, one_of_many_starts_over_a_stale_socket)
 
 	strcpy(address.sun_path, path);
 	pthread_barrier_init(&together, NULL, STARTERS);
-	for (unsigned round = 0; round < test_times(50, 2000); round++) {
+	for (unsigned round = 0; round < test_times(200, 2000); round++) {
 		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), client;
 		struct control_socket socket[STARTERS], *served = NULL;
 		pthread_t thread[STARTERS];

@@ -360,6 +360,35 @@ Test(run, demo_checks_itself)
 	cr_assert_gt(report_number(report, "evictions.compressed"), 0);
 }
 
+/* Whether this host's KVM would let a guest run guests. */
+static bool kvm_nests(void)
+{
+	static const char *const paths[] = { "/sys/module/kvm_amd/parameters/nested",
+					     "/sys/module/kvm_intel/parameters/nested" };
+	size_t size;
+
+	for (int i = 0; i < 2; i++) {
+		char *text = read_file(paths[i], &size);
+
+		if (text != NULL && (text[0] == '1' || text[0] == 'Y'))
+			return true;
+	}
+	return false;
+}
+
+/* KVM would keep control pages that may be evicted: a managed guest sees no VMX and no SVM. */
+Test(run, virtualization_is_hidden)
+{
+	const char *program = test_program("virtualization");
+
+	cr_assert_str_eq(run_bifold(program)->out_text, "none\n");
+	cr_assert_str_eq(run_bifold("--unmanaged", program)->out_text, "none\n");
+	expect_status(run_bifold("--nested", program), 125);
+	if (!kvm_nests())
+		cr_skip_test("SKIP: this host's KVM offers no nesting: --nested shows nothing");
+	cr_assert_str_neq(run_bifold("--unmanaged", "--nested", program)->out_text, "none\n");
+}
+
 /* The same guest with its memory left to the host kernel: what tools/bench compares with. */
 Test(run, unmanaged)
 {
