@@ -13,6 +13,19 @@ _bifold_files()
 	mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
 }
 
+# Completes the control socket of a guest: a socket, or a directory on the way to one.
+_bifold_sockets()
+{
+	local path
+
+	compopt -o filenames
+	while IFS= read -r path; do
+		if [[ -S $path || -d $path ]]; then
+			COMPREPLY+=("$path")
+		fi
+	done < <(compgen -f -- "$cur")
+}
+
 # Completes the value of an option of bifold run.
 _bifold_value()
 {
@@ -35,7 +48,8 @@ _bifold_value()
 			_bifold_words sfifo sfifo,watched=
 		fi
 		;;
-	--file | --disk | --report | --kernel | --initrd | --control) _bifold_files -f ;;
+	--file | --disk | --report | --kernel | --initrd) _bifold_files -f ;;
+	--control) _bifold_sockets ;;
 	--timeout) _bifold_words 10 60 600 ;;
 	esac
 }
@@ -85,9 +99,10 @@ _bifold_look()
 	case $prev in
 	--vcpu) _bifold_words 0 1 2 3 4 5 6 7 ;;
 	--cr3) ;;
+	--plot) _bifold_files -f ;;
 	*)
 		if [[ $cur != -* ]]; then
-			_bifold_files -f
+			_bifold_sockets
 		elif [[ $1 == maps ]]; then
 			_bifold_words --cr3 --vcpu --json --plot --help
 		else
@@ -112,7 +127,7 @@ _bifold_steer()
 	elif [[ $cur == -* ]]; then
 		_bifold_words "$options"
 	elif [[ $prev == "$1" || $prev == -* ]]; then
-		_bifold_files -f
+		_bifold_sockets
 	elif [[ $1 == balloon ]]; then
 		_bifold_words 0 64M 256M 25% 50%
 	elif [[ $1 == budget ]]; then
@@ -170,7 +185,7 @@ _bifold()
 		_bifold_value "$prev"
 	elif [[ $cur == -* && $prev != -- ]]; then
 		_bifold_words --memory --budget --cpus --append --swap --swap-size --compressor --policy --file \
-			--report --control --timeout --unmanaged --nested --kernel --initrd --disk --no-balloon --no-reporting --auto-balloon --force --quiet --verbose --help --
+			--report --control --timeout --unmanaged --nested --kernel --initrd --disk --no-balloon --no-reporting --auto-balloon --force --quiet --verbose --version --help --
 	else
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -c -- "$cur")

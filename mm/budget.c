@@ -66,9 +66,19 @@ static void work_sizes(const struct mm_config *config, struct mm_sizes *s)
 		sizeof(struct reclaim_work) + (1 + s->write_back) * PAGE_SIZE + packed;
 }
 
+static uint32_t frames_that_exist(const struct mm_config *config)
+{
+	uint32_t count = 0;
+
+	for (unsigned i = 0; i < config->range_count; i++)
+		count += config->ranges[i].count;
+	return config->range_count > 0 ? count : config->frame_count;
+}
+
 void mm_sizes_for(const struct mm_config *config, uint64_t budget, struct mm_sizes *s)
 {
-	uint64_t guest = (uint64_t)config->frame_count * PAGE_SIZE;
+	uint32_t frames = frames_that_exist(config);
+	uint64_t guest = (uint64_t)frames * PAGE_SIZE;
 	bool swaps = config->swap_directory != NULL;
 	uint64_t spare, held;
 
@@ -77,7 +87,7 @@ void mm_sizes_for(const struct mm_config *config, uint64_t budget, struct mm_siz
 		s->slot_count = config->swap_bytes != 0
 					? (uint32_t)clamp(config->swap_bytes / PAGE_SIZE, 1,
 							  SWAP_NO_SLOT - 1)
-					: config->frame_count;
+					: frames;
 	s->fixed_bytes = sizeof(struct mm) +
 			 config->frame_count *
 				 (sizeof(struct mm_frame) + (uint64_t)config->policy->frame_size) +
@@ -100,7 +110,7 @@ void mm_sizes_for(const struct mm_config *config, uint64_t budget, struct mm_siz
 	work_sizes(config, s);
 	if (budget == 0) {
 		s->limit = s->pool_cap = UINT64_MAX;
-		s->pin_max = config->frame_count;
+		s->pin_max = frames;
 		return;
 	}
 	s->limit = budget - reserve(budget);

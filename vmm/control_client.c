@@ -213,6 +213,8 @@ static const char *reason(int error)
 	switch (error) {
 	case -ECONNREFUSED:
 		return "nobody answers there: the guest has ended";
+	case -ENOTSOCK:
+		return "it is no socket: PATH is that of 'bifold run --control PATH'";
 	case -ECONNRESET:
 		return "no answer came: the guest has ended, or it is no control socket";
 	case -EPROTO:

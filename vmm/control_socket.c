@@ -31,6 +31,7 @@ static int address_of(const char *path, struct sockaddr_un *address)
 int control_socket_connect(const char *path)
 {
 	struct sockaddr_un address;
+	struct stat status;
 	int error = address_of(path, &address), fd;
 
 	if (error != 0)
@@ -42,6 +43,9 @@ int control_socket_connect(const char *path)
 		return fd;
 	error = -errno;
 	close(fd);
+	/* Of what is no socket the kernel says the same as of one that nobody listens at. */
+	if (error == -ECONNREFUSED && stat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
+		error = -ENOTSOCK;
 	return error;
 }
 

@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <jansson.h>
 #include <liburing.h>
 #include <linux/kvm.h>
@@ -19,6 +18,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "ept/space.h"
+#include "vmm/arguments.h"
 #include "vmm/commands.h"
 #include "vmm/doctor.h"
 #include "vmm/host.h"
@@ -26,7 +26,6 @@
 
 #define STATUS_UNFIT 1
 #define STATUS_USAGE 125
-#define LINE_END     80
 
 enum form {
 	FORM_TEXT,
@@ -227,12 +226,12 @@ static void print_help(void)
 {
 	fputs("Usage: bifold doctor [OPTION...]\n"
 	      "\n"
-	      "Check this host, a line for each thing that 'bifold run' needs, and say how to "
-	      "mend\n"
-	      "what is wrong. Exit status 0: run can work here; 1: it cannot.\n"
+	      "Check this host, a line for each thing that 'bifold run' needs, and say how to\n"
+	      "mend what is wrong. Exit status 0: run can work here; 1: it cannot; 125: bad\n"
+	      "options.\n"
 	      "\n"
 	      "  --swap DIR   check this swap directory (default: $TMPDIR or /var/tmp)\n"
-	      "  --fix        print a script for root that mends what a script can, for this user\n"
+	      "  --fix        print a script for root that mends what a script can\n"
 	      "  --json       print the findings as JSON\n"
 	      "  -h, --help   this text\n",
 	      stdout);
@@ -254,33 +253,12 @@ static void mend_by_script(struct doctor_finding *finding)
 			    program_invocation_name);
 }
 
-/* Prints the words from column start on, in lines that a terminal of LINE_END columns holds. */
-static void print_words(const char *text, int start)
-{
-	int column = start;
-
-	while (*text != '\0') {
-		int length = (int)strcspn(text, " ");
-
-		if (column > start && column + 1 + length > LINE_END) {
-			printf("\n%*s", start, "");
-			column = start;
-		} else if (column > start) {
-			putchar(' ');
-			column++;
-		}
-		printf("%.*s", length, text);
-		column += length;
-		text += length + strspn(text + length, " ");
-	}
-	putchar('\n');
-}
-
 static void print_finding(const char *name, const struct doctor_finding *finding)
 {
-	print_words(finding->what, printf("%-8s %-15s ", outcome_names[finding->outcome], name));
+	arguments_print_words(stdout, finding->what,
+			      printf("%-8s %-15s ", outcome_names[finding->outcome], name));
 	if (finding->mend[0] != '\0')
-		print_words(finding->mend, printf("%9s-> ", ""));
+		arguments_print_words(stdout, finding->mend, printf("%9s-> ", ""));
 }
 
 static int examine(const struct subject *subject, enum form form)
@@ -330,7 +308,7 @@ int command_doctor(int argc, char **argv)
 	int option;
 
 	optind = 0;
-	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+	while ((option = arguments_next(argc, argv, "h", long_options)) != -1) {
 		switch (option) {
 		case 's':
 			subject.swap_directory = optarg;
@@ -345,13 +323,10 @@ int command_doctor(int argc, char **argv)
 			print_help();
 			return 0;
 		default:
-			log_error("try 'bifold doctor --help'");
 			return STATUS_USAGE;
 		}
 	}
-	if (optind < argc) {
-		log_error("doctor takes no words: '%s'", argv[optind]);
+	if (arguments_expect(argc, argv, "") != 0)
 		return STATUS_USAGE;
-	}
 	return examine(&subject, form);
 }

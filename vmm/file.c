@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,7 +35,7 @@ int file_open_input(const char *path, int *fd, uint64_t *size)
 	return error;
 }
 
-int file_open_output(const char *path, FILE **file)
+static int open_output(const char *path, FILE **file)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
 	struct stat status;
@@ -61,11 +62,21 @@ int file_open_output(const char *path, FILE **file)
 	return error;
 }
 
+int file_open_output(const char *path, FILE **file)
+{
+	if (strcmp(path, "-") != 0)
+		return open_output(path, file);
+	*file = stdout;
+	return 0;
+}
+
 int file_begin(FILE *file)
 {
 	struct stat status;
 	int fd = fileno(file);
 
+	if (file == stdout)
+		return 0;
 	if (fstat(fd, &status) != 0 || fcntl(fd, F_SETFL, 0) != 0)
 		return -errno;
 	return S_ISREG(status.st_mode) && ftruncate(fd, 0) != 0 ? -errno : 0;

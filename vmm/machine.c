@@ -76,10 +76,10 @@ bool machine_stopping(struct machine *machine)
 
 /* --- the manager, as ept/ sees it --- */
 
-static int serve_fault(void *context, gfn_t frame, bool write)
+static int serve_fault(void *context, gfn_t frame, bool write, int thread)
 {
 	struct machine *machine = context;
-	int error = mm_fault(machine->mm, frame, write);
+	int error = mm_fault_of(machine->mm, frame, write, thread);
 
 	/* mm has said what failed, through manager_failed(): the thread itself is sound. The view
 	 * goes first, so that no vCPU is left waiting. */
@@ -181,6 +181,20 @@ static void refuse_huge_pages(void)
 		log_debug("transparent huge pages cannot be switched off: %m");
 }
 
+/* The manager has a frame for each page of RAM, and knows of the hole between. */
+static void describe_memory(const struct ept_space *space, struct mm_config *mm)
+{
+	const struct ept_range *ranges;
+	size_t count = ept_space_ranges(space, &ranges);
+
+	CHECK(count <= MM_RANGES_MAX);
+	mm->frame_count = ept_space_frame_count(space);
+	mm->range_count = (unsigned)count;
+	for (size_t i = 0; i < count; i++)
+		mm->ranges[i] = (struct mm_range){ (uint32_t)gpa_to_gfn(ranges[i].start).v,
+						   (uint32_t)(ranges[i].length >> PAGE_SHIFT) };
+}
+
 static int create_memory(struct machine *machine, const struct machine_config *config)
 {
 	struct ept_config ept = {
@@ -198,10 +212,11 @@ static int create_memory(struct machine *machine, const struct machine_config *c
 	error = ept_space_create(&ept, &machine->space);
 	if (error != 0 || config->unmanaged)
 		return error;
-	mm.frame_count = ept_space_frame_count(machine->space);
+	describe_memory(machine->space, &mm);
 	mm.backing_ops = &ept_backing_ops;
 	mm.backing = machine->space;
 	mm.failed = manager_failed;
+	mm.balloon_touched = machine_balloon_touched;
 	mm.failed_context = machine;
 	mm.beside = spends;
 	mm.beside_context = machine;

@@ -67,13 +67,17 @@ struct machine;
 
 /* (C) constant after create; (L) the machine's lock; (V) the vCPU's thread only */
 struct vcpu {
-	struct machine *machine; /* (C) */
-	unsigned number;	 /* (C) its APIC id */
-	int fd, stats_fd;	 /* (C) stats_fd: kvm_stats.h */
-	struct kvm_run *run;	 /* (V) but immediate_exit, which any thread may set */
-	pthread_t thread;	 /* (L) */
-	bool started;		 /* (L) and not yet to be joined: others may kick it */
-	bool inside;		 /* (L) in KVM_RUN, or about to be */
+	struct machine *machine;       /* (C) */
+	unsigned number;	       /* (C) its APIC id */
+	int fd, stats_fd;	       /* (C) stats_fd: kvm_stats.h */
+	struct kvm_run *run;	       /* (V) but immediate_exit, which any thread may set */
+	pthread_t thread;	       /* (L) */
+	bool started;		       /* (L) and not yet to be joined: others may kick it */
+	bool inside;		       /* (L) in KVM_RUN, or about to be */
+	bool stood;		       /* (A) its process was stopped: the guest is to be told */
+	int thread_id;		       /* (A) as the kernel numbers its thread; 0: not started */
+	bool touched;		       /* (A) touch is to be told of at the next exit */
+	struct mm_balloon_touch touch; /* whoever has set touched owns it until it is clear again */
 };
 
 /* (C) constant after create; (L) lock; (A) atomic; (O) the creator's */
@@ -163,6 +167,8 @@ int machine_add_doorbell(struct machine *machine);
 int machine_set_registers(struct machine *machine, const struct loader_result *entry);
 void *machine_vcpu_thread(void *vcpu);
 void machine_kick(struct machine *machine);
+/* For the manager's hook: under -v, a line that says who it was, and where a vCPU is then. */
+void machine_balloon_touched(void *machine, const struct mm_balloon_touch *touch);
 
 /*
  * pause.c. The vCPUs are kept out of the guest until machine_resume(), as often as paused; their
@@ -179,6 +185,8 @@ int machine_hold(struct machine *machine, unsigned milliseconds);
 void machine_let_go(struct machine *machine);
 bool machine_held(struct machine *machine);
 void machine_gate_init(struct machine *machine); /* the lock and the gate */
+/* The process was stopped (SIGSTOP, Ctrl-Z in its shell) and goes on: the guest is told. */
+void machine_continued(struct machine *machine);
 /* For the vCPU's thread, around KVM_RUN. False: the machine stops. */
 bool machine_enter(struct vcpu *vcpu);
 void machine_left(struct vcpu *vcpu);

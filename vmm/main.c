@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "vmm/arguments.h"
 #include "vmm/commands.h"
 
 #define STATUS_USAGE 125
@@ -22,8 +23,7 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "run", "run a program in a guest whose memory bifold manages", command_run },
-	{ "doctor", "check whether this host can do it, and say how to mend what it lacks",
-	  command_doctor },
+	{ "doctor", "check whether this host can do it, and mend what it lacks", command_doctor },
 	{ "translate", "follow an address of a running guest through both layers",
 	  command_translate },
 	{ "maps", "print the address space of a running guest", command_maps },
@@ -37,23 +37,39 @@ static const struct command {
 	{ "bench", "measure what the two layers of translation cost on this host", command_bench },
 };
 
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
 static void print_help(FILE *file)
 {
 	fputs("Usage: bifold COMMAND [ARG...]\n"
 	      "\n"
-	      "A virtual machine monitor that owns its guests' memory: it serves their page "
-	      "faults,\n"
-	      "compresses and swaps their pages itself, and keeps them inside a budget.\n"
+	      "A virtual machine monitor that owns its guests' memory: it serves their page\n"
+	      "faults, compresses and swaps their pages itself, and keeps them inside a budget.\n"
 	      "\n",
 	      file);
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		fprintf(file, "  %-10s %s\n", commands[i].name, commands[i].summary);
 	fputs("\n"
-	      "  --help       this text; 'bifold COMMAND --help' says more\n"
+	      "  -h, --help   this text; 'bifold COMMAND --help' says more\n"
 	      "  --version    the version\n"
 	      "\n"
 	      "Begin with 'bifold doctor', then 'bifold run'.\n",
 	      file);
+}
+
+static int complain(const char *word)
+{
+	const char *names[COMMAND_COUNT + 3] = { "--help", "--version" };
+	const char *nearest;
+
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		names[i + 2] = commands[i].name;
+	nearest = arguments_nearest(word, names, sizeof(*names));
+	if (nearest != NULL)
+		log_error("'%s' is no command of bifold: did you mean '%s'?", word, nearest);
+	else
+		log_error("'%s' is no command of bifold: try 'bifold --help'", word);
+	return STATUS_USAGE;
 }
 
 static int dispatch(int argc, char **argv)
@@ -71,11 +87,10 @@ static int dispatch(int argc, char **argv)
 		puts("bifold " BIFOLD_VERSION);
 		return 0;
 	}
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
-	log_error("'%s' is no command of bifold: try 'bifold --help'", argv[1]);
-	return STATUS_USAGE;
+	return complain(argv[1]);
 }
 
 /*

@@ -1,15 +1,16 @@
 #include "vmm/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "guest/abi.h"
+#include "vmm/arguments.h"
 #include "vmm/path.h"
 
 #define MEMORY_DEFAULT MIB(256)
@@ -75,51 +76,50 @@ static void print_help(void)
 	fputs("Usage: bifold run [OPTION...] [--] [PROGRAM [ARG...]]\n"
 	      "       bifold run --kernel FILE [--initrd FILE] [OPTION...]\n"
 	      "\n"
-	      "Run PROGRAM, a static x86-64 Linux program of this host, in a virtual machine "
-	      "whose\n"
-	      "memory bifold itself pages, compresses and swaps, inside a budget. Without "
-	      "PROGRAM:\n"
-	      "a demo that fills four times its budget, reads it back and checks every page. With\n"
-	      "--kernel and no PROGRAM: a stock kernel, with the terminal as its console; Ctrl-A "
-	      "x\n"
-	      "ends it.\n"
+	      "Run PROGRAM, a static x86-64 Linux program of this host, in a virtual machine\n"
+	      "whose memory bifold itself pages, compresses and swaps, inside a budget. Without\n"
+	      "PROGRAM: a demo that fills four times its budget, reads it back and checks every\n"
+	      "page. With --kernel and no PROGRAM: a stock kernel, with the terminal as its\n"
+	      "console; Ctrl-A x ends it.\n"
 	      "\n"
 	      "  --memory SIZE           the guest's memory (default 256M)\n"
-	      "  --budget SIZE|PERCENT   what the guest may hold of the host's memory, the "
-	      "compressed\n"
-	      "                          pool and the tables included (default: no limit)\n"
+	      "  --budget SIZE|PERCENT   what the guest may hold of the host's memory, the\n"
+	      "                          compressed pool and the tables included (default: no\n"
+	      "                          limit)\n"
 	      "  --cpus N                the guest's processors, 1 to 8 (default 1)\n"
-	      "  --append WORDS          options for the guest's kernel, such as 'swap=8M "
-	      "policy=fifo';\n"
-	      "                          a stock one's command line (default console=ttyS0)\n"
-	      "  --swap DIR|none         where the swap file goes (default: $TMPDIR or /var/tmp)\n"
-	      "  --swap-size SIZE        the most the swap file may hold (default: the guest's "
-	      "memory)\n"
+	      "  --append WORDS          options for the guest's kernel, such as 'swap=8M\n"
+	      "                          policy=fifo'; a stock one's command line (default\n"
+	      "                          console=ttyS0)\n"
+	      "  --swap DIR|none         where the swap file goes (default: $TMPDIR or\n"
+	      "                          /var/tmp)\n"
+	      "  --swap-size SIZE        the most the swap file may hold (default: the guest's\n"
+	      "                          memory)\n"
 	      "  --compressor NAME       lz4 (default), zstd or none\n"
 	      "  --policy NAME[,OPT=VAL...]  which pages go first:\n",
 	      stdout);
 	for (size_t i = 0; mm_policies[i] != NULL; i++)
-		printf("%26s%-7s %s\n", "", mm_policies[i]->name, mm_policies[i]->summary);
-	fputs("  --file HOST[:GUEST]     put this file into the guest's root, too (default name: "
-	      "its\n"
-	      "                          own, in /); may be repeated\n"
-	      "  --disk FILE[,ro]        a raw file or a block device as a disk, /dev/vda; may be "
-	      "repeated\n"
-	      "  --no-balloon            no balloon, by which the guest could be asked for memory\n"
+		arguments_print_words(stdout, mm_policies[i]->summary,
+				      printf("%26s%-7s ", "", mm_policies[i]->name));
+	fputs("  --file HOST[:GUEST]     put this file into the guest's root, too (default\n"
+	      "                          name: its own, in /); may be repeated\n"
+	      "  --disk FILE[,ro]        a raw file or a block device as a disk, /dev/vda; may\n"
+	      "                          be repeated\n"
+	      "  --no-balloon            no balloon, by which the guest could be asked for\n"
+	      "                          memory\n"
 	      "  --no-reporting          the guest does not tell which of its pages are free\n"
-	      "  --auto-balloon          ask the guest for the memory that it can spare, and give "
-	      "it back\n"
-	      "                          in time\n"
-	      "  --report FILE           write what happened as JSON\n"
-	      "  --control PATH          answer questions on this socket: see 'bifold translate'\n"
+	      "  --auto-balloon          ask the guest for the memory that it can spare, and\n"
+	      "                          give it back in time\n"
+	      "  --report FILE           write what happened as JSON; -: to standard output\n"
+	      "  --control PATH          answer questions on this socket, such as those of\n"
+	      "                          'bifold translate'\n"
 	      "  --timeout SECONDS       stop the guest after that long (exit status 124)\n"
-	      "  --unmanaged             leave the guest's memory to the host kernel, to compare\n"
-	      "  --nested                the guest may use the processor's virtualization (needs\n"
-	      "                          --unmanaged)\n"
-	      "  --kernel FILE           boot this kernel: quire's interface for PROGRAM; a stock "
-	      "one is\n"
-	      "                          Linux (bzImage, or an ELF with a PVH entry) or Multiboot "
-	      "1\n"
+	      "  --unmanaged             leave the guest's memory to the host kernel, to\n"
+	      "                          compare\n"
+	      "  --nested                the guest may use the processor's virtualization\n"
+	      "                          (needs --unmanaged)\n"
+	      "  --kernel FILE           boot this kernel: quire's interface for PROGRAM; a\n"
+	      "                          stock one is Linux (bzImage, or an ELF with a PVH\n"
+	      "                          entry) or Multiboot 1\n"
 	      "  --initrd FILE           a stock kernel's initrd, or module\n"
 	      "  --force                 try a stock kernel where ring 0 is emulated\n"
 	      "  -q, --quiet             say nothing but errors\n"
@@ -127,11 +127,10 @@ static void print_help(void)
 	      "  --version               the version\n"
 	      "  -h, --help              this text\n"
 	      "\n"
-	      "Sizes: 512M, 1.5G, 1048576. The exit status is PROGRAM's, or 0 when a stock guest "
-	      "has\n"
-	      "switched itself off; 123: it has reset itself; 128+N: signal N killed it; 124: "
-	      "time ran\n"
-	      "out; 125: bifold failed; 126: PROGRAM cannot be run; 127: not found.\n",
+	      "Sizes: 512M, 1.5G, 1048576. The exit status is PROGRAM's, or 0 when a stock\n"
+	      "guest has switched itself off; 123: it has reset itself; 128+N: signal N killed\n"
+	      "it; 124: time ran out; 125: bifold failed; 126: PROGRAM cannot be run; 127: not\n"
+	      "found.\n",
 	      stdout);
 }
 
@@ -182,6 +181,33 @@ static int parse_policy(struct run_options *options, const char *value)
 	return options->policy != NULL ? 0 : complain("--policy", text, "fifo, clock or sfifo");
 }
 
+/* Slips in HOST:GUEST, at whose colon split is; NULL: there was none followed by a slash. */
+static int check_file(const char *value, const char *split)
+{
+	const char *colon = strrchr(value, ':'), *name;
+	int host = (int)((split != NULL ? split : colon) - value);
+	char *copy;
+	bool there;
+
+	if (split != NULL && value[strlen(value) - 1] == '/') {
+		name = memrchr(value, '/', (size_t)host);
+		name = name != NULL ? name + 1 : value;
+		log_error("--file '%s': GUEST names a file, such as %s%.*s", value, split + 1,
+			  (int)(split - name), name);
+		return -EINVAL;
+	}
+	if (split != NULL || colon == NULL || colon[1] == '\0' || access(value, F_OK) == 0)
+		return 0;
+	copy = strndup(value, (size_t)host);
+	there = copy != NULL && access(copy, F_OK) == 0;
+	free(copy);
+	if (!there)
+		return 0;
+	log_error("--file '%s': GUEST begins with a slash: %.*s:/%s", value, host, value,
+		  colon + 1);
+	return -EINVAL;
+}
+
 /*
  * HOST[:GUEST]. The last colon that is followed by a slash splits, so host names may hold colons.
  */
@@ -194,6 +220,8 @@ static int parse_file(struct run_options *options, char *value)
 		split = next;
 	if (split == value || *value == '\0')
 		return complain("--file", value, "HOST or HOST:GUEST");
+	if (check_file(value, split) != 0)
+		return -EINVAL;
 	grown = realloc(options->file, (options->file_count + 1) * sizeof(*grown));
 	CHECK(grown != NULL);
 	options->file = grown;
@@ -209,20 +237,40 @@ static int parse_file(struct run_options *options, char *value)
 	return 0;
 }
 
-/* FILE[,ro] */
+/* The words after a disk's file, with commas between them. */
+static int parse_disk_options(const char *value, const char *words, bool *read_only)
+{
+	for (;; words++) {
+		size_t length = strcspn(words, ",");
+
+		if (length != 2 || strncmp(words, "ro", 2) != 0) {
+			log_error("--disk '%s': '%.*s' is no option of a disk: there is 'ro' only",
+				  value, (int)length, words);
+			return -EINVAL;
+		}
+		*read_only = true;
+		words += length;
+		if (*words == '\0')
+			return 0;
+	}
+}
+
+/* FILE[,ro]; a file whose name has a comma is meant where it is there. */
 static int parse_disk(struct run_options *options, char *value)
 {
-	size_t length = strlen(value);
-	bool read_only = length > 3 && strcmp(value + length - 3, ",ro") == 0;
+	char *comma = access(value, F_OK) == 0 ? NULL : strchr(value, ',');
 	struct devices_disk *grown;
+	bool read_only = false;
 
-	if (*value == '\0')
+	if (*value == '\0' || comma == value)
 		return complain("--disk", value, "FILE or FILE,ro");
+	if (comma != NULL && parse_disk_options(value, comma + 1, &read_only) != 0)
+		return -EINVAL;
 	grown = realloc(options->disk, (options->disk_count + 1) * sizeof(*grown));
 	CHECK(grown != NULL);
 	options->disk = grown;
-	if (read_only)
-		value[length - 3] = '\0';
+	if (comma != NULL)
+		*comma = '\0';
 	grown[options->disk_count++] =
 		(struct devices_disk){ .path = value, .read_only = read_only };
 	return 0;
@@ -331,7 +379,6 @@ static int parse_one(struct run_options *options, int option, char *value, const
 		print_help();
 		return 1;
 	default:
-		log_error("try 'bifold run --help'");
 		return -EINVAL;
 	}
 }
@@ -360,11 +407,19 @@ static int settle(struct run_options *options, const char *budget)
 {
 	char memory[UNITS_TEXT_SIZE], text[UNITS_TEXT_SIZE];
 
-	options->memory_bytes &= ~(uint64_t)4095;
 	if (options->memory_bytes < MEMORY_LEAST || options->memory_bytes > MEMORY_MOST) {
-		log_error("--memory: a guest needs at least 4M and can have at most 1T");
+		unsigned long long bytes = options->memory_bytes;
+
+		if (bytes < 1024)
+			log_error("--memory %llu is %llu bytes, and a guest needs at least 4M: "
+				  "%lluM is as many MiB",
+				  bytes, bytes, bytes);
+		else
+			log_error("--memory: %s: a guest needs at least 4M and can have at most 1T",
+				  units_format_size(bytes, memory));
 		return -EINVAL;
 	}
+	options->memory_bytes &= ~(uint64_t)4095;
 	if (check_kind(options) != 0)
 		return -EINVAL;
 	if (options->nested && !options->unmanaged) {
@@ -405,7 +460,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	};
 	optind = 0; /* start anew: main has already looked at argv */
 	/* "+": the first word that is no option is PROGRAM; what follows is its own. */
-	while (result == 0 && (option = getopt_long(argc, argv, "+qvh", long_options, NULL)) != -1)
+	while (result == 0 && (option = arguments_next(argc, argv, "+qvh", long_options)) != -1)
 		result = parse_one(options, option, optarg, &budget);
 	options->arguments = argv + optind;
 	options->stock = options->kernel_path != NULL && options->arguments[0] == NULL;

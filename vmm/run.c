@@ -292,15 +292,15 @@ static void show_status(struct run *run, bool awaited)
 	log_status(text);
 }
 
-/* There is none yet while the guest is loaded. */
+/* While the guest is loaded there is no terminal yet. */
 static void take_terminal_signal(struct run *run, uint32_t number)
 {
-	if (run->terminal == NULL)
-		return;
-	if (number == SIGWINCH)
+	if (run->terminal != NULL && number == SIGWINCH)
 		terminal_measure(run->terminal);
-	else
+	if (run->terminal != NULL && number == SIGCONT)
 		terminal_continue(run->terminal);
+	if (number == SIGCONT)
+		machine_continued(run->machine);
 }
 
 static void take_signal(struct run *run)
@@ -563,14 +563,14 @@ static int run_machine(struct run *run)
 
 	signal(SIGPIPE, SIG_IGN); /* a closed standard output is the guest's to hear of */
 	error = watch_signals(run, run->options.stock || has_virtio_console(run));
-	if (error == 0)
-		error = check_host(run);
 	if (error == 0 && !run->options.stock)
 		error = prepare_quire(run);
 	if (error == 0)
 		error = open_kernel(run);
 	if (error == 0)
 		error = open_initrd(run);
+	if (error == 0)
+		error = check_host(run);
 	if (error == 0)
 		error = open_report(run);
 	if (error == 0)
@@ -620,7 +620,7 @@ int command_run(int argc, char **argv)
 	control_destroy(run.control);
 	machine_destroy(run.machine);
 	archive_destroy(run.root);
-	if (run.report_file != NULL)
+	if (run.report_file != NULL && run.report_file != stdout)
 		fclose(run.report_file);
 	log_drain(run.signal_fd, LOG_PATIENCE_MS);
 	if (run.signal_fd >= 0)

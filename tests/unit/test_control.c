@@ -29,19 +29,19 @@ static char folder[64], path[96];
 static struct control *control;
 static atomic_uint answered;
 
-static json_t *echo(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+static json_t *echo(void *context, json_t *params, struct control_error *error)
 {
 	answered++;
 	return params != NULL ? json_incref(params) : json_null();
 }
 
-static json_t *fail(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+static json_t *fail(void *context, json_t *params, struct control_error *error)
 {
-	snprintf(error, CONTROL_ERROR_SIZE, "it is %s", (const char *)context);
+	control_refuse(error, CONTROL_FAILED, "it is %s", (const char *)context);
 	return NULL;
 }
 
-static json_t *big(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+static json_t *big(void *context, json_t *params, struct control_error *error)
 {
 	char *text = malloc(BIG);
 	json_t *result;
@@ -53,10 +53,8 @@ static json_t *big(void *context, json_t *params, char error[CONTROL_ERROR_SIZE]
 }
 
 static const struct control_method methods[] = {
-	{ "echo", echo },
-	{ "fail", fail },
-	{ "big", big },
-	{ NULL, NULL },
+	{ "echo", echo, NULL },		{ "fail", fail, "" }, { "big", big, NULL },
+	{ "picky", echo, "one other" }, { NULL, NULL, NULL },
 };
 
 static void init(void)
@@ -149,13 +147,52 @@ Test(control, answers)
 	say(fd, "{\"id\":{\"any\":null},\"method\":\"echo\"}\r\n");
 	expect(fd, "{\"id\":{\"any\":null},\"result\":null}\n");
 	say(fd, "{\"method\":\"fail\",\"id\":\"x\"}\n");
-	expect(fd, "{\"id\":\"x\",\"error\":\"it is wrong\"}\n");
+	expect(fd, "{\"id\":\"x\",\"error\":\"it is wrong\",\"code\":\"failed\"}\n");
 	/* Several at once, and one in pieces. */
 	say(fd, REQUEST REQUEST "\n  \n" REQUEST "{\"id\":1,\"met");
 	for (int i = 0; i < 3; i++)
 		expect(fd, RESPONSE);
 	say(fd, "hod\":\"fail\"}\n");
-	expect(fd, "{\"id\":1,\"error\":\"it is wrong\"}\n");
+	expect(fd, "{\"id\":1,\"error\":\"it is wrong\",\"code\":\"failed\"}\n");
+	close(fd);
+	end();
+}
+
+/* A member that nobody knows is never passed over: it may be another, misspelt. */
+Test(control, unknown_members)
+{
+	static const struct {
+		const char *request, *error, *code;
+	} cases[] = {
+		{ "{\"method\":\"nothing\"}", "there is no method 'nothing'", "unknown_method" },
+		{ "{\"method\":7}", "a request is an object with a \\\"method\\\"", "bad_request" },
+		{ "[]", "a request is an object with a \\\"method\\\"", "bad_request" },
+		{ "{\"method\":\"echo\",\"parms\":{}}", "a request has no member 'parms'",
+		  "bad_request" },
+		{ "{\"method\":\"echo\",\"params\":[]}", "\\\"params\\\" is an object",
+		  "bad_request" },
+		{ "{\"method\":\"picky\",\"params\":{\"one\":1,\"oth\":2}}",
+		  "'picky' has no parameter 'oth'; it takes one other", "unknown_parameter" },
+		{ "{\"method\":\"picky\",\"params\":{\"\":2}}",
+		  "'picky' has no parameter ''; it takes one other", "unknown_parameter" },
+		{ "{\"method\":\"fail\",\"params\":{\"one\":1}}", "'fail' has no parameter 'one'",
+		  "unknown_parameter" },
+	};
+	int fd;
+
+	begin();
+	fd = open_client();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char answer[256];
+
+		say(fd, cases[i].request);
+		say(fd, "\n");
+		snprintf(answer, sizeof(answer), "{\"id\":null,\"error\":\"%s\",\"code\":\"%s\"}\n",
+			 cases[i].error, cases[i].code);
+		expect(fd, answer);
+	}
+	say(fd, "{\"method\":\"picky\",\"params\":{\"other\":1,\"one\":2}}\n");
+	expect(fd, "{\"id\":null,\"result\":{\"other\":1,\"one\":2}}\n");
 	close(fd);
 	end();
 }

@@ -308,6 +308,58 @@ Test(errors, words_that_make_no_sense)
 	expect_error(run_words(NULL, NULL, bifold_path(), "walk", NULL), 125, "no command");
 }
 
+/* What was meant, where that can be seen; where the help is, where not. */
+Test(errors, words_that_are_slips)
+{
+	static const struct {
+		const char *words[4], *said;
+	} rows[] = {
+		{ { "run", "--memry", "64M" },
+		  "run: there is no option '--memry': did you mean --memory?" },
+		{ { "run", "--bugdet=64M" }, "no option '--bugdet': did you mean --budget?" },
+		{ { "run", "--diskette", "x" }, "did you mean --disk?" },
+		{ { "run", "--xyzzy" }, "no option '--xyzzy': try 'bifold run --help'" },
+		{ { "run", "-x" }, "no option '-x': try 'bifold run --help'" },
+		{ { "run", "--memory" }, "--memory needs a value" },
+		{ { "run", "--force=yes" }, "--force takes no value" },
+		{ { "stat", "--jsno", "x" },
+		  "stat: there is no option '--jsno': did you mean --json?" },
+		{ { "doctor", "--fxi" }, "did you mean --fix?" },
+		{ { "maps", "--polt", "x" }, "did you mean --plot?" },
+		{ { "translate", "--breif" }, "did you mean --brief?" },
+		{ { "top", "--dealy", "1" }, "did you mean --delay?" },
+		{ { "balloon", "--nowait" }, "did you mean --no-wait?" },
+		{ { "pause", "--hepl" }, "did you mean --help?" },
+		{ { "bench", "translation", "--polt" },
+		  "bench translation: there is no option '--polt': did you mean --plot?" },
+		{ { "bench", "translation", "x" }, "there is 'x'" },
+		{ { "bench", "trans" }, "'trans' is no bench" },
+		{ { "baloon", "x" }, "did you mean 'balloon'?" },
+		{ { "stats", "x" }, "did you mean 'stat'?" },
+		{ { "--hlep" }, "did you mean '--help'?" },
+		{ { "xyzzy" }, "'xyzzy' is no command of bifold: try 'bifold --help'" },
+		{ { "stat", "a", "b" }, "stat takes PATH, and 'b' is too many" },
+		{ { "stat" }, "stat needs PATH: try 'bifold stat --help'" },
+		{ { "quit", "a", "b" }, "quit takes PATH, and 'b' is too many" },
+		{ { "budget", "a" }, "budget needs PATH SIZE" },
+		{ { "budget", "a", "1M", "c" }, "'c' is too many" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *argv[6] = { bifold_path() };
+		struct child *child;
+
+		memcpy(argv + 1, rows[i].words, sizeof(rows[i].words));
+		child = child_start(argv, NULL);
+		child_finish(child, NULL, 0);
+		cr_expect_eq(child->status, 125, "%s: %d", rows[i].said, child->status);
+		cr_expect_not_null(strstr(child->err_text, rows[i].said), "not '%s': %s",
+				   rows[i].said, child->err_text);
+		cr_expect_eq(child->out_size, 0);
+		harness_forget();
+	}
+}
+
 Test(errors, file_missing_or_odd)
 {
 	need_kvm();

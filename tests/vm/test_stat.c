@@ -115,7 +115,7 @@ Test(stat, table_and_watch)
 	cr_assert_eq(asked->status, 0, "%s", asked->err_text);
 	cr_assert(strstr(asked->out_text, "places on quire, 2 CPUs") != NULL &&
 			  strstr(asked->out_text, "within the budget") != NULL &&
-			  strstr(asked->out_text, "never touched") != NULL,
+			  strstr(asked->out_text, "untouched") != NULL,
 		  "%s", asked->out_text);
 	watch = child_start(WORDS(bifold_path(), "stat", "--json", "--watch", "0.1", socket_path()),
 			    NULL);
