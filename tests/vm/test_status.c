@@ -167,6 +167,12 @@ static void tell_guest(const struct pane *pane)
 	cr_assert_eq(write(pane->fifo_fd, "x\n", 2), 2);
 }
 
+/* In which a status line would be drawn: that none is has no event of its own. */
+static void let_ticks_pass(void)
+{
+	usleep(1200000);
+}
+
 /* One row, not wrapped, that ends with a whole number's unit. */
 static void expect_one_row(const struct pane *pane)
 {
@@ -190,16 +196,15 @@ static void expect_row(const struct pane *pane, const char *text)
 	cr_assert_str_eq(row, text);
 }
 
-/* Half a line of the guest's stays until its other half has come, two ticks later. */
+/* Half a line of the guest's stays until its other half has come. */
 static void shown_at(int columns, struct pane *pane)
 {
 	char name[16];
 
 	snprintf(name, sizeof(name), "w%d", columns);
-	open_pane(
-		pane, name, columns, "",
-		"read a; echo one line >&2; read a; printf half >&2; sleep 1.3; echo and half >&2",
-		">/dev/null");
+	open_pane(pane, name, columns, "",
+		  "read a; echo one line >&2; read a; printf half >&2; read a; echo and half >&2",
+		  ">/dev/null");
 	type(pane, "$go");
 }
 
@@ -218,6 +223,10 @@ Test(status, is_one_row_that_is_cleared)
 		tell_guest(&pane[i]);
 		expect_row(&pane[i], "one line");
 		expect_one_row(&pane[i]);
+		tell_guest(&pane[i]);
+		expect_row(&pane[i], "half");
+		let_ticks_pass();
+		expect_row(&pane[i], "half");
 		tell_guest(&pane[i]);
 		expect_row(&pane[i], "halfand half");
 		expect_row(&pane[i], "over");
@@ -260,14 +269,14 @@ Test(status, stays_out_of_the_background)
 	size_t size;
 
 	need_tmux();
-	open_pane(&pane, "stopped", 80, "", "read a; sleep 1.3; echo still here >&2; read a",
-		  ">/dev/null");
+	open_pane(&pane, "stopped", 80, "", "read a; echo still here >&2; read a", ">/dev/null");
 	type(&pane, "$go");
 	wait_for(&pane, SHOWN);
 	free(TMUX("send-keys", "-t", pane.name, "C-z"));
 	wait_for(&pane, "Stopped");
 	free(log_from(&pane, 0, &size));
 	type(&pane, "bg");
+	let_ticks_pass();
 	tell_guest(&pane);
 	wait_for(&pane, "still here");
 	expect_never_shown(&pane, size);
