@@ -73,8 +73,9 @@ static void direct_map_grow(uint64_t end)
 	}
 }
 
-/* The last words are for hosts whose ring 0 has no XSAVE: FXSAVE leaves the upper halves of the AVX
- * registers behind at a switch, so that glibc is told not to use them. */
+/* The last words are for hosts whose ring 0 has no XSAVE: where the monitor does not keep the upper
+ * halves of the AVX registers either they are lost at a switch, and where it does they cost. So
+ * glibc is told not to use them. */
 static int init_strings(struct exec_strings *strings, bool emulated)
 {
 	static const char *const environment[] = {
@@ -85,7 +86,7 @@ static int init_strings(struct exec_strings *strings, bool emulated)
 		"-AVX512DQ,-AVX_Fast_Unaligned_Load,-AVX2_Usable,-AVX512F_Usable,-ERMS,-FSRM",
 	};
 	unsigned count = ARRAY_SIZE(environment) - !emulated;
-	int error = exec_strings_init(strings);
+	int error = exec_strings_init(strings, UINT64_MAX);
 
 	for (unsigned i = 0; i < start.argument_count && !error; i++)
 		error = exec_strings_add(strings, start.argument[i]);
@@ -163,6 +164,7 @@ void kernel_main(uint64_t start_info)
 	cpu_init(&cpus[0]);
 	alone = !doorbell_init(&host);
 	cpu_find_features(host.emulates);
+	cpu_features.vector_by_monitor = host.keeps_vector;
 	cpu_enable();
 	start_read(start_info, &start);
 	log_set_verbose(start.verbose);

@@ -585,8 +585,12 @@ static int run_machine(struct run *run)
 		error = machine_start(run->machine);
 	if (error == -ECANCELED)
 		return run->machine->stop_status;
-	if (error != 0)
+	if (error != 0) {
+		/* Who failed has said what; if not, at least that. */
+		if (!log_has_spoken())
+			log_error("the guest cannot be started: %s", strerror(-error));
 		return MACHINE_STATUS_FAILED;
+	}
 	wait_for_end(run);
 	control_destroy(run->control);
 	run->control = NULL;
