@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/vm/cage.h"
+#include "tests/long.h"
 #include "tests/vm/harness.h"
 
 #define MIB(n) ((int64_t)(n) << 20)
@@ -396,4 +397,47 @@ Test(run, unmanaged)
 
 	expect_status(child, 0);
 	cr_assert_str_eq(child->out_text, "plain\n");
+}
+
+/* KVM has tables for all of a guest's memory from its start, before any of it is touched. */
+#define KVM_BYTES_PER_GIB (4ull << 20)
+
+static bool host_has(uint64_t bytes)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	unsigned long long available = 0;
+	char line[128];
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+		if (sscanf(line, "MemAvailable: %llu kB", &available) == 1)
+			break;
+	if (file != NULL)
+		fclose(file);
+	return available * 1024 > bytes;
+}
+
+/*
+ * Guests far larger than the host, who touch next to nothing of it: their frame numbers, the pool's
+ * handles and the guest kernel's own tables go beyond 32 bits of bytes, 1 GiB of records and 512
+ * GiB of addresses.
+ */
+Test(run, sparse_giants)
+{
+	static const char *const sizes[] = {
+		"520G", "126G", "127G", "255G", "512G", "1023G", "1T"
+	};
+	unsigned count = test_times(1, sizeof(sizes) / sizeof(sizes[0]));
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned long gib =
+			strcmp(sizes[i], "1T") == 0 ? 1024 : strtoul(sizes[i], NULL, 10);
+		struct child *child;
+
+		if (!host_has(gib * KVM_BYTES_PER_GIB + (1ull << 30)))
+			cr_skip_test("SKIP: this host has no memory for KVM's tables of %s",
+				     sizes[i]);
+		child = run_bifold("--memory", sizes[i], busybox_path(), "echo", "here");
+		cr_assert_eq(child->status, 0, "%s: %s", sizes[i], child->err_text);
+		cr_assert_str_eq(child->out_text, "here\n");
+	}
 }
