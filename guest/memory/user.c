@@ -86,7 +86,7 @@ static bool zero_byte(const char *eight)
 	const uint64_t ones = ~0ull / 255;
 	uint64_t word;
 
-	memcpy(&word, eight, 8);
+	__builtin_memcpy(&word, eight, 8);
 	return (word - ones) & ~word & ones << 7;
 }
 

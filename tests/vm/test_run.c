@@ -210,6 +210,16 @@ Test(run, waits_for_input)
 	expect_status(child, 0);
 }
 
+/* What has no size before it is read: it is what it says, not nothing. */
+Test(run, files_of_proc_are_read)
+{
+	struct child *child = run_bifold("--file", "/proc/version:/etc/version", busybox_path(),
+					 "cat", "/etc/version");
+
+	cr_assert_eq(child->status, 0, "%s", child->err_text);
+	cr_assert(strstr(child->out_text, "Linux version") != NULL, "%s", child->out_text);
+}
+
 Test(run, files_go_where_they_are_told)
 {
 	const char *path = scratch_path("a.txt");
