@@ -13,6 +13,19 @@ _bifold_files()
 	mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
 }
 
+# Completes the control socket of a guest: a socket, or a directory on the way to one.
+_bifold_sockets()
+{
+	local path
+
+	compopt -o filenames
+	while IFS= read -r path; do
+		if [[ -S $path || -d $path ]]; then
+			COMPREPLY+=("$path")
+		fi
+	done < <(compgen -f -- "$cur")
+}
+
 # Completes the value of an option of bifold run.
 _bifold_value()
 {
@@ -22,6 +35,7 @@ _bifold_value()
 	--cpus) _bifold_words 1 2 4 8 ;;
 	--append) _bifold_words console=ttyS0 console=hvc0 swap=8M policy=fifo policy=lru policy=clock norandmaps ;;
 	--swap-size) _bifold_words 256M 1G ;;
+	--on-full) _bifold_words pause stop ;;
 	--swap)
 		_bifold_files -d
 		[[ none == "$cur"* ]] && COMPREPLY+=(none)
@@ -35,7 +49,8 @@ _bifold_value()
 			_bifold_words sfifo sfifo,watched=
 		fi
 		;;
-	--file | --disk | --report | --kernel | --initrd | --control) _bifold_files -f ;;
+	--file | --disk | --report | --kernel | --initrd) _bifold_files -f ;;
+	--control) _bifold_sockets ;;
 	--timeout) _bifold_words 10 60 600 ;;
 	esac
 }
@@ -56,7 +71,7 @@ _bifold_bench()
 	--rounds | --passes | --accesses | --events | --timeout) ;;
 	*)
 		_bifold_words --guest-pages --host-pages --reserve --least --most --loops --rounds --passes \
-			--accesses --events --timeout --json --csv --plot --verbose --help
+			--accesses --events --timeout --json --csv --plot --quiet --verbose --help
 		;;
 	esac
 }
@@ -70,7 +85,7 @@ _bifold_program_index()
 	for ((i = 2; i < cword; i++)); do
 		case ${words[i]} in
 		--) echo $((i + 1)) && return ;;
-		--memory | --budget | --cpus | --append | --swap | --swap-size | --compressor | --policy | --file | \
+		--memory | --budget | --cpus | --append | --swap | --swap-size | --on-full | --compressor | --policy | --file | \
 			--report | --control | --timeout | --kernel | --initrd | --disk) ((i++)) ;;
 		-*) ;;
 		*) break ;;
@@ -85,9 +100,10 @@ _bifold_look()
 	case $prev in
 	--vcpu) _bifold_words 0 1 2 3 4 5 6 7 ;;
 	--cr3) ;;
+	--plot) _bifold_files -f ;;
 	*)
 		if [[ $cur != -* ]]; then
-			_bifold_files -f
+			_bifold_sockets
 		elif [[ $1 == maps ]]; then
 			_bifold_words --cr3 --vcpu --json --plot --help
 		else
@@ -112,7 +128,7 @@ _bifold_steer()
 	elif [[ $cur == -* ]]; then
 		_bifold_words "$options"
 	elif [[ $prev == "$1" || $prev == -* ]]; then
-		_bifold_files -f
+		_bifold_sockets
 	elif [[ $1 == balloon ]]; then
 		_bifold_words 0 64M 256M 25% 50%
 	elif [[ $1 == budget ]]; then
@@ -144,7 +160,7 @@ _bifold()
 		if [[ $prev == --swap ]]; then
 			_bifold_files -d
 		else
-			_bifold_words --swap --json --help
+			_bifold_words --swap --fix --json --help
 		fi
 		return
 	fi
@@ -169,8 +185,8 @@ _bifold()
 	elif ((cword < program)); then
 		_bifold_value "$prev"
 	elif [[ $cur == -* && $prev != -- ]]; then
-		_bifold_words --memory --budget --cpus --append --swap --swap-size --compressor --policy --file \
-			--report --control --timeout --unmanaged --kernel --initrd --disk --no-balloon --no-reporting --auto-balloon --force --verbose --help --
+		_bifold_words --memory --budget --cpus --append --swap --swap-size --on-full --compressor --policy --file \
+			--report --control --timeout --unmanaged --nested --kernel --initrd --disk --no-balloon --no-reporting --auto-balloon --force --quiet --verbose --version --help --
 	else
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -c -- "$cur")

@@ -6,13 +6,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "devices/block_file.h"
+
+#define SUBMIT_TRIES 1000 /* of a kernel that has no memory for an operation just now */
 
 struct block_io {
 	int fd, event_fd;
@@ -107,15 +111,13 @@ static int64_t carry_out(int fd, const struct block_operation *operation)
 static void submit_plain(void *opaque, struct block_operation *const *operations, unsigned count)
 {
 	struct block_io *io = opaque;
-	uint64_t one = 1;
 
 	for (unsigned i = 0; i < count; i++) {
 		operations[i]->result = carry_out(io->fd, operations[i]);
 		operations[i]->next = io->done;
 		io->done = operations[i];
 	}
-	CHECK(count == 0 || write(io->event_fd, &one, sizeof(one)) == sizeof(one) ||
-	      errno == EAGAIN);
+	CHECK(count == 0 || event_put(io->event_fd) == 0);
 }
 
 static void prepare(struct block_io *io, struct block_operation *operation)
@@ -166,10 +168,13 @@ static struct block_operation *reap_ring(struct block_io *io, bool wait)
 	return operation;
 }
 
-/* The kernel takes operations in their order; how many it took. */
+/*
+ * The kernel takes operations in their order; how many it took. What it did not take stays in the
+ * ring, and would go out with the next submission: a ring that has refused gets no more of them.
+ */
 static unsigned submit_ring(struct block_io *io, unsigned count)
 {
-	unsigned submitted = 0;
+	unsigned submitted = 0, tries = 0;
 
 	while (submitted < count) {
 		int n = io_uring_submit(&io->ring);
@@ -178,11 +183,14 @@ static unsigned submit_ring(struct block_io *io, unsigned count)
 		if (n > 0) {
 			submitted += (unsigned)n;
 			io->in_ring += (unsigned)n;
+			tries = 0;
 		} else if ((operation = reap_ring(io, true)) != NULL) {
 			operation->next = io->done; /* busy: make room */
 			io->done = operation;
-		} else if (n != -EINTR && n != -EAGAIN) {
+		} else if ((n != -EINTR && n != -EAGAIN) || ++tries > SUBMIT_TRIES) {
 			break;
+		} else {
+			sched_yield();
 		}
 	}
 	return submitted;

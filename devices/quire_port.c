@@ -81,10 +81,17 @@ struct output {
 	char buffer[BUFFER_SIZE];
 };
 
+/* On standard error the monitor's status line may have to go. */
 static int flush(struct output *output)
 {
-	int error = write_all(output->port, output->fd, output->buffer, output->used);
+	bool yields = output->fd == STDERR_FILENO && output->used > 0;
+	int error;
 
+	if (yields)
+		log_yield();
+	error = write_all(output->port, output->fd, output->buffer, output->used);
+	if (yields)
+		log_return(output->buffer[output->used - 1] != '\n');
 	if (error == 0)
 		output->written += (int64_t)output->used;
 	output->used = 0;

@@ -4,12 +4,12 @@
  * operations behind a struct virtio.
  *
  * The guest is hostile until checked. A queue's three parts are pinned (ept/access.h) from the
- * moment it is ready until a reset, so its indices are read and written as they are shared, by
- * single loads and stores, and cannot fail; whatever they and the descriptors say is checked
- * before it is believed, and read once. A descriptor out of range, a chain in a loop or longer than
- * its queue, a queue that is changed while it is live: whatever the driver must not do makes the
- * device broken: DEVICE_NEEDS_RESET, one line in the log, and its queues are left alone until the
- * driver resets it. Nothing else of the machine notices.
+ * moment it is ready until it is stopped or the device is reset, so its indices are read and
+ * written as they are shared, by single loads and stores, and cannot fail; whatever they and the
+ * descriptors say is checked before it is believed, and read once. A descriptor out of range, a
+ * chain in a loop or longer than its queue, a queue that is changed while it is live: whatever the
+ * driver must not do makes the device broken: DEVICE_NEEDS_RESET, one line in the log, and its
+ * queues are left alone until the driver resets it. Nothing else of the machine notices.
  *
  * Threads: registers are accessed on vCPUs' threads, queues are served on the loop's. One lock a
  * device keeps them apart: all operations of struct virtio_ops are called with it held, and
@@ -62,6 +62,9 @@ struct virtio_ops {
 	/* The driver is ready (DRIVER_OK): features and queues are settled. Every queue will be
 	 * kicked. NULL: nothing to do. */
 	void (*start)(void *device);
+	/* The driver stops one queue, after DRIVER_OK: forget its chains, as reset() does those of
+	 * all. The device may be broken. NULL: nothing to forget. */
+	void (*stop)(void *device, unsigned queue);
 	/* The driver resets the device, which may be broken. Forget every chain: none may be pushed
 	 * any more, nor guest memory of theirs be touched once this returns. (Breaking by itself
 	 * needs no forgetting: what is pushed then is ignored.) NULL: nothing to forget. */

@@ -305,6 +305,14 @@ static void notify(void *device, unsigned queue)
 		serve_queue(balloon, queue);
 }
 
+static void stop(void *device, unsigned queue)
+{
+	struct virtio_balloon *balloon = device;
+
+	if (queue == QUEUE_STATISTICS)
+		balloon->has_statistics_buffer = false;
+}
+
 /* Nobody knows any more which pages are in the balloon: none are. */
 static void reset(void *device)
 {
@@ -346,6 +354,7 @@ static const struct virtio_ops ops = {
 	.queue_count = QUEUE_COUNT,
 	.notify = notify,
 	.start = tell_of_change,
+	.stop = stop,
 	.reset = reset,
 	.configured = configured,
 };

@@ -228,6 +228,14 @@ static void notify(void *device, unsigned queue)
 	tell_of_room(console);
 }
 
+static void stop(void *device, unsigned queue)
+{
+	struct virtio_console *console = device;
+
+	if (queue == QUEUE_TRANSMIT)
+		console->has_chain = false;
+}
+
 static void reset(void *device)
 {
 	struct virtio_console *console = device;
@@ -241,6 +249,7 @@ static const struct virtio_ops ops = {
 	.id = VIRTIO_ID_CONSOLE,
 	.queue_count = QUEUE_COUNT,
 	.notify = notify,
+	.stop = stop,
 	.reset = reset,
 };
 

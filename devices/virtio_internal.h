@@ -12,7 +12,7 @@ void virtio_accept_features(struct virtio *virtio, uint32_t half, uint32_t bits)
 
 /* The driver makes a queue ready: checks and pins its parts, or breaks the device. */
 void virtio_queue_enable(struct virtio *virtio, struct virtio_queue *queue);
-/* Unpins, if it is ready. */
+/* Unpins, if it is ready, and begins anew with its rings; the device knows no chain of it. */
 void virtio_queue_disable(struct virtio *virtio, struct virtio_queue *queue);
 
 /* Sets a bit of the interrupt status and interrupts. */

@@ -71,12 +71,20 @@ static void set_size(struct virtio *virtio, struct virtio_queue *queue, uint32_t
 		queue->size = (uint16_t)size;
 }
 
-static void set_ready(struct virtio *virtio, struct virtio_queue *queue, bool ready)
+/* Of a queue that is not ready too, at any time: a driver that leaves resets the device, and then
+ * takes back what it had set up. */
+static void stop_queue(struct virtio *virtio, struct virtio_queue *queue)
+{
+	if (queue->ready && (virtio->status & VIRTIO_CONFIG_S_DRIVER_OK) &&
+	    virtio->ops->stop != NULL)
+		virtio->ops->stop(virtio->device, (unsigned)(queue - virtio->queue));
+	virtio_queue_disable(virtio, queue);
+}
+
+static void make_ready(struct virtio *virtio, struct virtio_queue *queue)
 {
 	if (!(virtio->status & VIRTIO_CONFIG_S_FEATURES_OK))
 		virtio_break(virtio, "a queue before the features were settled");
-	else if (!ready)
-		virtio_queue_disable(virtio, queue);
 	else if (!queue->ready)
 		virtio_queue_enable(virtio, queue);
 }
@@ -87,6 +95,12 @@ static void write_queue(struct virtio *virtio, uint64_t offset, uint32_t value)
 	struct virtio_queue *queue = selected(virtio);
 
 	if (queue == NULL)
+		return;
+	if (offset == VIRTIO_MMIO_QUEUE_READY && !(value & 1)) {
+		stop_queue(virtio, queue);
+		return;
+	}
+	if (virtio_is_broken(virtio))
 		return;
 	if ((virtio->status & VIRTIO_CONFIG_S_DRIVER_OK) ||
 	    (queue->ready && offset != VIRTIO_MMIO_QUEUE_READY)) {
@@ -99,7 +113,7 @@ static void write_queue(struct virtio *virtio, uint64_t offset, uint32_t value)
 		set_size(virtio, queue, value);
 		break;
 	case VIRTIO_MMIO_QUEUE_READY:
-		set_ready(virtio, queue, value & 1);
+		make_ready(virtio, queue);
 		break;
 	case VIRTIO_MMIO_QUEUE_DESC_LOW:
 	case VIRTIO_MMIO_QUEUE_DESC_HIGH:
@@ -116,16 +130,13 @@ static void write_queue(struct virtio *virtio, uint64_t offset, uint32_t value)
 	}
 }
 
-/* A broken device listens to nothing but its reset. */
+/* A broken device can be reset and its queues be stopped, and listens to nothing else. */
 static void write_register(struct virtio *virtio, uint64_t offset, uint32_t value)
 {
-	if (offset == VIRTIO_MMIO_STATUS) {
-		virtio_set_status(virtio, value);
-		return;
-	}
-	if (virtio_is_broken(virtio))
-		return;
 	switch (offset) {
+	case VIRTIO_MMIO_STATUS:
+		virtio_set_status(virtio, value);
+		break;
 	case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
 		virtio->feature_select[0] = value;
 		break;
@@ -133,7 +144,8 @@ static void write_register(struct virtio *virtio, uint64_t offset, uint32_t valu
 		virtio->feature_select[1] = value;
 		break;
 	case VIRTIO_MMIO_DRIVER_FEATURES:
-		virtio_accept_features(virtio, virtio->feature_select[1], value);
+		if (!virtio_is_broken(virtio))
+			virtio_accept_features(virtio, virtio->feature_select[1], value);
 		break;
 	case VIRTIO_MMIO_QUEUE_SEL:
 		virtio->queue_select = value;

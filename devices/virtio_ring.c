@@ -103,6 +103,8 @@ void virtio_queue_disable(struct virtio *virtio, struct virtio_queue *queue)
 	for (unsigned i = 0; i < RING_PARTS; i++)
 		ept_unpin(virtio->space, parts[i].at, parts[i].bytes);
 	queue->ready = false;
+	queue->quiet = false;
+	queue->next_available = queue->next_used = queue->signalled = 0;
 }
 
 /* Any number that a driver wrote: how far its index is ahead of ours. */

@@ -127,44 +127,48 @@ static int fill(void *backing, gfn_t first, uint32_t count, const void *source, 
 	return run(backing, issue_copy, first, count, source, done);
 }
 
-static int map(void *backing, gfn_t first, uint32_t count)
+static int map(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 {
-	uint32_t done = 0;
-
-	while (done < count) {
+	*done = 0;
+	while (*done < count) {
 		uint32_t n;
-		int error =
-			run(backing, issue_continue, gfn_add(first, done), count - done, NULL, &n);
+		int error = run(backing, issue_continue, gfn_add(first, *done), count - *done, NULL,
+				&n);
 
-		done += n;
+		*done += n;
 		if (error == -EEXIST) /* mapped already: step over it */
-			done++;
+			++*done;
 		else if (error != 0)
 			return error;
 	}
 	return 0;
 }
 
-static int unmap(void *backing, gfn_t first, uint32_t count)
+/* Of this and of release the host does not say how far it came: all or nothing is done. */
+static int unmap(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 {
 	struct ept_space *space = backing;
 	struct uffdio_range range = view_range(space, first, count);
 
+	*done = 0;
 	while (space->host->madvise((void *)(uintptr_t)range.start, range.len, MADV_DONTNEED) != 0)
 		if (errno != EAGAIN && errno != EINTR)
 			return -errno;
+	*done = count;
 	return 0;
 }
 
-static int release(void *backing, gfn_t first, uint32_t count)
+static int release(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 {
 	struct ept_space *space = backing;
 
+	*done = 0;
 	while (space->host->fallocate(space->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				      (off_t)gfn_to_gpa(first).v,
 				      (off_t)((uint64_t)count << PAGE_SHIFT)) != 0)
 		if (errno != EINTR)
 			return -errno;
+	*done = count;
 	return 0;
 }
 

@@ -81,7 +81,8 @@ static int agree_on_features(const struct ept_host_ops *host, int fd)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
-		.features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM,
+		.features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |
+			    UFFD_FEATURE_THREAD_ID,
 	};
 
 	return host->ioctl(fd, UFFDIO_API, &api) == 0 ? 0 : -ENOTSUP;
@@ -354,11 +355,13 @@ bool ept_space_has(const struct ept_space *space, gfn_t first, uint32_t count)
 
 int ept_space_discard(struct ept_space *space, gfn_t first, uint32_t count)
 {
+	uint32_t done;
+
 	CHECK(space->manager_ops == NULL);
 	if (!ept_space_has(space, first, count))
 		return -ERANGE;
 	if (space->memfd >= 0)
-		return ept_backing_ops.release(space, first, count);
+		return ept_backing_ops.release(space, first, count, &done);
 	return madvise(space->guest_view + gfn_to_gpa(first).v, (size_t)count << PAGE_SHIFT,
 		       MADV_DONTNEED) == 0
 		       ? 0

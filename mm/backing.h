@@ -6,6 +6,10 @@
  * operation returns 0 or -errno and may be called from any thread; mm never runs two operations
  * on the same frame at once, except that unmap and map may race with the guest's own touches.
  *
+ * What fails may have been done in part, and a part is a result: *done says how many frames, from
+ * first on, are done, whatever is returned. The frames behind them are as they were, but for unmap
+ * and release: there the host does not say how far it came, and they may be done as well.
+ *
  * A frame is *present* when the backing holds a page for it, *mapped* when the guest reaches that
  * page without a fault. Mapped implies present.
  */
@@ -18,8 +22,7 @@
 
 struct mm_backing_ops {
 	/*
-	 * Make count absent frames from first on present and mapped, full of zeros. On failure,
-	 * frames already done stay done and *done says how many.
+	 * Make count absent frames from first on present and mapped, full of zeros.
 	 */
 	int (*zero)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 
@@ -29,16 +32,16 @@ struct mm_backing_ops {
 	int (*fill)(void *backing, gfn_t first, uint32_t count, const void *source, uint32_t *done);
 
 	/* Map count present frames. A frame mapped already is not an error. */
-	int (*map)(void *backing, gfn_t first, uint32_t count);
+	int (*map)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 
 	/*
 	 * Take count present frames out of the guest's sight; the pages stay. When it returns, no
 	 * access of the guest to them is under way any more: the next one faults.
 	 */
-	int (*unmap)(void *backing, gfn_t first, uint32_t count);
+	int (*unmap)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 
 	/* Give the pages of count unmapped frames back to the host. They are absent then. */
-	int (*release)(void *backing, gfn_t first, uint32_t count);
+	int (*release)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 
 	/*
 	 * Wake who waits on count frames: they try again. None of the others wakes anybody; mm_fault()

@@ -9,8 +9,8 @@
  *   3. for each run of frames of one kind, outside the lock: get the content into the staging
  *      buffer, verify it, and hand the whole run to the backing in one call;
  *   4. under the lock: commit what the backing took, put the rest back as it was.
- * Only the faulting frame must succeed. If a neighbour's trouble stood in its way, it is tried
- * again alone, so that a failure always names the page that failed.
+ * Only the faulting frame must succeed. If it did not in the company of others, it is tried again
+ * alone: their trouble may have stood in its way, and a failure always names the page that failed.
  */
 #include <errno.h>
 #include <string.h>
@@ -102,7 +102,7 @@ static int unpack(struct mm *mm, struct fill_work *work, const struct fill_run *
 			const char *data = work->packed + i * POOL_OBJECT_MAX;
 
 			if (object->owner != run->first + *ready ||
-			    XXH3_64bits(data, object->length) != object->checksum)
+			    hash_object(&mm->key, data, object->length) != object->checksum)
 				error = -EBADMSG;
 			else
 				error = codec_decompress(&work->codec, data, object->length,
@@ -160,41 +160,21 @@ static int prepare(struct mm *mm, struct fill_work *work, const struct fill_run 
 static int hand_over(struct mm *mm, struct fill_work *work, const struct fill_run *run,
 		     uint32_t ready, uint32_t *done)
 {
-	unsigned tries = 0;
-	int error = 0;
-
-	*done = 0;
-	while (*done < ready) {
-		gfn_t first = gfn(run->first + *done);
-		uint32_t part = 0;
-
-		if (run->op == FILL_ZERO)
-			error = mm->ops->zero(mm->backing, first, ready - *done, &part);
-		else
-			error = mm->ops->fill(mm->backing, first, ready - *done,
-					      work->staging + *done * PAGE_SIZE, &part);
-		if (error == 0) {
-			*done = ready;
-			break;
-		}
-		CHECK(part <= ready - *done);
-		*done += part;
-		if (part > 0)
-			tries = 0;
-		if (!mm_backing_again(error, &tries))
-			break;
-	}
-	return error;
+	if (run->op == FILL_ZERO)
+		return frame_zero(mm, run->first, ready, done);
+	return frame_fill(mm, run->first, ready, work->staging, done);
 }
 
-/* Map what is still watched of the run; the lock is held throughout. */
-static int map_watched(struct mm *mm, uint32_t first, uint32_t count)
+/*
+ * Map what is still watched of the run, as far as it goes; the lock is held throughout. What cannot
+ * be mapped stays watched: whoever needs it will say so.
+ */
+static void map_watched(struct mm *mm, uint32_t first, uint32_t count)
 {
 	uint32_t end = first + count;
-	int error = 0;
 
-	while (first < end && error == 0) {
-		uint32_t n = 0;
+	while (first < end) {
+		uint32_t n = 0, done;
 
 		while (first + n < end && op_of(mm_frame(mm, first + n)) == FILL_MAP)
 			n++;
@@ -202,14 +182,13 @@ static int map_watched(struct mm *mm, uint32_t first, uint32_t count)
 			first++;
 			continue;
 		}
-		error = frame_map(mm, first, n);
-		for (uint32_t i = 0; i < n && error == 0; i++) {
+		(void)frame_map(mm, first, n, &done);
+		for (uint32_t i = 0; i < done; i++) {
 			mm_set_state(mm, mm_frame(mm, first + i), FRAME_MAPPED);
 			mm->policy_ops->touched(mm->policy, first + i);
 		}
 		first += n;
 	}
-	return error;
 }
 
 static int fill_run(struct mm *mm, struct fill_work *work, const struct fill_run *run,
@@ -219,8 +198,10 @@ static int fill_run(struct mm *mm, struct fill_work *work, const struct fill_run
 	int error, backing_error;
 
 	*done = 0;
-	if (run->op == FILL_MAP)
-		return map_watched(mm, run->first, run->count);
+	if (run->op == FILL_MAP) {
+		map_watched(mm, run->first, run->count);
+		return 0;
+	}
 	error = prepare(mm, work, run, &ready, doing);
 	pthread_mutex_unlock(&mm->lock);
 	backing_error = hand_over(mm, work, run, ready, done);
@@ -253,6 +234,16 @@ static void add_to_runs(struct fill_work *work, uint32_t number, enum fill_op op
 	}
 }
 
+/* It ends where the frame's piece of memory ends: there is nothing to be had in a hole. */
+static void choose_window(struct mm *mm, uint32_t number, uint32_t max, uint32_t *first,
+			  uint32_t *count)
+{
+	const struct mm_range *range = mm_range_of(mm, number);
+
+	stream_window(&mm->streams, number, max, range->first, range->first + range->count, first,
+		      count);
+}
+
 /*
  * Mark the window's frames, from the faulting one outward; its page is charged already. The first
  * run holds the faulting frame. How many frames are filled ahead.
@@ -273,7 +264,7 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 	else if (want > 1)
 		count = want < max ? want : max;
 	else
-		stream_window(&mm->streams, number, max, mm->frame_count, &first, &count);
+		choose_window(mm, number, max, &first, &count);
 	step = first == number ? 1 : -1;
 	work->run_count = 0;
 	for (uint32_t i = 0; i < count; i++) {
@@ -310,7 +301,7 @@ static int fill_runs(struct mm *mm, struct fill_work *work, uint32_t number, str
 			continue;
 		}
 		mm->stats.filled_ahead += done;
-		if (number - run->first == done) {
+		if (run->count == 1) {
 			a->doing = doing;
 			result = error;
 		} else {
@@ -319,6 +310,38 @@ static int fill_runs(struct mm *mm, struct fill_work *work, uint32_t number, str
 		}
 	}
 	return result;
+}
+
+/*
+ * Only room on the disk would help: does the owner want to wait for it? The lock is dropped
+ * meanwhile.
+ */
+static bool wait_for_disk(struct mm *mm, struct reclaim_effort *effort)
+{
+	uint64_t now = clock_now_ns();
+	bool again;
+
+	if (mm->config.full == NULL || !mm->disk_full)
+		return false;
+	if (mm->full_since_ns == 0)
+		mm->full_since_ns = now;
+	now -= mm->full_since_ns;
+	mm_unlock(mm);
+	again = mm->config.full(mm->failed_context, now);
+	pthread_mutex_lock(&mm->lock);
+	reclaim_once_more(mm, effort);
+	return again;
+}
+
+/* There was room, after all. */
+static void end_waiting(struct mm *mm)
+{
+	if (mm->full_since_ns == 0)
+		return;
+	mm->full_since_ns = 0;
+	mm_unlock(mm);
+	mm->config.full_no_more(mm->failed_context);
+	pthread_mutex_lock(&mm->lock);
 }
 
 static int make_room(struct mm *mm, struct attempt *a)
@@ -331,11 +354,14 @@ static int make_room(struct mm *mm, struct attempt *a)
 		a->reclaimed = true;
 		if (mm->has_failed)
 			return -EIO;
-		if (error != 0 && !budget_relent(mm)) {
-			a->doing = "the budget is used up and nothing more can be given up";
-			return error;
-		}
+		if (error == 0 || budget_relent(mm) || wait_for_disk(mm, &effort))
+			continue;
+		a->doing = mm->disk_full
+				   ? "the budget is used up, and the disk of the swap file is full"
+				   : "the budget is used up and nothing more can be given up";
+		return mm->disk_full && mm->config.full != NULL ? -ENOSPC : error;
 	}
+	end_waiting(mm);
 	return 0;
 }
 
@@ -343,10 +369,8 @@ static int make_room(struct mm *mm, struct attempt *a)
 static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
 {
 	static const enum mm_fault_kind kinds[FRAME_STATES] = {
-		[FRAME_UNTOUCHED] = MM_FAULT_ZERO_FILL,
-		[FRAME_RELEASED] = MM_FAULT_ZERO_FILL,
-		[FRAME_SAME] = MM_FAULT_POOL,
-		[FRAME_POOL] = MM_FAULT_POOL,
+		[FRAME_UNTOUCHED] = MM_FAULT_ZERO_FILL, [FRAME_RELEASED] = MM_FAULT_ZERO_FILL,
+		[FRAME_SAME] = MM_FAULT_POOL,		[FRAME_POOL] = MM_FAULT_POOL,
 		[FRAME_SWAP] = MM_FAULT_SWAP,
 	};
 	struct fill_work *work = fill_work_take(mm);
@@ -371,6 +395,7 @@ static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a
 static int let_in(struct mm *mm, uint32_t number, struct attempt *a)
 {
 	struct mm_frame *f = mm_frame(mm, number);
+	uint32_t done;
 	int error;
 
 	a->kind = MM_FAULT_MINOR;
@@ -378,16 +403,18 @@ static int let_in(struct mm *mm, uint32_t number, struct attempt *a)
 	if (op_of(f) == FILL_MAP) {
 		uint32_t first, count;
 
-		stream_window(&mm->streams, number, mm->sizes.window, mm->frame_count, &first,
-			      &count);
+		choose_window(mm, number, mm->sizes.window, &first, &count);
 		while (count > 1 && op_of(mm_frame(mm, first == number ? first + count - 1
 								       : first)) != FILL_MAP) {
 			first += first != number;
 			count--;
 		}
-		return map_watched(mm, first, count);
+		map_watched(mm, first, count);
+		if (f->state == FRAME_MAPPED)
+			return 0;
+		/* A neighbour may have stood in its way: alone it is its own trouble. */
 	}
-	error = frame_map(mm, number, 1);
+	error = frame_map(mm, number, 1, &done);
 	if (error != 0)
 		return error;
 	if (f->state == FRAME_EVICTING)
@@ -420,15 +447,22 @@ int bring_in(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
 
 int mm_fault(struct mm *mm, gfn_t frame, bool write)
 {
+	return mm_fault_of(mm, frame, write, 0);
+}
+
+int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread)
+{
 	uint64_t began = clock_now_ns(), took;
 	struct attempt a = { .doing = "serving its fault failed" };
+	enum frame_state was;
+	struct mm_notes notes;
 	bool dead;
 	int error;
 
-	(void)write;
-	if (frame.v >= mm->frame_count)
+	if (!mm_has(mm, frame.v, 1))
 		return -ERANGE;
 	pthread_mutex_lock(&mm->lock);
+	was = mm_frame(mm, (uint32_t)frame.v)->state;
 	error = bring_in(mm, (uint32_t)frame.v, 1, &a);
 	if (error == 0) {
 		took = clock_now_ns() - began;
@@ -437,14 +471,17 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 		if (a.kind == MM_FAULT_POOL || a.kind == MM_FAULT_SWAP || a.reclaimed)
 			mm->stats.pressure_ns += took;
 		hist_add(&mm->stats.latency_ns[a.kind], took);
-		frame_balloon_touch(mm, (uint32_t)frame.v);
+		frame_balloon_touch(mm, (uint32_t)frame.v, was, thread, write);
 	}
 	dead = mm->has_failed;
+	notes = notes_take(mm);
 	pthread_mutex_unlock(&mm->lock);
+	notes_tell_of_touch(mm, &notes);
 	if (error == 0) {
 		error = mm->ops->wake(mm->backing, frame, 1);
 		a.doing = "waking who waits for it failed";
 	}
+	notes_say(&notes);
 	if (error != 0 && !dead)
 		mm_fail(mm, (uint32_t)frame.v, error, a.doing);
 	return error;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sched.h>
 
+#include "base/check.h"
 #include "mm/mm_internal.h"
 
 #define BACKING_TRIES 1000
@@ -23,42 +24,92 @@ void frame_drop_stored(struct mm *mm, struct mm_frame *f)
 		swap_free(mm->swap, f->where);
 }
 
-int mm_backing_again(int error, unsigned *tries)
+static bool worth_another_try(int error, unsigned *tries)
 {
 	if (error != -EAGAIN && error != -EINTR && error != -EBUSY)
-		return 0;
+		return false;
 	if (++*tries > BACKING_TRIES)
-		return 0;
+		return false;
 	sched_yield();
-	return 1;
+	return true;
 }
 
-/* One call of the backing on a range, repeated while its error is a passing one. */
-static int on_range(struct mm *mm, int (*call)(void *backing, gfn_t first, uint32_t count),
-		    uint32_t first, uint32_t count)
+enum call {
+	CALL_ZERO,
+	CALL_FILL,
+	CALL_MAP,
+	CALL_UNMAP,
+	CALL_RELEASE,
+};
+
+static int call_once(struct mm *mm, enum call call, gfn_t first, uint32_t count, const char *source,
+		     uint32_t *done)
+{
+	switch (call) {
+	case CALL_ZERO:
+		return mm->ops->zero(mm->backing, first, count, done);
+	case CALL_FILL:
+		return mm->ops->fill(mm->backing, first, count, source, done);
+	case CALL_MAP:
+		return mm->ops->map(mm->backing, first, count, done);
+	case CALL_UNMAP:
+		return mm->ops->unmap(mm->backing, first, count, done);
+	case CALL_RELEASE:
+		return mm->ops->release(mm->backing, first, count, done);
+	}
+	return -EINVAL;
+}
+
+/*
+ * One call of the backing on a range, taken up where it stopped while its error is a passing one.
+ * 0 when all is done.
+ */
+static int on_range(struct mm *mm, enum call call, uint32_t first, uint32_t count,
+		    const char *source, uint32_t *done)
 {
 	unsigned tries = 0;
-	int error;
+	int error = 0;
 
-	do
-		error = call(mm->backing, gfn(first), count);
-	while (error != 0 && mm_backing_again(error, &tries));
-	return error;
+	for (*done = 0; *done < count;) {
+		uint32_t part = 0;
+
+		error = call_once(mm, call, gfn(first + *done), count - *done,
+				  source != NULL ? source + *done * PAGE_SIZE : NULL, &part);
+		if (error == 0)
+			part = count - *done;
+		CHECK(part <= count - *done);
+		*done += part;
+		if (part > 0)
+			tries = 0;
+		if (error != 0 && !worth_another_try(error, &tries))
+			break;
+	}
+	return *done == count ? 0 : error;
 }
 
-int frame_map(struct mm *mm, uint32_t first, uint32_t count)
+int frame_zero(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done)
 {
-	return on_range(mm, mm->ops->map, first, count);
+	return on_range(mm, CALL_ZERO, first, count, NULL, done);
 }
 
-int frame_unmap(struct mm *mm, uint32_t first, uint32_t count)
+int frame_fill(struct mm *mm, uint32_t first, uint32_t count, const char *source, uint32_t *done)
 {
-	return on_range(mm, mm->ops->unmap, first, count);
+	return on_range(mm, CALL_FILL, first, count, source, done);
 }
 
-int frame_release(struct mm *mm, uint32_t first, uint32_t count)
+int frame_map(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done)
 {
-	return on_range(mm, mm->ops->release, first, count);
+	return on_range(mm, CALL_MAP, first, count, NULL, done);
+}
+
+int frame_unmap(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done)
+{
+	return on_range(mm, CALL_UNMAP, first, count, NULL, done);
+}
+
+int frame_release(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done)
+{
+	return on_range(mm, CALL_RELEASE, first, count, NULL, done);
 }
 
 void frame_offer(struct mm *mm, uint32_t number)

@@ -25,7 +25,9 @@ void mm_wake(struct mm *mm)
 
 void mm_kick_reclaimer(struct mm *mm)
 {
-	if (mm->reclaimer_idle && mm->held + mm->sizes.low > mm->sizes.limit) {
+	bool punch = mm->swap != NULL && swap_punch_due(mm->swap);
+
+	if (mm->reclaimer_idle && (punch || mm->held + mm->sizes.low > mm->sizes.limit)) {
 		mm->reclaimer_idle = false;
 		pthread_cond_signal(&mm->shortage);
 	}
@@ -36,18 +38,23 @@ void mm_fail(struct mm *mm, uint32_t frame, int error, const char *doing)
 	struct mm_failure failure = { .frame = gfn(frame), .error = error < 0 ? -error : error };
 	const char *why = failure.error == EBADMSG ? "the checksum is wrong, the data is damaged"
 						   : strerror(failure.error);
-	bool first;
 
 	snprintf(failure.text, sizeof(failure.text), "guest page 0x%llx (address 0x%llx): %s: %s",
 		 (unsigned long long)frame, (unsigned long long)gfn_to_gpa(failure.frame).v, doing,
 		 why);
 	pthread_mutex_lock(&mm->lock);
-	first = !mm->has_failed;
-	mm->has_failed = true;
-	pthread_cond_broadcast(&mm->changed);
+	if (!mm->failing) {
+		mm->failing = true;
+		mm_unlock(mm);
+		if (mm->failed != NULL)
+			mm->failed(mm->failed_context, &failure);
+		pthread_mutex_lock(&mm->lock);
+		mm->has_failed = true;
+		pthread_cond_broadcast(&mm->changed);
+	}
+	while (!mm->has_failed)
+		mm_wait(mm);
 	pthread_mutex_unlock(&mm->lock);
-	if (first && mm->failed != NULL)
-		mm->failed(mm->failed_context, &failure);
 }
 
 /* What the policy may ask. */
@@ -77,8 +84,8 @@ static uint32_t host_resident_count(const struct mm_policy_host *host)
 
 /* What the pool may ask. */
 /*
- * The pool leaves a little of the reserve to the swap's hashes: a page of them is what lets 256 pages
- * go to the swap, and without it a full pool would look like a full disk.
+ * The pool leaves a little of the reserve to the swap's hashes: a page of them is what lets 256
+ * pages go to the swap, and without it a full pool would look like a full disk.
  */
 static bool pool_charge(void *context, uint64_t bytes)
 {
@@ -132,12 +139,33 @@ static int create_stores(struct mm *mm, const struct mm_config *config)
 
 	if (error != 0 || config->swap_directory == NULL)
 		return error;
-	error = swap_create(config->swap_directory, mm->sizes.slot_count, config->swap_io,
+	error = swap_create(config->swap_directory, mm->sizes.slot_count, config->swap_io, &mm->key,
 			    &mm->swap);
 	if (error != 0)
 		log_error("cannot make a swap file in %s: %s", config->swap_directory,
 			  strerror(-error));
 	return error;
+}
+
+static void init_ranges(struct mm *mm, const struct mm_config *config)
+{
+	uint64_t end = 0;
+
+	mm->range_count = config->range_count;
+	memcpy(mm->ranges, config->ranges, sizeof(mm->ranges));
+	if (mm->range_count == 0) {
+		mm->range_count = 1;
+		mm->ranges[0] = (struct mm_range){ 0, mm->frame_count };
+	}
+	CHECK(mm->range_count <= MM_RANGES_MAX);
+	for (unsigned i = 0; i < mm->range_count; i++) {
+		const struct mm_range *r = &mm->ranges[i];
+
+		CHECK(r->count > 0 && r->first >= end);
+		end = (uint64_t)r->first + r->count;
+		mm->count[FRAME_UNTOUCHED] += r->count;
+	}
+	CHECK(end <= mm->frame_count);
 }
 
 static void init_fields(struct mm *mm, const struct mm_config *config)
@@ -151,6 +179,7 @@ static void init_fields(struct mm *mm, const struct mm_config *config)
 	pthread_cond_init(&mm->shortage, &attr);
 	pthread_condattr_destroy(&attr);
 	mm->frame_count = config->frame_count;
+	init_ranges(mm, config);
 	/* The strings are the caller's. */
 	mm->config = *config;
 	mm->config.policy_options = NULL;
@@ -159,11 +188,11 @@ static void init_fields(struct mm *mm, const struct mm_config *config)
 	mm->wanted = mm->ceiling = mm->budget_most = mm->budget;
 	mm_sizes_for(config, config->budget_bytes, &mm->sizes);
 	mm->compressor = config->compressor;
+	mm->steal_hand = mm->ranges[0].first;
 	mm->ops = config->backing_ops;
 	mm->backing = config->backing;
 	mm->failed = config->failed;
 	mm->failed_context = config->failed_context;
-	mm->count[FRAME_UNTOUCHED] = mm->frame_count;
 }
 
 int mm_create(const struct mm_config *config, struct mm **out)
@@ -184,6 +213,12 @@ int mm_create(const struct mm_config *config, struct mm **out)
 	if (mm->frames == NULL)
 		goto fail;
 	CHECK(mm_charge_table(mm, mm->sizes.fixed_bytes));
+	budget_charge_beside(mm);
+	error = hash_key_make(&mm->key);
+	if (error != 0) {
+		log_error("the host gives no random bytes: %s", strerror(-error));
+		goto fail;
+	}
 	error = create_policy(mm, config);
 	if (error != 0)
 		goto fail;

@@ -16,7 +16,6 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "mm/mm_internal.h"
 
 #define SWEEP_MAX 2048			  /* frames to a turn of the lock: some 100 us */
@@ -25,6 +24,7 @@
 
 struct run {
 	uint32_t first, count;
+	uint32_t done; /* given back */
 };
 
 struct sweep {
@@ -32,11 +32,6 @@ struct sweep {
 	struct run runs[RUNS_MAX];
 	uint32_t run_count;
 };
-
-static bool in_range(const struct mm *mm, gfn_t first, uint32_t count)
-{
-	return first.v < mm->frame_count && count <= mm->frame_count - first.v;
-}
 
 static bool is_elsewhere(const struct mm_frame *f)
 {
@@ -55,7 +50,7 @@ static bool add_to_runs(struct sweep *s, uint32_t number)
 	}
 	if (s->run_count == RUNS_MAX)
 		return false;
-	s->runs[s->run_count++] = (struct run){ number, 1 };
+	s->runs[s->run_count++] = (struct run){ number, 1, 0 };
 	return true;
 }
 
@@ -89,34 +84,37 @@ static bool give_up(struct mm *mm, uint32_t number, struct sweep *s)
 	return true;
 }
 
-/* Step 2. *bad: the frame at whose run it failed. */
-static int punch(struct mm *mm, const struct sweep *s, uint32_t *bad)
+/* Step 2. *bad: the frame at which it failed. */
+static int punch(struct mm *mm, struct sweep *s, uint32_t *bad)
 {
 	int error = 0;
 
 	for (uint32_t i = 0; i < s->run_count && error == 0; i++) {
-		const struct run *r = &s->runs[i];
+		struct run *r = &s->runs[i];
+		uint32_t unmapped;
 
-		*bad = r->first;
-		error = frame_unmap(mm, r->first, r->count);
-		if (error == 0)
-			error = frame_release(mm, r->first, r->count);
+		error = frame_unmap(mm, r->first, r->count, &unmapped);
+		*bad = r->first + unmapped;
+		if (error != 0)
+			continue;
+		error = frame_release(mm, r->first, r->count, &r->done);
+		*bad = r->first + r->done;
 	}
 	return error;
 }
 
-/* Step 3. */
+/* Step 3. What could not be given back stays RELEASING: the machine has failed. */
 static void commit(struct mm *mm, const struct sweep *s)
 {
 	for (uint32_t i = 0; i < s->run_count; i++) {
 		const struct run *r = &s->runs[i];
 
-		for (uint32_t k = 0; k < r->count; k++)
+		for (uint32_t k = 0; k < r->done; k++)
 			mm_set_state(mm, mm_frame(mm, r->first + k), FRAME_RELEASED);
-		mm_uncharge(mm, r->count * PAGE_SIZE);
-		mm->stats.punched_frames += r->count;
+		mm_uncharge(mm, r->done * PAGE_SIZE);
+		mm->stats.punched_frames += r->done;
+		mm->stats.punched_runs += r->done > 0;
 	}
-	mm->stats.punched_runs += s->run_count;
 	mm_wake(mm);
 }
 
@@ -153,7 +151,7 @@ int mm_release(struct mm *mm, gfn_t first, uint32_t count, enum mm_release_kind 
 	int error = 0;
 
 	CHECK(kind < MM_RELEASE_KINDS);
-	if (!in_range(mm, first, count))
+	if (!mm_has(mm, first.v, count))
 		return -ERANGE;
 	pthread_mutex_lock(&mm->lock);
 	while (at < end && error == 0) {
@@ -162,7 +160,8 @@ int mm_release(struct mm *mm, gfn_t first, uint32_t count, enum mm_release_kind 
 		else
 			at += sweep(mm, at, end, kind, word, &error);
 	}
-	pthread_mutex_unlock(&mm->lock);
+	mm_kick_reclaimer(mm);
+	mm_unlock(mm);
 	return error;
 }
 
@@ -170,7 +169,7 @@ int mm_balloon_return(struct mm *mm, gfn_t first, uint32_t count)
 {
 	uint32_t at = (uint32_t)first.v, end = at + count;
 
-	if (!in_range(mm, first, count))
+	if (!mm_has(mm, first.v, count))
 		return -ERANGE;
 	while (at < end) {
 		uint32_t stop = end - at < SWEEP_MAX ? end : at + SWEEP_MAX;
@@ -180,26 +179,44 @@ int mm_balloon_return(struct mm *mm, gfn_t first, uint32_t count)
 			struct mm_frame *f = mm_frame(mm, at);
 
 			mm->balloon_frames -= (f->flags & FRAME_BALLOON) != 0;
-			f->flags &= (uint8_t)~FRAME_BALLOON;
+			f->flags &= (uint8_t) ~(FRAME_BALLOON | FRAME_USED);
 		}
 		pthread_mutex_unlock(&mm->lock);
 	}
 	return 0;
 }
 
-void frame_balloon_touch(struct mm *mm, uint32_t number)
+void frame_balloon_touch(struct mm *mm, uint32_t number, enum frame_state was, int thread,
+			 bool write)
 {
+	static const char *const names[FRAME_STATES] = {
+		[FRAME_UNTOUCHED] = "untouched",
+		[FRAME_MAPPED] = "mapped",
+		[FRAME_WATCHED] = "watched",
+		[FRAME_EVICTING] = "being evicted",
+		[FRAME_RELEASING] = "being released",
+		[FRAME_FILLING] = "being filled",
+		[FRAME_SAME] = "same-filled",
+		[FRAME_POOL] = "compressed",
+		[FRAME_SWAP] = "swapped",
+		[FRAME_RELEASED] = "released",
+	};
+	struct mm_frame *f = mm_frame(mm, number);
 	uint64_t now;
 
-	if (!(mm_frame(mm, number)->flags & FRAME_BALLOON))
+	if ((f->flags & (FRAME_BALLOON | FRAME_USED)) != FRAME_BALLOON)
 		return;
+	f->flags |= FRAME_USED;
 	mm->stats.balloon_touches++;
 	now = clock_now_ns();
 	if (now < mm->balloon_quiet_ns)
 		return;
 	mm->balloon_quiet_ns = now + QUIET_NS;
-	log_info("guest page 0x%x (address 0x%llx) was touched, though the balloon holds it; "
-		 "%llu such touches so far",
-		 number, (unsigned long long)gfn_to_gpa(gfn(number)).v,
-		 (unsigned long long)mm->stats.balloon_touches);
+	mm->notes.touch = (struct mm_balloon_touch){
+		.frame = gfn(number),
+		.thread = thread,
+		.write = write,
+		.was = names[was],
+		.pages = mm->stats.balloon_touches,
+	};
 }

@@ -1,8 +1,8 @@
 /*
  * The swap store: one file without a name, in slots of a page. Slots are handed out next-fit in
  * runs, so a batch of evictions becomes few large sequential writes, and its way back few large
- * reads. For each slot a 128-bit XXH3 of its content is kept in memory: it verifies what is read,
- * and tells at an eviction whether a page still equals its old copy.
+ * reads. For each slot a 128-bit hash (hash.h) of its content is kept in memory: it verifies what
+ * is read, and tells at an eviction whether a page still equals its old copy.
  *
  * mm's lock covers slots and hashes; swap_write() and swap_read() are called without it and may
  * run side by side.
@@ -14,7 +14,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/uio.h>
-#include <xxhash.h>
+
+#include "mm/hash.h"
 
 #define SWAP_NO_SLOT UINT32_MAX
 #define SWAP_BATCH   256u /* pages in one swap_write() or swap_read() at most */
@@ -38,6 +39,8 @@ struct mm_swap_io {
 	void (*close)(void *file);
 	/* Carry out all requests, fill in their results, then return. From any thread. */
 	void (*transfer)(void *file, struct mm_swap_request *requests, unsigned count);
+	/* Give a range's blocks back to the disk: it reads as zeros. 0 or -errno. */
+	int (*punch)(void *file, uint64_t offset, uint64_t length);
 };
 
 /* io_uring, or pread and pwrite where the host refuses it. O_DIRECT where the filesystem can. */
@@ -48,6 +51,7 @@ extern const struct mm_swap_io mm_swap_io_plain;
 
 /* What both share: the file's descriptor, or -errno. *direct: it was opened O_DIRECT. */
 int swap_file_open(const char *directory, bool *direct);
+int swap_file_punch(int fd, uint64_t offset, uint64_t length);
 
 struct swap;
 
@@ -58,9 +62,9 @@ struct swap_page {
 	int error;    /* out: 0, -EIO (also a short read), -EBADMSG (wrong hash), -ENOSPC, ... */
 };
 
-/* 0, -ENOMEM, or what io's open said. io NULL: the real one. */
+/* 0, -ENOMEM, or what io's open said. io NULL: the real one. key stays the caller's. */
 int swap_create(const char *directory, uint32_t slot_count, const struct mm_swap_io *io,
-		struct swap **swap);
+		const struct hash_key *key, struct swap **swap);
 void swap_destroy(struct swap *swap); /* takes NULL */
 
 /* Host memory for slot_count slots: what is there from the start, and with all slots used. */
@@ -68,7 +72,8 @@ uint64_t swap_table_bytes_least(uint32_t slot_count);
 
 /*
  * Up to want contiguous slots: the first one and *got, or SWAP_NO_SLOT. Slots above the highest
- * one used so far need a page of hashes now and then; charge says whether it may be had.
+ * one used so far need a page of hashes now and then; charge says whether it may be had. While the
+ * disk is full only slots are handed out that lie on it already.
  */
 uint32_t swap_alloc(struct swap *swap, uint32_t want, uint32_t *got,
 		    bool (*charge)(void *context, uint64_t bytes), void *context);
@@ -86,6 +91,27 @@ void swap_write(struct swap *swap, struct swap_page *pages, unsigned count);
 void swap_read(struct swap *swap, struct swap_page *pages, unsigned count);
 
 /*
+ * What became of a write, under the lock, before its slots are freed or used: which lie on the disk
+ * now, and whether it is full. True when it failed for nothing but want of room for new slots, and
+ * there are free ones that lie on the disk already.
+ */
+bool swap_wrote(struct swap *swap, const struct swap_page *pages, unsigned count);
+
+/* Is the disk full, as far as is known? And: it may have got room; find out with the next write. */
+bool swap_is_full(const struct swap *swap);
+void swap_try_to_grow(struct swap *swap);
+
+/*
+ * Free slots that lie on the disk are given back to it once there are many more than will soon be
+ * used again. Three steps, for the second is done without the lock: a run of slots that nobody gets
+ * meanwhile (false: none is due), punching, and letting go of them.
+ */
+bool swap_punch_begin(struct swap *swap, uint32_t *first, uint32_t *count);
+int swap_punch(struct swap *swap, uint32_t first, uint32_t count);
+void swap_punch_end(struct swap *swap, uint32_t first, uint32_t count, int error);
+bool swap_punch_due(const struct swap *swap);
+
+/*
  * One slot as it stands in the file, for who holds no claim on it: the slot may change meanwhile,
  * so verifying is left to the caller, under the lock. 0 or -errno.
  */
@@ -93,6 +119,7 @@ int swap_read_unverified(struct swap *swap, uint32_t slot, void *memory);
 
 uint32_t swap_slots_used(const struct swap *swap);
 uint32_t swap_slots_free(const struct swap *swap);
+uint32_t swap_slots_spare(const struct swap *swap); /* free, and on the disk */
 
 int swap_check(const struct swap *swap, FILE *out); /* breaches found */
 

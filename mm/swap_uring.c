@@ -7,15 +7,18 @@
 #include <errno.h>
 #include <liburing.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "mm/swap.h"
 
-#define RING_DEPTH 64
+#define RING_DEPTH   64
+#define SUBMIT_TRIES 1000 /* of a kernel that has no memory for a request just now */
 
 struct ring {
 	pthread_mutex_t lock;
@@ -99,6 +102,7 @@ static void prepare(struct uring_file *file, struct ring *ring, struct mm_swap_r
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
 
+	CHECK(sqe != NULL);
 	if (r->write)
 		io_uring_prep_writev(sqe, file->fd, r->vectors, r->vector_count, r->offset);
 	else
@@ -107,59 +111,80 @@ static void prepare(struct uring_file *file, struct ring *ring, struct mm_swap_r
 }
 
 /*
- * Up to RING_DEPTH requests of one direction, submitted together and awaited together. A ring that
- * takes no more requests is left for good, and plain calls carry out the rest.
+ * Up to RING_DEPTH requests, submitted together and awaited together. The kernel takes them in
+ * their order; how many it took. What it did not take stays in the ring, and would go out with the
+ * next submission: a ring that has refused is never used again.
  */
-static void run_ring(struct uring_file *file, struct ring *ring, struct mm_swap_request *requests,
-		     unsigned count)
+static unsigned run_ring(struct uring_file *file, struct ring *ring,
+			 struct mm_swap_request *requests, unsigned count)
 {
-	unsigned submitted = 0, reaped = 0;
+	unsigned submitted = 0, reaped = 0, tries = 0;
 
 	for (unsigned i = 0; i < count; i++)
 		prepare(file, ring, &requests[i]);
 	while (submitted < count) {
 		int n = io_uring_submit(&ring->uring);
 
-		if (n > 0)
+		if (n > 0) {
 			submitted += (unsigned)n;
-		else if (reaped < submitted) {
+			tries = 0;
+		} else if (reaped < submitted) {
 			reap(ring); /* busy: make room */
 			reaped++;
-		} else if (n != -EINTR && n != -EAGAIN)
+		} else if ((n != -EINTR && n != -EAGAIN) || ++tries > SUBMIT_TRIES) {
 			break;
+		} else {
+			sched_yield();
+		}
 	}
-	while (reaped < submitted) {
+	for (; reaped < submitted; reaped++)
 		reap(ring);
-		reaped++;
+	return submitted;
+}
+
+/* All requests, in rings full; how many were carried out before the ring refused. */
+static unsigned through_ring(struct uring_file *file, struct ring *ring,
+			     struct mm_swap_request *requests, unsigned count)
+{
+	unsigned done = 0;
+
+	pthread_mutex_lock(&ring->lock);
+	/* The ring may have refused while the lock was awaited. */
+	while (done < count && !atomic_load(&file->plain)) {
+		unsigned n = count - done < RING_DEPTH ? count - done : RING_DEPTH;
+		unsigned taken = run_ring(file, ring, requests + done, n);
+
+		done += taken;
+		if (taken < n)
+			atomic_store(&file->plain, true);
 	}
-	if (submitted < count) {
-		log_debug("swap: io_uring takes no requests any more; using pread and pwrite");
-		atomic_store(&file->plain, true);
-		mm_swap_io_plain.transfer((void *)(intptr_t)file->fd, requests + submitted,
-					  count - submitted);
-	}
+	pthread_mutex_unlock(&ring->lock);
+	return done;
 }
 
 static void uring_transfer(void *opaque, struct mm_swap_request *requests, unsigned count)
 {
 	struct uring_file *file = opaque;
-	struct ring *ring;
+	bool plain = atomic_load(&file->plain);
+	unsigned done = 0;
 
-	if (count == 0)
-		return;
-	if (atomic_load(&file->plain)) {
-		mm_swap_io_plain.transfer((void *)(intptr_t)file->fd, requests, count);
-		return;
+	if (count > 0 && !plain) {
+		done = through_ring(file, &file->rings[requests[0].write], requests, count);
+		if (done < count)
+			log_debug("swap: io_uring takes no requests any more; using pread and "
+				  "pwrite");
 	}
-	ring = &file->rings[requests[0].write];
-	pthread_mutex_lock(&ring->lock);
-	for (unsigned i = 0; i < count; i += RING_DEPTH)
-		run_ring(file, ring, requests + i, count - i < RING_DEPTH ? count - i : RING_DEPTH);
-	pthread_mutex_unlock(&ring->lock);
+	mm_swap_io_plain.transfer((void *)(intptr_t)file->fd, requests + done, count - done);
+}
+
+static int uring_punch(void *opaque, uint64_t offset, uint64_t length)
+{
+	return swap_file_punch(((struct uring_file *)opaque)->fd, offset, length);
 }
 
 const struct mm_swap_io mm_swap_io_file = {
 	.open = uring_open,
 	.close = uring_close,
 	.transfer = uring_transfer,
+	.punch = uring_punch,
 };

@@ -47,11 +47,16 @@ struct address {
 	uint64_t address;
 } __attribute__((packed));
 
-/* Revision 6.0. What hardware-reduced ACPI has no use for stays zero. */
+/* Revision 6.0. What hardware-reduced ACPI has no use for stays zero; but for the timer, which
+ * kernels look for all the same. */
 struct fadt {
 	struct header header;
 	uint32_t firmware_control, dsdt;
-	uint8_t legacy_part[65];
+	uint8_t legacy_part_1[32];
+	uint32_t pm_timer;
+	uint8_t legacy_part_2[11];
+	uint8_t pm_timer_length;
+	uint8_t legacy_part_3[17];
 	uint16_t boot_architecture;
 	uint8_t reserved;
 	uint32_t flags;
@@ -60,7 +65,9 @@ struct fadt {
 	uint16_t arm_boot_architecture;
 	uint8_t minor_revision;
 	uint64_t x_firmware_control, x_dsdt;
-	struct address x_legacy_part[8];
+	struct address x_legacy_part_1[5];
+	struct address x_pm_timer;
+	struct address x_legacy_part_2[2];
 	struct address sleep_control, sleep_status;
 	char hypervisor[8];
 } __attribute__((packed));
@@ -70,6 +77,7 @@ _Static_assert(sizeof(struct fadt) == 276, "the FADT has its size");
 #define FADT_WBINVD	      (1u << 0)
 #define FADT_NO_POWER_BUTTON  (1u << 4)
 #define FADT_NO_SLEEP_BUTTON  (1u << 5)
+#define FADT_TIMER_32_BITS    (1u << 8)
 #define FADT_RESET	      (1u << 10)
 #define FADT_HARDWARE_REDUCED (1u << 20)
 #define BOOT_NO_VGA	      (1u << 2)
@@ -185,13 +193,21 @@ static struct address io_port(uint64_t port)
 	return (struct address){ .space = 1, .bit_width = 8, .access_size = 1, .address = port };
 }
 
+static struct address io_port_wide(uint64_t port)
+{
+	return (struct address){ .space = 1, .bit_width = 32, .access_size = 3, .address = port };
+}
+
 static uint64_t put_fadt(struct aml *out, uint64_t dsdt)
 {
 	struct fadt fadt = {
 		.dsdt = (uint32_t)dsdt,
 		.boot_architecture = BOOT_NO_VGA | BOOT_NO_RTC,
-		.flags = FADT_WBINVD | FADT_NO_POWER_BUTTON | FADT_NO_SLEEP_BUTTON | FADT_RESET |
-			 FADT_HARDWARE_REDUCED,
+		.flags = FADT_WBINVD | FADT_NO_POWER_BUTTON | FADT_NO_SLEEP_BUTTON |
+			 FADT_TIMER_32_BITS | FADT_RESET | FADT_HARDWARE_REDUCED,
+		.pm_timer = PLATFORM_PM_TIMER,
+		.pm_timer_length = 4,
+		.x_pm_timer = io_port_wide(PLATFORM_PM_TIMER),
 		.reset = io_port(PLATFORM_POWER + 2),
 		.reset_value = PLATFORM_RESET_VALUE,
 		.x_dsdt = dsdt,

@@ -122,21 +122,27 @@ static const struct bench {
 };
 #define BENCH_COUNT (sizeof(benches) / sizeof(benches[0]))
 
+static void print_help(FILE *file)
+{
+	fputs("Usage: bifold bench NAME [OPTION...]\n\n", file);
+	for (size_t i = 0; i < BENCH_COUNT; i++)
+		fprintf(file, "  %-12s %s\n", benches[i].name, benches[i].summary);
+	fputs("\n  -h, --help   this text; 'bifold bench NAME --help' says more\n", file);
+}
+
 int command_bench(int argc, char **argv)
 {
-	if (argc > 1) {
-		for (size_t i = 0; i < BENCH_COUNT; i++) {
-			if (strcmp(argv[1], benches[i].name) == 0)
-				return benches[i].run(argc - 1, argv + 1);
-		}
+	if (argc < 2) {
+		print_help(stderr);
+		return STATUS_FAILED;
 	}
-	if (argc > 1 && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0)
-		log_error("'%s' is no bench", argv[1]);
-	fputs("Usage: bifold bench NAME [OPTION...]\n\n", argc > 1 ? stdout : stderr);
 	for (size_t i = 0; i < BENCH_COUNT; i++)
-		fprintf(argc > 1 ? stdout : stderr, "  %-12s %s\n", benches[i].name,
-			benches[i].summary);
-	return argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-		       ? 0
-		       : STATUS_FAILED;
+		if (strcmp(argv[1], benches[i].name) == 0)
+			return benches[i].run(argc - 1, argv + 1);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		print_help(stdout);
+		return 0;
+	}
+	log_error("'%s' is no bench: try 'bifold bench --help'", argv[1]);
+	return STATUS_FAILED;
 }

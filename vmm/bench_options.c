@@ -1,13 +1,13 @@
 #include "vmm/bench_options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/units.h"
+#include "vmm/arguments.h"
 
 #define MOST_DEFAULT	 GIB(1)
 #define ROUNDS_DEFAULT	 4
@@ -50,6 +50,7 @@ static const struct option long_options[] = {
 	{ "json", optional_argument, NULL, OPTION_JSON },
 	{ "csv", optional_argument, NULL, OPTION_CSV },
 	{ "plot", required_argument, NULL, OPTION_PLOT },
+	{ "quiet", no_argument, NULL, 'q' },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
@@ -59,25 +60,26 @@ static void print_help(void)
 {
 	fputs("Usage: bifold bench translation [OPTION...]\n"
 	      "\n"
-	      "Measure what the translation of addresses costs a program in a guest, for each size "
-	      "of\n"
-	      "page of the guest on each of the host, beside the same program run on the host "
-	      "itself.\n"
+	      "Measure what the translation of addresses costs a program in a guest, for each\n"
+	      "size of page of the guest on each of the host, beside the same program run on\n"
+	      "the host itself.\n"
 	      "\n"
 	      "  --guest-pages LIST   of 4K, 2M, 1G (default: all)\n"
 	      "  --host-pages LIST    of 4K, 2M, 1G (default: all; what the host lacks is said)\n"
 	      "  --reserve            set missing huge pages aside meanwhile (needs root)\n"
 	      "  --least SIZE, --most SIZE  working sets, powers of two (default 64K to 1G)\n"
-	      "  --loops LIST         of chase, packed, stride, touch, scan (default: all but "
-	      "scan)\n"
+	      "  --loops LIST         of chase, packed, stride, touch, scan (default: all but\n"
+	      "                       scan)\n"
 	      "  --rounds N           measurements of each in a run (default 4)\n"
 	      "  --passes N           runs of each; of sets above 64M the first 2 (default 10)\n"
 	      "  --accesses N         of a round, at least (default 65536)\n"
-	      "  --events N           how often each event is timed; 0: not at all (default 200)\n"
+	      "  --events N           how often each event is timed; 0: not at all (default\n"
+	      "                       200)\n"
 	      "  --timeout SECONDS    of each run (default 120)\n"
-	      "  --json[=FILE], --csv[=FILE]  the figures in that form, in the table's place or to "
-	      "FILE\n"
+	      "  --json[=FILE], --csv[=FILE]  the figures in that form, in the table's place or\n"
+	      "                       to FILE\n"
 	      "  --plot DIR           SVG pictures, by gnuplot\n"
+	      "  -q, --quiet          say nothing but errors\n"
 	      "  -v, --verbose        say more\n"
 	      "  -h, --help           this text\n",
 	      stdout);
@@ -181,24 +183,22 @@ static int parse_one(struct bench_options *options, int option, const char *valu
 	case OPTION_PLOT:
 		options->plot = value;
 		return 0;
+	case 'q':
+		log_set_verbosity(LOG_QUIET);
+		return 0;
 	case 'v':
-		log_set_verbosity(log_verbosity() + 1);
+		log_set_verbosity(log_verbosity() < 0 ? 1 : log_verbosity() + 1);
 		return 0;
 	case 'h':
 		print_help();
 		return 1;
 	default:
-		log_error("try 'bifold bench translation --help'");
 		return -EINVAL;
 	}
 }
 
-static int settle(struct bench_options *options, const char *rest)
+static int settle(struct bench_options *options)
 {
-	if (rest != NULL) {
-		log_error("'%s': nothing is expected here", rest);
-		return -EINVAL;
-	}
 	if (options->least > options->most) {
 		log_error("--least is more than --most");
 		return -EINVAL;
@@ -208,14 +208,22 @@ static int settle(struct bench_options *options, const char *rest)
 		log_error("--json and --csv cannot both have the standard output: give one a FILE");
 		return -EINVAL;
 	}
+	if (options->json != NULL && arguments_check_output("--json", options->json) != 0)
+		return -EINVAL;
+	if (options->csv != NULL && arguments_check_output("--csv", options->csv) != 0)
+		return -EINVAL;
+	if (options->plot != NULL && arguments_check_folder("--plot", options->plot) != 0)
+		return -EINVAL;
 	options->loop[BENCH_CHASE] = true; /* what all else is compared with */
 	return 0;
 }
 
 int bench_options_parse(struct bench_options *options, int argc, char **argv)
 {
+	static char whole[] = "bench translation"; /* what it is called */
 	int option, result = 0;
 
+	argv[0] = whole;
 	*options = (struct bench_options){
 		.guest = { true, true, true },
 		.host = { true, true, true },
@@ -232,9 +240,11 @@ int bench_options_parse(struct bench_options *options, int argc, char **argv)
 		.timeout_seconds = TIMEOUT_DEFAULT,
 	};
 	optind = 0;
-	while (result == 0 && (option = getopt_long(argc, argv, "vh", long_options, NULL)) != -1)
+	while (result == 0 && (option = arguments_next(argc, argv, "qvh", long_options)) != -1)
 		result = parse_one(options, option, optarg);
 	if (result == 0)
-		result = settle(options, argv[optind]);
+		result = arguments_expect(argc, argv, "");
+	if (result == 0)
+		result = settle(options);
 	return result;
 }

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -90,10 +92,9 @@ static void show(const struct turn *turn, const char *what)
 			 bench_page_size[turn->guest].name, bench_page_size[turn->host].name);
 	snprintf(text, sizeof(text), "bench: %u of %u: %s%s", turn->done + 1, turn->of, where,
 		 what);
-	if (isatty(STDERR_FILENO))
-		log_status(text);
-	else if (*what == '\0')
-		fprintf(stderr, "%s\n", text);
+	log_status(text);
+	if (!isatty(STDERR_FILENO) && *what == '\0')
+		log_note("%s", text);
 }
 
 static void heard(void *context, const char *line)
@@ -101,7 +102,7 @@ static void heard(void *context, const char *line)
 	char what[64], size[UNITS_TEXT_SIZE], loop[16];
 	unsigned long long bytes;
 
-	if (isatty(STDERR_FILENO) && sscanf(line, "start %15s %llu", loop, &bytes) == 2) {
+	if (sscanf(line, "start %15s %llu", loop, &bytes) == 2) {
 		snprintf(what, sizeof(what), ", %s over %s", loop, units_format_size(bytes, size));
 		show(context, what);
 	}
@@ -269,6 +270,39 @@ static bool is_guest(void)
 	return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx >> 31 & 1) != 0;
 }
 
+/* "?" where nothing says it. */
+static void read_processor(char *name, size_t size)
+{
+	FILE *file = fopen("/proc/cpuinfo", "re");
+	char line[256];
+
+	snprintf(name, size, "?");
+	if (file == NULL)
+		return;
+	while (fgets(line, sizeof(line), file) != NULL) {
+		char *value = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
+
+		if (value == NULL)
+			continue;
+		value[strcspn(value, "\n")] = '\0';
+		snprintf(name, size, "%s", value + 1 + strspn(value + 1, " "));
+		break;
+	}
+	fclose(file);
+}
+
+static void name_host(struct bench_sweep *sweep)
+{
+	time_t now = time(NULL);
+	struct utsname system;
+	struct tm date;
+
+	read_processor(sweep->processor, sizeof(sweep->processor));
+	snprintf(sweep->kernel, sizeof(sweep->kernel), "%s",
+		 uname(&system) == 0 ? system.release : "?");
+	strftime(sweep->date, sizeof(sweep->date), "%Y-%m-%d", localtime_r(&now, &date));
+}
+
 /* --- who else ran --- */
 
 struct load {
@@ -364,12 +398,13 @@ int bench_sweep_run(struct bench_sweep *sweep, const struct bench_options *optio
 	sweep->options = options;
 	sweep->second_layer = host_second_layer();
 	sweep->host_is_guest = is_guest();
+	name_host(sweep);
 	for (unsigned pass = 0; pass < passes_of(options) && error == 0; pass++)
 		error = take_pass(&turn, pass, &pages);
 	bench_pages_release(&pages);
-	if (isatty(STDERR_FILENO))
-		log_status(NULL);
+	log_status(NULL);
 	settle_load(sweep, &start);
+	bench_refuse_ticks(&sweep->cell[0][0], sizeof(sweep->cell) / sizeof(sweep->cell[0][0]));
 	drop_disturbed(sweep);
 	return error;
 }

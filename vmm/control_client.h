@@ -17,7 +17,8 @@ struct control_client {
 	size_t size, room;
 };
 
-/* 0 or -errno; -ECONNREFUSED: there is a socket, and nobody who answers. */
+/* 0 or -errno; -ECONNREFUSED: there is a socket, and nobody who answers; -ENOTSOCK: no
+ * socket. */
 int control_client_init(struct control_client *client, const char *path);
 /* Also after a failed init. */
 void control_client_finish(struct control_client *client);

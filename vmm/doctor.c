@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <jansson.h>
 #include <liburing.h>
 #include <linux/kvm.h>
@@ -13,39 +12,33 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/units.h"
 #include "ept/space.h"
+#include "vmm/arguments.h"
 #include "vmm/commands.h"
+#include "vmm/doctor.h"
 #include "vmm/host.h"
 #include "vmm/path.h"
 
 #define STATUS_UNFIT 1
 #define STATUS_USAGE 125
-#define TEXT_SIZE    192
 
-enum outcome {
-	OUTCOME_OK,
-	OUTCOME_LIMITED, /* run works without it */
-	OUTCOME_PROBLEM, /* run cannot work */
-};
-
-struct finding {
-	enum outcome outcome;
-	char what[TEXT_SIZE];
-	char mend[TEXT_SIZE]; /* a command; empty: none needed or none known */
+enum form {
+	FORM_TEXT,
+	FORM_JSON,
+	FORM_SCRIPT,
 };
 
 struct subject {
 	const char *swap_directory;
 };
 
-static void __attribute__((format(printf, 3, 4)))
-found(struct finding *finding, enum outcome outcome, const char *format, ...)
+void doctor_found(struct doctor_finding *finding, enum doctor_outcome outcome, const char *format,
+		  ...)
 {
 	va_list arguments;
 
@@ -55,8 +48,7 @@ found(struct finding *finding, enum outcome outcome, const char *format, ...)
 	va_end(arguments);
 }
 
-static void __attribute__((format(printf, 2, 3)))
-mend_with(struct finding *finding, const char *format, ...)
+void doctor_mend(struct doctor_finding *finding, const char *format, ...)
 {
 	va_list arguments;
 
@@ -65,7 +57,7 @@ mend_with(struct finding *finding, const char *format, ...)
 	va_end(arguments);
 }
 
-static void check_kvm(const struct subject *subject, struct finding *finding)
+static void check_kvm(const struct subject *subject, struct doctor_finding *finding)
 {
 	static const struct {
 		int capability;
@@ -79,87 +71,93 @@ static void check_kvm(const struct subject *subject, struct finding *finding)
 	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
 	if (fd < 0) {
-		int error = errno;
-
-		found(finding, OUTCOME_PROBLEM, "/dev/kvm cannot be opened: %s", strerror(error));
-		if (error == EACCES || error == EPERM)
-			mend_with(finding, "sudo usermod -aG kvm \"$USER\"   (then log in again)");
-		else
-			mend_with(finding, "sudo modprobe -a kvm_intel kvm_amd   (and switch on "
-					   "virtualization in the firmware)");
+		doctor_device(finding, "kvm", errno);
 		return;
 	}
-	found(finding, OUTCOME_OK, "/dev/kvm opens, interface version %d",
-	      ioctl(fd, KVM_GET_API_VERSION, 0));
+	doctor_found(finding, DOCTOR_OK, "/dev/kvm opens, interface version %d",
+		     ioctl(fd, KVM_GET_API_VERSION, 0));
 	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
 		if (ioctl(fd, KVM_CHECK_EXTENSION, needed[i].capability) <= 0)
-			found(finding, OUTCOME_PROBLEM, "this KVM lacks %s", needed[i].name);
+			doctor_found(finding, DOCTOR_PROBLEM, "this KVM lacks %s", needed[i].name);
 	close(fd);
 }
 
-static void check_second_layer(const struct subject *subject, struct finding *finding)
+static void check_second_layer(const struct subject *subject, struct doctor_finding *finding)
 {
 	const char *kind = host_second_layer();
 
 	if (strcmp(kind, "shadow") == 0) {
-		found(finding, OUTCOME_LIMITED,
-		      "shadow: no nested paging here; guests run, with slower faults");
-		mend_with(finding, "use a host with EPT or NPT, or switch on kvm_intel.ept / "
-				   "kvm_amd.npt");
+		doctor_found(finding, DOCTOR_LIMITED,
+			     "shadow: no nested paging here; guests run, with slower faults");
+		doctor_mend(finding, "use a host with EPT or NPT, or switch on kvm_intel.ept / "
+				     "kvm_amd.npt");
 	} else {
-		found(finding, OUTCOME_OK, "%s", kind);
+		doctor_found(finding, DOCTOR_OK, "%s", kind);
 	}
 }
 
-static void check_userfaultfd(const struct subject *subject, struct finding *finding)
+/* Refused: by the device where there is one, else as a system call. */
+static void explain_userfaultfd(struct doctor_finding *finding)
+{
+	int fd = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOENT) {
+		doctor_found(finding, DOCTOR_PROBLEM, "this kernel keeps it from all but root");
+		finding->fix = DOCTOR_FIX_SYSCTL;
+	} else if (fd < 0) {
+		doctor_device(finding, "userfaultfd", errno);
+	} else {
+		doctor_found(finding, DOCTOR_PROBLEM, "/dev/userfaultfd opens and then refuses");
+		close(fd);
+	}
+}
+
+static void check_userfaultfd(const struct subject *subject, struct doctor_finding *finding)
 {
 	int error = ept_probe_userfaultfd();
 
 	if (error == 0) {
-		found(finding, OUTCOME_OK, "missing and minor faults of shared memory");
+		doctor_found(finding, DOCTOR_OK, "missing and minor faults of shared memory");
 	} else if (error == -EPERM || error == -EACCES) {
-		found(finding, OUTCOME_PROBLEM, "refused to this user: %s", strerror(-error));
-		if (access("/dev/userfaultfd", F_OK) == 0)
-			mend_with(finding, "sudo chgrp kvm /dev/userfaultfd && sudo chmod g+rw "
-					   "/dev/userfaultfd");
-		else
-			mend_with(finding, "sudo sysctl vm.unprivileged_userfaultfd=1");
+		explain_userfaultfd(finding);
 	} else {
-		found(finding, OUTCOME_PROBLEM, "%s",
-		      error == -ENOTSUP ? "cannot report minor faults of shared memory"
-					: strerror(-error));
-		mend_with(finding, "use Linux 5.14 or newer, with CONFIG_USERFAULTFD");
+		doctor_found(finding, DOCTOR_PROBLEM, "%s",
+			     error == -ENOTSUP ? "cannot report minor faults of shared memory"
+					       : strerror(-error));
+		doctor_mend(finding, "use Linux 5.14 or newer, with CONFIG_USERFAULTFD");
 	}
 }
 
-static void check_memfd(const struct subject *subject, struct finding *finding)
+static void check_memfd(const struct subject *subject, struct doctor_finding *finding)
 {
 	int error = ept_probe_memfd();
 
 	if (error == 0)
-		found(finding, OUTCOME_OK, "guest memory can be made");
+		doctor_found(finding, DOCTOR_OK, "guest memory can be made");
 	else
-		found(finding, OUTCOME_PROBLEM, "memfd_create: %s", strerror(-error));
+		doctor_found(finding, DOCTOR_PROBLEM, "memfd_create: %s", strerror(-error));
 }
 
-static void check_io_uring(const struct subject *subject, struct finding *finding)
+static void check_io_uring(const struct subject *subject, struct doctor_finding *finding)
 {
 	struct io_uring ring;
 	int error = io_uring_queue_init(8, &ring, 0);
 
 	if (error == 0) {
 		io_uring_queue_exit(&ring);
-		found(finding, OUTCOME_OK, "available");
+		doctor_found(finding, DOCTOR_OK, "available");
 	} else {
-		found(finding, OUTCOME_LIMITED,
-		      "refused (%s): swapping falls back to plain reads "
-		      "and writes",
-		      strerror(-error));
-		mend_with(finding, "sudo sysctl kernel.io_uring_disabled=0");
+		doctor_found(finding, DOCTOR_LIMITED,
+			     "refused (%s): swapping falls back to plain reads "
+			     "and writes",
+			     strerror(-error));
+		if (access("/proc/sys/kernel/io_uring_disabled", F_OK) == 0)
+			doctor_mend(finding, "as root: sysctl kernel.io_uring_disabled=0 (to keep "
+					     "it: a file in /etc/sysctl.d)");
 	}
 }
 
-static void check_hugepages(const struct subject *subject, struct finding *finding)
+static void check_hugepages(const struct subject *subject, struct doctor_finding *finding)
 {
 	FILE *file = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "re");
 	unsigned long free_pages = 0;
@@ -170,30 +168,13 @@ static void check_hugepages(const struct subject *subject, struct finding *findi
 		fclose(file);
 	}
 	if (file == NULL)
-		found(finding, OUTCOME_LIMITED, "no 2 MiB pages on this kernel; none are needed");
+		doctor_found(finding, DOCTOR_LIMITED,
+			     "no 2 MiB pages on this kernel; none are needed");
 	else
-		found(finding, OUTCOME_OK, "%lu free of 2 MiB; none are needed", free_pages);
+		doctor_found(finding, DOCTOR_OK, "%lu free of 2 MiB; none are needed", free_pages);
 }
 
-static void check_memlock(const struct subject *subject, struct finding *finding)
-{
-	struct rlimit limit;
-	char text[UNITS_TEXT_SIZE];
-
-	if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
-		found(finding, OUTCOME_LIMITED, "unknown: %s", strerror(errno));
-	} else if (limit.rlim_cur == RLIM_INFINITY) {
-		found(finding, OUTCOME_OK, "no limit");
-	} else if (limit.rlim_cur < MIB(1)) {
-		found(finding, OUTCOME_LIMITED, "%s: kernels before 5.12 need more for io_uring",
-		      units_format_size(limit.rlim_cur, text));
-		mend_with(finding, "ulimit -l 8192   (and /etc/security/limits.conf)");
-	} else {
-		found(finding, OUTCOME_OK, "%s", units_format_size(limit.rlim_cur, text));
-	}
-}
-
-static void check_swap_directory(const struct subject *subject, struct finding *finding)
+static void check_swap_directory(const struct subject *subject, struct doctor_finding *finding)
 {
 	const char *directory = subject->swap_directory;
 	struct statvfs status;
@@ -202,28 +183,29 @@ static void check_swap_directory(const struct subject *subject, struct finding *
 	bool direct;
 
 	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR) && access(directory, W_OK) == 0) {
-		found(finding, OUTCOME_LIMITED, "%s: no unnamed files on this file system",
-		      directory);
+		doctor_found(finding, DOCTOR_LIMITED, "%s: no unnamed files on this file system",
+			     directory);
 		return;
 	}
 	if (fd < 0 || fstatvfs(fd, &status) != 0) {
-		found(finding, OUTCOME_PROBLEM, "%s: %s", directory, strerror(errno));
-		mend_with(finding, "name another with --swap DIR, or go without: --swap none");
+		doctor_found(finding, DOCTOR_PROBLEM, "%s: %s", directory, strerror(errno));
+		doctor_mend(finding, "name another with --swap DIR, or go without: --swap none");
 		if (fd >= 0)
 			close(fd);
 		return;
 	}
 	direct = fcntl(fd, F_SETFL, O_DIRECT) == 0;
-	found(finding, direct ? OUTCOME_OK : OUTCOME_LIMITED, "%s, %s free%s", directory,
-	      units_format_size((uint64_t)status.f_bavail * status.f_frsize, room),
-	      direct ? ""
-		     : "; no direct I/O there, so the host's page cache holds swapped pages too");
+	doctor_found(
+		finding, direct ? DOCTOR_OK : DOCTOR_LIMITED, "%s, %s free%s", directory,
+		units_format_size((uint64_t)status.f_bavail * status.f_frsize, room),
+		direct ? ""
+		       : "; no direct I/O there, so the host's page cache holds swapped pages too");
 	close(fd);
 }
 
 static const struct check {
 	const char *name;
-	void (*look)(const struct subject *subject, struct finding *finding);
+	void (*look)(const struct subject *subject, struct doctor_finding *finding);
 } checks[] = {
 	{ "kvm", check_kvm },
 	{ "second_layer", check_second_layer },
@@ -231,55 +213,80 @@ static const struct check {
 	{ "memfd", check_memfd },
 	{ "io_uring", check_io_uring },
 	{ "hugepages", check_hugepages },
-	{ "memlock", check_memlock },
 	{ "swap_directory", check_swap_directory },
 };
 
 static const char *const outcome_names[] = {
-	[OUTCOME_OK] = "ok",
-	[OUTCOME_LIMITED] = "limited",
-	[OUTCOME_PROBLEM] = "problem",
+	[DOCTOR_OK] = "ok",
+	[DOCTOR_LIMITED] = "limited",
+	[DOCTOR_PROBLEM] = "problem",
 };
 
 static void print_help(void)
 {
 	fputs("Usage: bifold doctor [OPTION...]\n"
 	      "\n"
-	      "Check this host, a line for each thing that 'bifold run' needs, with the command "
-	      "that\n"
-	      "mends what is wrong. Exit status 0: run can work here; 1: it cannot.\n"
+	      "Check this host, a line for each thing that 'bifold run' needs, and say how to\n"
+	      "mend what is wrong. Exit status 0: run can work here; 1: it cannot; 125: bad\n"
+	      "options.\n"
 	      "\n"
 	      "  --swap DIR   check this swap directory (default: $TMPDIR or /var/tmp)\n"
+	      "  --fix        print a script for root that mends what a script can\n"
 	      "  --json       print the findings as JSON\n"
 	      "  -h, --help   this text\n",
 	      stdout);
 }
 
-static int examine(const struct subject *subject, bool json)
+/* What is right for whoever runs it: the script is for root. */
+static void mend_by_script(struct doctor_finding *finding)
+{
+	if (finding->fix == 0)
+		return;
+	if (geteuid() == 0)
+		doctor_mend(finding, "%s doctor --fix | sh", program_invocation_name);
+	else if (access("/usr/bin/sudo", X_OK) == 0)
+		doctor_mend(finding, "%s doctor --fix | sudo sh, then log in again",
+			    program_invocation_name);
+	else
+		doctor_mend(finding,
+			    "as root, what this prints: %s doctor --fix; then log in again",
+			    program_invocation_name);
+}
+
+static void print_finding(const char *name, const struct doctor_finding *finding)
+{
+	arguments_print_words(stdout, finding->what,
+			      printf("%-8s %-15s ", outcome_names[finding->outcome], name));
+	if (finding->mend[0] != '\0')
+		arguments_print_words(stdout, finding->mend, printf("%9s-> ", ""));
+}
+
+static int examine(const struct subject *subject, enum form form)
 {
 	json_t *root = json_object();
+	unsigned fix = 0;
 	int status = 0;
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
-		struct finding finding = { 0 };
+		struct doctor_finding finding = { 0 };
 
 		checks[i].look(subject, &finding);
-		if (finding.outcome == OUTCOME_PROBLEM)
+		mend_by_script(&finding);
+		fix |= finding.fix;
+		if (finding.outcome == DOCTOR_PROBLEM)
 			status = STATUS_UNFIT;
 		json_object_set_new(root, checks[i].name,
 				    json_pack("{s:s, s:s, s:s}", "outcome",
 					      outcome_names[finding.outcome], "what", finding.what,
 					      "mend", finding.mend));
-		if (json)
-			continue;
-		printf("%-8s %-15s %s\n", outcome_names[finding.outcome], checks[i].name,
-		       finding.what);
-		if (finding.mend[0] != '\0')
-			printf("%-8s %-15s -> %s\n", "", "", finding.mend);
+		if (form == FORM_TEXT)
+			print_finding(checks[i].name, &finding);
 	}
-	if (json) {
+	if (form == FORM_JSON) {
 		json_dumpf(root, stdout, JSON_INDENT(2));
 		putchar('\n');
+	} else if (form == FORM_SCRIPT) {
+		doctor_fix_print(fix);
 	}
 	json_decref(root);
 	return status;
@@ -289,6 +296,7 @@ int command_doctor(int argc, char **argv)
 {
 	static const struct option long_options[] = {
 		{ "swap", required_argument, NULL, 's' },
+		{ "fix", no_argument, NULL, 'f' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -296,25 +304,29 @@ int command_doctor(int argc, char **argv)
 	struct subject subject = {
 		.swap_directory = path_temporary(),
 	};
-	bool json = false;
+	enum form form = FORM_TEXT;
 	int option;
 
 	optind = 0;
-	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+	while ((option = arguments_next(argc, argv, "h", long_options)) != -1) {
 		switch (option) {
 		case 's':
 			subject.swap_directory = optarg;
 			break;
+		case 'f':
+			form = FORM_SCRIPT;
+			break;
 		case 'j':
-			json = true;
+			form = FORM_JSON;
 			break;
 		case 'h':
 			print_help();
 			return 0;
 		default:
-			log_error("try 'bifold doctor --help'");
 			return STATUS_USAGE;
 		}
 	}
-	return examine(&subject, json);
+	if (arguments_expect(argc, argv, "") != 0)
+		return STATUS_USAGE;
+	return examine(&subject, form);
 }

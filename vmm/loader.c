@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -43,9 +44,29 @@ int loader_refuse(const char *format, ...)
 /* Passes on what a write to guest memory said, which is logged. */
 static int fill(int error)
 {
-	if (error != 0)
+	if (error != 0 && error != -ECANCELED)
 		log_error("cannot fill the guest's memory: %s", strerror(-error));
 	return error;
+}
+
+/* In pieces, between which loading can be stopped. */
+static int put_bytes(struct loader *loader, uint64_t at, const uint8_t *data, uint64_t length)
+{
+	const struct loader_guest *guest = loader->guest;
+
+	while (length > 0) {
+		uint64_t piece = length < PIECE_SIZE ? length : PIECE_SIZE;
+		int error = ept_write(loader->space, gpa(at), data, piece);
+
+		if (error != 0)
+			return error;
+		if (guest->stopped != NULL && guest->stopped(guest->context))
+			return -ECANCELED;
+		at += piece;
+		data += piece;
+		length -= piece;
+	}
+	return 0;
 }
 
 /* The RAM below the device hole, in bytes. */
@@ -57,84 +78,145 @@ static uint64_t low_memory(const struct loader *loader)
 	return ranges[0].length;
 }
 
-int loader_put(struct loader *loader, uint64_t at, uint64_t offset, uint64_t file_size,
-	       uint64_t memory_size)
+/* Whether RAM goes on to this end of what the kernel wants to begin with. 0 or -ENOMEM, logged. */
+static int check_room(const struct loader *loader, uint64_t end)
 {
 	uint64_t room = low_memory(loader);
 	char have[UNITS_TEXT_SIZE], need[UNITS_TEXT_SIZE];
+
+	if (end <= room)
+		return 0;
+	units_format_size(end, need);
+	if (end > EPT_HOLE_START)
+		log_error("the kernel needs %s of memory to begin with, and no guest has more than "
+			  "%s below its devices",
+			  need, units_format_size(EPT_HOLE_START, have));
+	else
+		log_error("the kernel needs %s of memory to begin with, and the guest has %s: give "
+			  "it more with --memory",
+			  need, units_format_size(room, have));
+	return -ENOMEM;
+}
+
+int loader_put(struct loader *loader, uint64_t at, uint64_t offset, uint64_t file_size,
+	       uint64_t memory_size)
+{
 	int error;
 
 	if (!loader_inside(&loader->image, offset, file_size))
 		return loader_refuse("it is truncated");
 	if (memory_size < file_size || at > UINT32_MAX || memory_size > UINT32_MAX)
 		return loader_refuse("a segment has impossible sizes");
-	if (at < LOADER_HIGH_START)
-		return loader_refuse("a segment lies at %#llx, and the first MiB is not its own",
-				     (unsigned long long)at);
-	if (at + memory_size > room) {
-		log_error("the kernel needs %s of memory to begin with, and the guest has %s: give "
-			  "it more with --memory",
-			  units_format_size(at + memory_size, need), units_format_size(room, have));
-		return -ENOMEM;
-	}
-	error = fill(ept_write(loader->space, gpa(at), loader->image.data + offset, file_size));
+	if (at < LOADER_HIGH_START && at + memory_size > LOADER_LOW_END)
+		return loader_refuse("a segment lies at %#llx to %#llx, and from %#x to %#x there "
+				     "is no memory",
+				     (unsigned long long)at, (unsigned long long)(at + memory_size),
+				     LOADER_LOW_END, LOADER_HIGH_START);
+	error = check_room(loader, at + memory_size);
+	if (error == 0)
+		error = fill(put_bytes(loader, at, loader->image.data + offset, file_size));
 	if (error == 0 && at + memory_size > loader->kernel_end)
 		loader->kernel_end = at + memory_size;
+	loader->is_low |= at < LOADER_LOW_END;
 	return error;
+}
+
+/* Behind a kernel that lies where they would be. */
+static int place_tables(struct loader *loader)
+{
+	uint64_t at = loader->kernel_end;
+
+	loader->tables_at = LOADER_TABLES_AT;
+	if (!loader->is_low)
+		return 0;
+	if (at < LOADER_HIGH_START)
+		at = LOADER_HIGH_START;
+	loader->tables_at = (at + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1);
+	loader->kernel_end =
+		loader->tables_at + LOADER_COMMAND_LINE + strlen(loader->command_line) + 1;
+	return check_room(loader, loader->kernel_end);
 }
 
 static int put_piece(void *context, uint64_t offset, const void *data, size_t length)
 {
 	struct loader *loader = context;
 
-	return ept_write(loader->space, gpa(loader->module_at + offset), data, length);
+	return put_bytes(loader, loader->module_at + offset, data, length);
 }
 
 static int put_file(struct loader *loader, int fd, uint64_t size)
 {
-	char piece[PIECE_SIZE];
+	char *piece = malloc(PIECE_SIZE);
+	int error = piece != NULL ? 0 : -ENOMEM;
 
-	for (uint64_t done = 0; done < size;) {
-		size_t most = size - done < sizeof(piece) ? size - done : sizeof(piece);
+	for (uint64_t done = 0; error == 0 && done < size;) {
+		size_t most = size - done < PIECE_SIZE ? size - done : PIECE_SIZE;
 		ssize_t n = pread(fd, piece, most, (off_t)done);
-		int error;
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return n < 0 ? -errno : -EIO; /* it has become shorter */
-		error = put_piece(loader, done, piece, (size_t)n);
-		if (error != 0)
-			return error;
-		done += (uint64_t)n;
+			error = n < 0 ? -errno : -EIO; /* it has become shorter */
+		else
+			error = put_piece(loader, done, piece, (size_t)n);
+		done += n > 0 ? (uint64_t)n : 0;
 	}
-	return 0;
+	free(piece);
+	return error;
+}
+
+/* Where the module is to end in a guest with so much RAM below its devices. */
+static uint64_t module_top(const struct loader *loader, uint64_t memory)
+{
+	if (loader->module_limit >= memory)
+		return memory;
+	return (loader->module_limit + 1) & ~(uint64_t)(PAGE_SIZE - 1);
+}
+
+/* How large it can be there, past the kernel. */
+static uint64_t module_most(const struct loader *loader, uint64_t memory)
+{
+	uint64_t top = module_top(loader, memory), from = loader->kernel_end + KERNEL_ROOM(memory);
+
+	from = (from + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1);
+	return from < top ? top - from : 0;
+}
+
+static int refuse_module(const struct loader *loader, uint64_t memory)
+{
+	const struct loader_module *module = loader->guest->module;
+	uint64_t most = module_most(loader, module_top(loader, EPT_HOLE_START));
+	char have[UNITS_TEXT_SIZE], need[UNITS_TEXT_SIZE], limit[UNITS_TEXT_SIZE];
+
+	units_format_size(module->size, need);
+	units_format_size(memory, have);
+	if (module->size <= most)
+		log_error("%s (%s) cannot fit into the guest's memory (%s) beside its kernel: give "
+			  "it more with --memory",
+			  module->what, need, have);
+	else
+		log_error("%s (%s) cannot fit beside this kernel, however much memory the guest "
+			  "has: %s is the most",
+			  module->what, need, units_format_size(most, limit));
+	return -ENOSPC;
 }
 
 /* Where the module goes: the end of the first piece of RAM, past the kernel. */
 static int place_module(struct loader *loader)
 {
 	const struct loader_module *module = loader->guest->module;
-	uint64_t memory = low_memory(loader), top = memory;
-	char have[UNITS_TEXT_SIZE], need[UNITS_TEXT_SIZE];
+	uint64_t memory = low_memory(loader);
 	int error;
 
 	if (module == NULL)
 		return 0;
-	if (loader->module_limit < top)
-		top = (loader->module_limit + 1) & ~(uint64_t)(PAGE_SIZE - 1);
-	if (module->size > top || ((top - module->size) & ~(uint64_t)(PAGE_SIZE - 1)) <
-					  loader->kernel_end + KERNEL_ROOM(memory)) {
-		log_error("%s (%s) cannot fit into the guest's memory (%s) beside its kernel: give "
-			  "it more with --memory",
-			  module->what, units_format_size(module->size, need),
-			  units_format_size(memory, have));
-		return -ENOSPC;
-	}
-	loader->module_at = (top - module->size) & ~(uint64_t)(PAGE_SIZE - 1);
+	if (module->size > module_most(loader, memory))
+		return refuse_module(loader, memory);
+	loader->module_at =
+		(module_top(loader, memory) - module->size) & ~(uint64_t)(PAGE_SIZE - 1);
 	error = module->archive != NULL ? archive_write(module->archive, put_piece, loader)
 					: put_file(loader, module->fd, module->size);
-	if (error != 0)
+	if (error != 0 && error != -ECANCELED)
 		log_error("cannot put %s into the guest's memory: %s", module->what,
 			  strerror(-error));
 	return error;
@@ -149,8 +231,8 @@ static int put_command_line(struct loader *loader)
 			  size - 1, loader->command_line_most - 1);
 		return -E2BIG;
 	}
-	return fill(
-		ept_write(loader->space, gpa(LOADER_COMMAND_LINE_AT), loader->command_line, size));
+	return fill(ept_write(loader->space, gpa(loader_table(loader, LOADER_COMMAND_LINE)),
+			      loader->command_line, size));
 }
 
 /*
@@ -200,7 +282,7 @@ int loader_load(struct ept_space *space, const struct loader_guest *guest,
 		.image = { guest->kernel, guest->kernel_size },
 		.command_line = guest->command_line,
 		.module_limit = UINT32_MAX,
-		.command_line_most = LOADER_LOW_END - LOADER_COMMAND_LINE_AT,
+		.command_line_most = LOADER_LOW_END - LOADER_TABLES_AT - LOADER_COMMAND_LINE,
 		.result = result,
 	};
 	int error;
@@ -214,6 +296,8 @@ int loader_load(struct ept_space *space, const struct loader_guest *guest,
 		if (loader.command_line == NULL)
 			loader.command_line = format->default_command_line;
 		error = format->put(&loader);
+		if (error == 0)
+			error = place_tables(&loader);
 		if (error == 0)
 			error = place_module(&loader);
 		if (error == 0)

@@ -95,6 +95,7 @@ Elf64_Phdr loader_elf_segment(const struct loader_elf *elf, unsigned index)
 		.p_paddr = narrow.p_paddr,
 		.p_filesz = narrow.p_filesz,
 		.p_memsz = narrow.p_memsz,
+		.p_align = narrow.p_align,
 	};
 }
 
@@ -116,20 +117,30 @@ int loader_elf_put(struct loader *loader, const struct loader_elf *elf)
 
 /* --- PVH --- */
 
-/* Looks through one PT_NOTE for Xen's entry note. True with *entry if it is there. */
+static uint64_t round_up(uint64_t offset, uint64_t alignment)
+{
+	return (offset + alignment - 1) & ~(alignment - 1);
+}
+
+/*
+ * Looks through one PT_NOTE for Xen's entry note. True with *entry if it is there. Names and values
+ * are padded to 4 bytes, or to 8 where the segment is aligned so.
+ */
 static bool find_in_notes(const struct loader_image *image, const Elf64_Phdr *segment, gpa_t *entry)
 {
+	const uint64_t alignment = segment->p_align == 8 ? 8 : 4;
 	const uint8_t *notes = image->data + segment->p_offset;
 	uint64_t at = 0;
 
-	while (segment->p_filesz - at >= sizeof(Elf64_Nhdr)) {
+	while (at + sizeof(Elf64_Nhdr) <= segment->p_filesz) {
 		uint64_t name_at = at + sizeof(Elf64_Nhdr), value_at;
 		Elf64_Nhdr note;
 
 		memcpy(&note, notes + at, sizeof(note));
-		value_at = name_at + ((uint64_t)note.n_namesz + 3) / 4 * 4;
-		at = value_at + ((uint64_t)note.n_descsz + 3) / 4 * 4;
-		if (at > segment->p_filesz)
+		value_at = round_up(name_at + note.n_namesz, alignment);
+		at = round_up(value_at + note.n_descsz, alignment);
+		/* The last may lack its padding. */
+		if (value_at + note.n_descsz > segment->p_filesz)
 			return false;
 		if (note.n_type == NOTE_PHYS32_ENTRY && note.n_namesz == sizeof("Xen") &&
 		    memcmp(notes + name_at, "Xen", sizeof("Xen")) == 0 && note.n_descsz >= 4) {
@@ -174,10 +185,10 @@ static int tell(struct loader *loader)
 		.magic = START_MAGIC,
 		.version = 1,
 		.module_count = module != NULL,
-		.modules = module != NULL ? LOADER_MODULES_AT : 0,
-		.command_line = LOADER_COMMAND_LINE_AT,
+		.modules = module != NULL ? loader_table(loader, LOADER_MODULES) : 0,
+		.command_line = loader_table(loader, LOADER_COMMAND_LINE),
 		.rsdp = loader->guest->rsdp.v,
-		.memory_map = LOADER_MEMORY_MAP_AT,
+		.memory_map = loader_table(loader, LOADER_MEMORY_MAP),
 		.memory_map_count = (uint32_t)count,
 	};
 	struct module_entry entry = {
@@ -189,13 +200,15 @@ static int tell(struct loader *loader)
 	for (size_t i = 0; i < count; i++)
 		map[i] = (struct memory_map_entry){ memory[i].start, memory[i].length,
 						    memory[i].type, 0 };
-	error = ept_write(loader->space, gpa(LOADER_MODULES_AT), &entry, sizeof(entry));
+	error = ept_write(loader->space, gpa(loader_table(loader, LOADER_MODULES)), &entry,
+			  sizeof(entry));
 	if (error == 0)
-		error = ept_write(loader->space, gpa(LOADER_MEMORY_MAP_AT), map,
+		error = ept_write(loader->space, gpa(loader_table(loader, LOADER_MEMORY_MAP)), map,
 				  sizeof(map[0]) * count);
 	if (error == 0)
-		error = ept_write(loader->space, gpa(LOADER_START_INFO_AT), &info, sizeof(info));
-	loader->result->start_info = gpa(LOADER_START_INFO_AT);
+		error = ept_write(loader->space, gpa(loader_table(loader, LOADER_START_INFO)),
+				  &info, sizeof(info));
+	loader->result->start_info = gpa(loader_table(loader, LOADER_START_INFO));
 	return error;
 }
 

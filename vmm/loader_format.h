@@ -3,8 +3,9 @@
  * kernel in, which does all the checking of the image; then come the module and the command line,
  * the same for all; and then it tells the kernel where everything is.
  *
- * The first MiB belongs to the loader, with whatever the protocol wants there; the kernel and the
- * module lie above it and below the device hole.
+ * The kernel and the module lie below the device hole. Up to LOADER_LOW_END there is memory, in
+ * which the loader has its tables, unless the kernel itself wants to lie there: then they follow
+ * it. From there to 1 MiB nobody may have anything.
  */
 #ifndef VMM_LOADER_FORMAT_H
 #define VMM_LOADER_FORMAT_H
@@ -13,16 +14,19 @@
 
 #include "vmm/loader.h"
 
-/* The first MiB. Protocols use their own of these; none needs two that overlap. */
-#define LOADER_GDT_AT	       0x500u
-#define LOADER_PAGE_TABLES_AT  0x1000u /* for LOADER_LONG: six pages */
-#define LOADER_START_INFO_AT   0x6000u
-#define LOADER_MODULES_AT      0x6100u
-#define LOADER_MEMORY_MAP_AT   0x6200u
-#define LOADER_BOOT_PARAMS_AT  0x7000u
-#define LOADER_COMMAND_LINE_AT 0x8000u
-#define LOADER_LOW_END	       0x9f000u	 /* above it a PC has its BIOS data, screen and ROMs */
-#define LOADER_HIGH_START      0x100000u /* where kernels may be */
+/* The first MiB. */
+#define LOADER_GDT_AT	      0x500u
+#define LOADER_PAGE_TABLES_AT 0x1000u	/* for LOADER_LONG: six pages */
+#define LOADER_TABLES_AT      0x6000u	/* unless they follow the kernel */
+#define LOADER_LOW_END	      0x9f000u	/* above it a PC has its BIOS data, screen and ROMs */
+#define LOADER_HIGH_START     0x100000u /* and here memory goes on */
+
+/* Of the tables, from their beginning. A protocol uses some of them. */
+#define LOADER_START_INFO   0u
+#define LOADER_MODULES	    0x100u
+#define LOADER_MEMORY_MAP   0x200u
+#define LOADER_BOOT_PARAMS  0x1000u
+#define LOADER_COMMAND_LINE 0x2000u /* to the end */
 
 struct loader_image {
 	const uint8_t *data;
@@ -37,6 +41,8 @@ struct loader {
 	const char *command_line;
 	struct loader_result *result;
 	uint64_t kernel_end;   /* of what loader_put() has put */
+	bool is_low;	       /* some of it below LOADER_LOW_END */
+	uint64_t tables_at;    /* once put() is done */
 	uint64_t module_limit; /* the last address that the module may have; put() may lower it */
 	size_t command_line_most; /* bytes of it, with its NUL; put() may lower it */
 	uint64_t module_at;	  /* once it is placed */
@@ -65,9 +71,15 @@ static inline bool loader_inside(const struct loader_image *image, uint64_t offs
 	return offset <= image->size && length <= image->size - offset;
 }
 
+/* Where one of the tables is. */
+static inline uint32_t loader_table(const struct loader *loader, uint32_t table)
+{
+	return (uint32_t)loader->tables_at + table;
+}
+
 /*
  * Puts image bytes where the kernel wants them, with zeros up to memory_size behind them: what was
- * never touched. 0 or -errno, logged: the place must be RAM between the first MiB and the hole.
+ * never touched. 0 or -errno, logged: the place must be RAM below the device hole.
  */
 int loader_put(struct loader *loader, uint64_t at, uint64_t offset, uint64_t file_size,
 	       uint64_t memory_size);

@@ -19,7 +19,7 @@
 struct setup_header {
 	uint8_t setup_sects;
 	uint16_t root_flags;
-	uint32_t syssize; /* of the protected-mode code, in 16 bytes */
+	uint32_t syssize; /* of the protected-mode code, in units of 16 bytes */
 	uint16_t ram_size, vid_mode, root_dev, boot_flag;
 	uint8_t jump[2]; /* jump[1]: where the header ends, from 0x202 on */
 	uint32_t header; /* "HdrS" */
@@ -109,14 +109,20 @@ static int put_kernel(struct loader *loader, const struct setup_header *header)
 	uint64_t sectors = header->setup_sects != 0 ? header->setup_sects : SETUP_SECTS_PAST;
 	uint64_t offset = (sectors + 1) * SECTOR;
 	uint64_t size = (uint64_t)header->syssize * 16;
+	uint64_t there = loader->image.size > offset ? loader->image.size - offset : 0;
+	uint64_t memory = header->init_size > size ? header->init_size : size;
 
 	if (size < ENTRY_64 * 2)
 		return loader_refuse("there is no code in it");
 	if (header->pref_address > UINT32_MAX)
 		return loader_refuse("it wants to lie above 4 GiB");
+	if (header->pref_address < LOADER_HIGH_START)
+		return loader_refuse("it wants to lie below 1 MiB");
+	/* Rounded up, where the image ends with its code. */
+	if (size > there && size - there < 16)
+		size = there;
 	loader->result->entry = gpa(header->pref_address + ENTRY_64);
-	return loader_put(loader, header->pref_address, offset, size,
-			  header->init_size > size ? header->init_size : size);
+	return loader_put(loader, header->pref_address, offset, size, memory);
 }
 
 static int put_boot_params(struct loader *loader)
@@ -130,7 +136,7 @@ static int put_boot_params(struct loader *loader)
 	memcpy(params + HEADER_AT, loader->image.data + HEADER_AT, header_size(&header));
 	header.type_of_loader = LOADER_UNKNOWN;
 	header.vid_mode = NORMAL_VIDEO;
-	header.cmd_line_ptr = LOADER_COMMAND_LINE_AT;
+	header.cmd_line_ptr = loader_table(loader, LOADER_COMMAND_LINE);
 	header.setup_data = 0;
 	if (loader->guest->module != NULL) {
 		header.ramdisk_image = (uint32_t)loader->module_at;
@@ -144,7 +150,8 @@ static int put_boot_params(struct loader *loader)
 
 		memcpy(params + PARAMS_E820 + i * sizeof(entry), &entry, sizeof(entry));
 	}
-	return ept_write(loader->space, gpa(LOADER_BOOT_PARAMS_AT), params, sizeof(params));
+	return ept_write(loader->space, gpa(loader_table(loader, LOADER_BOOT_PARAMS)), params,
+			 sizeof(params));
 }
 
 #define PAGE_PRESENT  1u
@@ -192,7 +199,8 @@ static int put(struct loader *loader)
 	struct setup_header header;
 	int error;
 
-	read_header(&loader->image, &header);
+	if (!read_header(&loader->image, &header))
+		return loader_refuse("it is truncated");
 	loader->module_limit = header.initrd_addr_max;
 	if (header.cmdline_size < loader->command_line_most)
 		loader->command_line_most = (size_t)header.cmdline_size + 1;
@@ -211,7 +219,7 @@ static int tell(struct loader *loader)
 	loader->result->mode = LOADER_LONG;
 	loader->result->cr3 = gpa(LOADER_PAGE_TABLES_AT);
 	loader->result->gdt = gpa(LOADER_GDT_AT);
-	loader->result->start_info = gpa(LOADER_BOOT_PARAMS_AT);
+	loader->result->start_info = gpa(loader_table(loader, LOADER_BOOT_PARAMS));
 	return error;
 }
 

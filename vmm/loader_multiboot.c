@@ -56,8 +56,8 @@ struct memory_map_entry {
 	uint32_t type;
 } __attribute__((packed));
 
-#define LOADER_NAME    "bifold"
-#define LOADER_NAME_AT (LOADER_MEMORY_MAP_AT + 0x100u)
+#define LOADER_NAME	  "bifold"
+#define LOADER_NAME_TABLE (LOADER_MEMORY_MAP + 0x100u)
 
 /* The header, and where it is in the image. What lies past the image's end reads as zeros. */
 static bool find_header(const struct loader_image *image, struct header *header, uint32_t *at)
@@ -147,10 +147,10 @@ static int tell(struct loader *loader)
 	struct info info = {
 		.flags = INFO_MEMORY | INFO_COMMAND_LINE | INFO_MEMORY_MAP | INFO_LOADER_NAME,
 		.mem_lower = LOADER_LOW_END >> 10,
-		.command_line = LOADER_COMMAND_LINE_AT,
+		.command_line = loader_table(loader, LOADER_COMMAND_LINE),
 		.memory_map_length = (uint32_t)(count * sizeof(map[0])),
-		.memory_map = LOADER_MEMORY_MAP_AT,
-		.loader_name = LOADER_NAME_AT,
+		.memory_map = loader_table(loader, LOADER_MEMORY_MAP),
+		.loader_name = loader_table(loader, LOADER_NAME_TABLE),
 	};
 	int error;
 
@@ -161,26 +161,29 @@ static int tell(struct loader *loader)
 		if (memory[i].start == LOADER_HIGH_START)
 			info.mem_upper = (uint32_t)(memory[i].length >> 10);
 	}
-	error = ept_write(loader->space, gpa(LOADER_MEMORY_MAP_AT), map, sizeof(map[0]) * count);
+	error = ept_write(loader->space, gpa(loader_table(loader, LOADER_MEMORY_MAP)), map,
+			  sizeof(map[0]) * count);
 	if (error == 0 && module != NULL) {
 		struct module_entry entry = {
 			.start = (uint32_t)loader->module_at,
 			.end = (uint32_t)(loader->module_at + module->size),
-			.string = LOADER_COMMAND_LINE_AT,
+			.string = loader_table(loader, LOADER_COMMAND_LINE),
 		};
 
 		info.flags |= INFO_MODULES;
 		info.module_count = 1;
-		info.modules = LOADER_MODULES_AT;
-		error = ept_write(loader->space, gpa(LOADER_MODULES_AT), &entry, sizeof(entry));
+		info.modules = loader_table(loader, LOADER_MODULES);
+		error = ept_write(loader->space, gpa(loader_table(loader, LOADER_MODULES)), &entry,
+				  sizeof(entry));
 	}
 	if (error == 0)
-		error = ept_write(loader->space, gpa(LOADER_NAME_AT), LOADER_NAME,
-				  sizeof(LOADER_NAME));
+		error = ept_write(loader->space, gpa(loader_table(loader, LOADER_NAME_TABLE)),
+				  LOADER_NAME, sizeof(LOADER_NAME));
 	if (error == 0)
-		error = ept_write(loader->space, gpa(LOADER_START_INFO_AT), &info, sizeof(info));
+		error = ept_write(loader->space, gpa(loader_table(loader, LOADER_START_INFO)),
+				  &info, sizeof(info));
 	loader->result->rax = LOADER_MAGIC;
-	loader->result->start_info = gpa(LOADER_START_INFO_AT);
+	loader->result->start_info = gpa(loader_table(loader, LOADER_START_INFO));
 	return error;
 }
 

@@ -1,10 +1,11 @@
 /*
- * What processor a vCPU is: what CPUID tells the guest, and the model-specific registers that a
- * PC's firmware would have set.
+ * What processor a vCPU is: what CPUID tells the guest, and the model-specific registers and the
+ * local APIC as a PC's firmware would have left them.
  */
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "base/check.h"
@@ -13,8 +14,10 @@
 
 #define CPUID_MAX 256
 
+#define CPUID_1_ECX_VMX		 (1u << 5)
 #define CPUID_1_ECX_TSC_DEADLINE (1u << 24)
 #define CPUID_1_ECX_HYPERVISOR	 (1u << 31)
+#define CPUID_80000001_ECX_SVM	 (1u << 2)
 
 #define MSR_MISC_ENABLE		0x1a0u
 #define MISC_ENABLE_FAST_STRING 1u
@@ -25,6 +28,15 @@
 #define MTRR_WRITE_BACK		6u
 #define MTRR_VALID		(1u << 11)
 #define MTRR_ENABLE		(1u << 11)
+
+/* Registers of the local APIC, by their offset, and what is in them. */
+#define APIC_SPURIOUS	     0xf0u
+#define APIC_LINE_0	     0x350u
+#define APIC_LINE_1	     0x360u
+#define APIC_SPURIOUS_VECTOR 0xffu
+#define APIC_ENABLED	     (1u << 8)
+#define APIC_NMI	     (4u << 8)
+#define APIC_EXTERNAL	     (7u << 8)
 
 /* What KVM reports is the host CPU it ran on; a vCPU has its own number and the machine's count. */
 static void number_cpu(struct kvm_cpuid_entry2 *entry, const struct vcpu *vcpu)
@@ -61,6 +73,26 @@ static void complete_cpu(struct kvm_cpuid_entry2 *entry, const struct machine *m
 		entry->ecx |= CPUID_1_ECX_TSC_DEADLINE;
 }
 
+/*
+ * The processor's own virtualization. KVM holds the control pages of a guest's guest as pages of
+ * the host while it runs, past every change of the guest's mappings: what it writes to one that is
+ * evicted meanwhile is lost. Without these bits KVM refuses the instructions and their MSRs, too.
+ */
+static void hide_virtualization(struct kvm_cpuid_entry2 *entry)
+{
+	switch (entry->function) {
+	case 1:
+		entry->ecx &= ~CPUID_1_ECX_VMX;
+		break;
+	case 0x80000001u:
+		entry->ecx &= ~CPUID_80000001_ECX_SVM;
+		break;
+	case 0x8000000au: /* SVM's revision and features */
+		entry->eax = entry->ebx = entry->ecx = entry->edx = 0;
+		break;
+	}
+}
+
 static int set_cpuid(struct vcpu *vcpu, struct kvm_cpuid2 *cpuid)
 {
 	const struct machine *machine = vcpu->machine;
@@ -70,6 +102,8 @@ static int set_cpuid(struct vcpu *vcpu, struct kvm_cpuid2 *cpuid)
 		return -errno;
 	for (uint32_t i = 0; i < cpuid->nent; i++) {
 		number_cpu(&cpuid->entries[i], vcpu);
+		if (!machine->nested)
+			hide_virtualization(&cpuid->entries[i]);
 		if (machine->stock)
 			complete_cpu(&cpuid->entries[i], machine);
 	}
@@ -112,6 +146,27 @@ static int set_msrs(const struct vcpu *vcpu, unsigned address_bits)
 	return set >= 3 ? 0 : -errno;
 }
 
+static void set_apic_register(struct kvm_lapic_state *apic, unsigned offset, uint32_t value)
+{
+	memcpy(apic->regs + offset, &value, sizeof(value));
+}
+
+/* Enabled by software; and of the first processor, which gets them, the two lines wired. The others
+ * lose that at the INIT that starts them, as on a PC. */
+static int set_apic(const struct vcpu *vcpu)
+{
+	struct kvm_lapic_state apic;
+
+	if (ioctl(vcpu->fd, KVM_GET_LAPIC, &apic) != 0)
+		return -errno;
+	set_apic_register(&apic, APIC_SPURIOUS, APIC_ENABLED | APIC_SPURIOUS_VECTOR);
+	if (vcpu->number == 0) {
+		set_apic_register(&apic, APIC_LINE_0, APIC_EXTERNAL);
+		set_apic_register(&apic, APIC_LINE_1, APIC_NMI);
+	}
+	return ioctl(vcpu->fd, KVM_SET_LAPIC, &apic) == 0 ? 0 : -errno;
+}
+
 int machine_set_processor(struct vcpu *vcpu)
 {
 	struct kvm_cpuid2 *cpuid =
@@ -122,6 +177,8 @@ int machine_set_processor(struct vcpu *vcpu)
 	error = set_cpuid(vcpu, cpuid);
 	if (error == 0 && vcpu->machine->stock)
 		error = set_msrs(vcpu, physical_bits(cpuid));
+	if (error == 0 && vcpu->machine->stock)
+		error = set_apic(vcpu);
 	free(cpuid);
 	return error;
 }

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
+#include "vmm/host.h"
 #include "vmm/kvm_stats.h"
 #include "vmm/machine.h"
 
@@ -73,6 +74,29 @@ static int create_vcpu(struct machine *machine, unsigned number)
 	return machine_set_processor(vcpu);
 }
 
+/*
+ * The interrupt controllers of the PC's first days, as firmware leaves them: set up, and masked. A
+ * kernel that does without them never touches them, and would get the PIT's interrupts as vector 0.
+ */
+static int mask_pics(struct machine *machine)
+{
+	static const uint8_t first_vector[] = {
+		[KVM_IRQCHIP_PIC_MASTER] = 0x08, [KVM_IRQCHIP_PIC_SLAVE] = 0x70
+	};
+
+	for (uint32_t i = KVM_IRQCHIP_PIC_MASTER; i <= KVM_IRQCHIP_PIC_SLAVE; i++) {
+		struct kvm_irqchip chip = { .chip_id = i };
+
+		if (ioctl(machine->vm_fd, KVM_GET_IRQCHIP, &chip) != 0)
+			return -errno;
+		chip.chip.pic.irq_base = first_vector[i];
+		chip.chip.pic.imr = 0xff;
+		if (ioctl(machine->vm_fd, KVM_SET_IRQCHIP, &chip) != 0)
+			return -errno;
+	}
+	return 0;
+}
+
 /* What is asked of KVM, in order, with the name to complain by. */
 int machine_create_vm(struct machine *machine)
 {
@@ -97,6 +121,9 @@ int machine_create_vm(struct machine *machine)
 		goto refused;
 	if (!machine->stock)
 		keep_faults_on_vcpu(machine);
+	step = "KVM_SET_IRQCHIP";
+	if (machine->stock && mask_pics(machine) != 0)
+		goto refused;
 	step = "KVM_CREATE_PIT2";
 	if (machine->stock && ioctl(machine->vm_fd, KVM_CREATE_PIT2, &timer) != 0)
 		goto refused;
@@ -122,4 +149,13 @@ refused:
 	error = -errno;
 	log_error("KVM refused %s: %m", step);
 	return error;
+}
+
+void machine_bound_tables(struct machine *machine, uint64_t budget_bytes)
+{
+	unsigned long pages = host_shadow_pages(budget_bytes, machine->memory_bytes);
+
+	if (pages != 0 && ioctl(machine->vm_fd, KVM_SET_NR_MMU_PAGES, pages) != 0)
+		log_warn("KVM does not bound its shadow page tables (%m): what they take of this "
+			 "host's memory is not in the budget");
 }

@@ -41,8 +41,8 @@ static void exited(void *context, int status, int signal)
 
 static void no_init(void *context, int error, const char *message)
 {
-	log_error("the program cannot be run: %s", message[0] ? message : strerror(error));
-	machine_stop(context, MACHINE_CANNOT_RUN, 126);
+	if (machine_stop(context, MACHINE_CANNOT_RUN, 126))
+		log_error("the program cannot be run: %s", message[0] ? message : strerror(error));
 }
 
 static void guest_failed(void *context, const char *message)

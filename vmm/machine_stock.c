@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "devices/pm_timer.h"
 #include "devices/power.h"
 #include "devices/serial.h"
 #include "vmm/acpi.h"
@@ -22,9 +23,8 @@ static void switched_off(void *context)
 
 static void was_reset(void *context)
 {
-	if (!machine_stopping(context))
+	if (machine_stop(context, MACHINE_EXITED, MACHINE_STATUS_REBOOTED))
 		log_info("the guest has reset its machine");
-	machine_stop(context, MACHINE_EXITED, MACHINE_STATUS_REBOOTED);
 }
 
 static const struct power_events power_events = {
@@ -66,6 +66,9 @@ int machine_add_stock_devices(struct machine *machine)
 	if (error == 0)
 		error = bus_add(&machine->ports, PLATFORM_POWER, PLATFORM_POWER_COUNT, &power_ops,
 				&machine->power);
+	if (error == 0)
+		error = bus_add(&machine->ports, PLATFORM_PM_TIMER, PM_TIMER_PORTS, &pm_timer_ops,
+				NULL);
 	if (error == 0)
 		error = bus_add(&machine->ports, PLATFORM_KEYBOARD, 1, &power_keyboard_ops,
 				&machine->power);
@@ -122,6 +125,8 @@ int machine_load_stock(struct machine *machine, const struct loader_guest *guest
 	int error = put_firmware(machine);
 
 	complete.stock = true;
+	complete.stopped = machine->load_stopped;
+	complete.context = machine->load_context;
 	complete.rsdp = gpa(ACPI_AT);
 	if (error == 0)
 		error = loader_load(machine->space, &complete, &entry);

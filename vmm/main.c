@@ -1,14 +1,21 @@
 /*
  * bifold: the subcommands, and the only exit().
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
+#include "vmm/arguments.h"
 #include "vmm/commands.h"
 
 #define STATUS_USAGE 125
+#define STACK_BYTES  (1u << 20)
 
 static const struct command {
 	const char *name;
@@ -16,8 +23,7 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "run", "run a program in a guest whose memory bifold manages", command_run },
-	{ "doctor", "check whether this host can do it, and say how to mend what it lacks",
-	  command_doctor },
+	{ "doctor", "check whether this host can do it, and mend what it lacks", command_doctor },
 	{ "translate", "follow an address of a running guest through both layers",
 	  command_translate },
 	{ "maps", "print the address space of a running guest", command_maps },
@@ -31,23 +37,39 @@ static const struct command {
 	{ "bench", "measure what the two layers of translation cost on this host", command_bench },
 };
 
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
 static void print_help(FILE *file)
 {
 	fputs("Usage: bifold COMMAND [ARG...]\n"
 	      "\n"
-	      "A virtual machine monitor that owns its guests' memory: it serves their page "
-	      "faults,\n"
-	      "compresses and swaps their pages itself, and keeps them inside a budget.\n"
+	      "A virtual machine monitor that owns its guests' memory: it serves their page\n"
+	      "faults, compresses and swaps their pages itself, and keeps them inside a budget.\n"
 	      "\n",
 	      file);
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		fprintf(file, "  %-10s %s\n", commands[i].name, commands[i].summary);
 	fputs("\n"
-	      "  --help       this text; 'bifold COMMAND --help' says more\n"
+	      "  -h, --help   this text; 'bifold COMMAND --help' says more\n"
 	      "  --version    the version\n"
 	      "\n"
 	      "Begin with 'bifold doctor', then 'bifold run'.\n",
 	      file);
+}
+
+static int complain(const char *word)
+{
+	const char *names[COMMAND_COUNT + 3] = { "--help", "--version" };
+	const char *nearest;
+
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		names[i + 2] = commands[i].name;
+	nearest = arguments_nearest(word, names, sizeof(*names));
+	if (nearest != NULL)
+		log_error("'%s' is no command of bifold: did you mean '%s'?", word, nearest);
+	else
+		log_error("'%s' is no command of bifold: try 'bifold --help'", word);
+	return STATUS_USAGE;
 }
 
 static int dispatch(int argc, char **argv)
@@ -65,14 +87,46 @@ static int dispatch(int argc, char **argv)
 		puts("bifold " BIFOLD_VERSION);
 		return 0;
 	}
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
-	log_error("'%s' is no command of bifold: try 'bifold --help'", argv[1]);
-	return STATUS_USAGE;
+	return complain(argv[1]);
+}
+
+/*
+ * A descriptor of the standard three that was closed at the start would be taken by the next file
+ * opened, and the guest's words would go there. In its place comes one that fails as a closed one
+ * does.
+ */
+static void keep_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+			return;
+}
+
+/* A limit on the main thread's stack would be every thread's. Memory that is not touched is free.
+ */
+static void size_stacks(void)
+{
+	pthread_attr_t attr;
+
+	if (pthread_attr_init(&attr) != 0)
+		return;
+	if (pthread_attr_setstacksize(&attr, STACK_BYTES) == 0)
+		pthread_setattr_default_np(&attr);
+	pthread_attr_destroy(&attr);
 }
 
 int main(int argc, char **argv)
 {
-	exit(dispatch(argc, argv));
+	int status;
+
+	keep_standard_descriptors();
+	size_stacks();
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of its write */
+	status = dispatch(argc, argv);
+	log_drain(-1, LOG_PATIENCE_MS);
+	exit(status);
 }

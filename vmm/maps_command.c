@@ -1,11 +1,11 @@
 /* bifold maps: the address space of a running guest. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "vmm/arguments.h"
 #include "vmm/commands.h"
 #include "vmm/control.h"
 #include "vmm/maps.h"
@@ -23,22 +23,37 @@ static void print_help(void)
 {
 	fputs("Usage: bifold maps [OPTION...] PATH\n"
 	      "\n"
-	      "Print the address space that a vCPU of a running guest uses: a line for each range "
-	      "of\n"
-	      "pages with the same rights, with the sizes of its pages, and where its frames are. "
-	      "PATH\n"
-	      "is the control socket of a guest: bifold run --control PATH.\n"
+	      "Print the address space that a vCPU of a running guest uses: a line for each\n"
+	      "range of pages with the same rights, with the sizes of its pages, and where its\n"
+	      "frames are. PATH is the control socket of a guest: bifold run --control PATH.\n"
 	      "\n"
 	      "  --cr3 GPA    of the page tables at this guest-physical address\n"
 	      "  --vcpu N     of this vCPU (default 0)\n"
 	      "  --json       print it as JSON\n"
-	      "  --plot FILE  also draw it into FILE, as SVG\n"
+	      "  --plot FILE  also draw it into FILE, as SVG; -: to standard output, alone\n"
 	      "  -h, --help   this text\n"
 	      "\n"
-	      "Rights: u: programs may use it; r, w, x: read, write, execute. Exit status 1: the "
-	      "guest\n"
-	      "cannot be asked; 125: bad options.\n",
+	      "Rights: u: programs may use it; r, w, x: read, write, execute. Exit status 1:\n"
+	      "the guest cannot be asked; 125: bad options.\n",
 	      stdout);
+}
+
+/* Before the guest is asked. */
+static int check_plot(const struct options *options)
+{
+	const char *name = options->plot;
+	const char *slash = strrchr(name, '/'), *dot = strrchr(slash != NULL ? slash : name, '.');
+
+	if (strcmp(name, "-") == 0 && options->json) {
+		log_error("--json and --plot - cannot both have the standard output");
+		return -EINVAL;
+	}
+	if (dot != NULL && dot[1] != '\0' && strcasecmp(dot, ".svg") != 0) {
+		log_error("--plot %s: the picture is SVG: name it %.*s.svg", name,
+			  (int)(dot - name), name);
+		return -EINVAL;
+	}
+	return arguments_check_output("--plot", name);
 }
 
 static int parse(int argc, char **argv, json_t *params, struct options *options)
@@ -51,7 +66,7 @@ static int parse(int argc, char **argv, json_t *params, struct options *options)
 	int option, error = 0;
 
 	optind = 0;
-	while (error == 0 && (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+	while (error == 0 && (option = arguments_next(argc, argv, "h", long_options)) != -1) {
 		if (option == 'h') {
 			print_help();
 			return 1;
@@ -61,17 +76,17 @@ static int parse(int argc, char **argv, json_t *params, struct options *options)
 		else
 			error = control_option(option, optarg, params, &options->json);
 	}
-	if (error == 0 && argc - optind != 1) {
-		log_error("a PATH is needed: try 'bifold maps --help'");
-		error = -EINVAL;
-	}
+	if (error == 0)
+		error = arguments_expect(argc, argv, "PATH");
 	options->path = argv[optind];
+	if (error == 0 && options->plot != NULL)
+		error = check_plot(options);
 	return error;
 }
 
 static int draw(const json_t *maps, const char *path)
 {
-	FILE *file = fopen(path, "we");
+	FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
 	int error;
 
 	if (file == NULL) {
@@ -79,7 +94,7 @@ static int draw(const json_t *maps, const char *path)
 		return -errno;
 	}
 	error = maps_draw(maps, file);
-	if (fclose(file) != 0 && error == 0)
+	if ((file == stdout ? fflush(file) : fclose(file)) != 0 && error == 0)
 		error = -errno;
 	if (error != 0)
 		log_error("%s: %s", path, strerror(-error));
@@ -92,7 +107,7 @@ static int show(const json_t *maps, const struct options *options)
 
 	if (options->json) {
 		control_print_json(maps);
-	} else {
+	} else if (options->plot == NULL || strcmp(options->plot, "-") != 0) {
 		error = maps_print(maps, stdout);
 		if (error != 0)
 			log_error("the guest's answer is no address space");

@@ -1,15 +1,16 @@
 #include "vmm/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "guest/abi.h"
+#include "vmm/arguments.h"
 #include "vmm/path.h"
 
 #define MEMORY_DEFAULT MIB(256)
@@ -23,6 +24,7 @@ enum {
 	OPTION_APPEND,
 	OPTION_SWAP,
 	OPTION_SWAP_SIZE,
+	OPTION_ON_FULL,
 	OPTION_COMPRESSOR,
 	OPTION_POLICY,
 	OPTION_FILE,
@@ -37,6 +39,7 @@ enum {
 	OPTION_NO_REPORTING,
 	OPTION_AUTO_BALLOON,
 	OPTION_UNMANAGED,
+	OPTION_NESTED,
 	OPTION_VERSION,
 };
 
@@ -47,6 +50,7 @@ static const struct option long_options[] = {
 	{ "append", required_argument, NULL, OPTION_APPEND },
 	{ "swap", required_argument, NULL, OPTION_SWAP },
 	{ "swap-size", required_argument, NULL, OPTION_SWAP_SIZE },
+	{ "on-full", required_argument, NULL, OPTION_ON_FULL },
 	{ "compressor", required_argument, NULL, OPTION_COMPRESSOR },
 	{ "policy", required_argument, NULL, OPTION_POLICY },
 	{ "file", required_argument, NULL, OPTION_FILE },
@@ -61,6 +65,8 @@ static const struct option long_options[] = {
 	{ "no-reporting", no_argument, NULL, OPTION_NO_REPORTING },
 	{ "auto-balloon", no_argument, NULL, OPTION_AUTO_BALLOON },
 	{ "unmanaged", no_argument, NULL, OPTION_UNMANAGED },
+	{ "nested", no_argument, NULL, OPTION_NESTED },
+	{ "quiet", no_argument, NULL, 'q' },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "version", no_argument, NULL, OPTION_VERSION },
 	{ "help", no_argument, NULL, 'h' },
@@ -72,60 +78,63 @@ static void print_help(void)
 	fputs("Usage: bifold run [OPTION...] [--] [PROGRAM [ARG...]]\n"
 	      "       bifold run --kernel FILE [--initrd FILE] [OPTION...]\n"
 	      "\n"
-	      "Run PROGRAM, a static x86-64 Linux program of this host, in a virtual machine "
-	      "whose\n"
-	      "memory bifold itself pages, compresses and swaps, inside a budget. Without "
-	      "PROGRAM:\n"
-	      "a demo that fills four times its budget, reads it back and checks every page. With\n"
-	      "--kernel and no PROGRAM: a stock kernel, with the terminal as its console; Ctrl-A "
-	      "x\n"
-	      "ends it.\n"
+	      "Run PROGRAM, a static x86-64 Linux program of this host, in a virtual machine\n"
+	      "whose memory bifold itself pages, compresses and swaps, inside a budget. Without\n"
+	      "PROGRAM: a demo that fills four times its budget, reads it back and checks every\n"
+	      "page. With --kernel and no PROGRAM: a stock kernel, with the terminal as its\n"
+	      "console; Ctrl-A x ends it.\n"
 	      "\n"
 	      "  --memory SIZE           the guest's memory (default 256M)\n"
-	      "  --budget SIZE|PERCENT   what the guest may hold of the host's memory, the "
-	      "compressed\n"
-	      "                          pool and the tables included (default: no limit)\n"
+	      "  --budget SIZE|PERCENT   what the guest may hold of the host's memory, the\n"
+	      "                          compressed pool and the tables included (default: no\n"
+	      "                          limit)\n"
 	      "  --cpus N                the guest's processors, 1 to 8 (default 1)\n"
-	      "  --append WORDS          options for the guest's kernel, such as 'swap=8M "
-	      "policy=fifo';\n"
-	      "                          a stock one's command line (default console=ttyS0)\n"
-	      "  --swap DIR|none         where the swap file goes (default: $TMPDIR or /var/tmp)\n"
-	      "  --swap-size SIZE        the most the swap file may hold (default: the guest's "
-	      "memory)\n"
+	      "  --append WORDS          options for the guest's kernel, such as 'swap=8M\n"
+	      "                          policy=fifo'; a stock one's command line (default\n"
+	      "                          console=ttyS0)\n"
+	      "  --swap DIR|none         where the swap file goes (default: $TMPDIR or\n"
+	      "                          /var/tmp)\n"
+	      "  --swap-size SIZE        the most the swap file may hold (default: the guest's\n"
+	      "                          memory)\n"
+	      "  --on-full pause|stop    when the swap file's disk is full: wait a minute for\n"
+	      "                          room (default), or stop at once\n"
 	      "  --compressor NAME       lz4 (default), zstd or none\n"
 	      "  --policy NAME[,OPT=VAL...]  which pages go first:\n",
 	      stdout);
 	for (size_t i = 0; mm_policies[i] != NULL; i++)
-		printf("%26s%-7s %s\n", "", mm_policies[i]->name, mm_policies[i]->summary);
-	fputs("  --file HOST[:GUEST]     put this file into the guest's root, too (default name: "
-	      "its\n"
-	      "                          own, in /); may be repeated\n"
-	      "  --disk FILE[,ro]        a raw file or a block device as a disk, /dev/vda; may be "
-	      "repeated\n"
-	      "  --no-balloon            no balloon, by which the guest could be asked for memory\n"
+		arguments_print_words(stdout, mm_policies[i]->summary,
+				      printf("%26s%-7s ", "", mm_policies[i]->name));
+	fputs("  --file HOST[:GUEST]     put this file into the guest's root, too (default\n"
+	      "                          name: its own, in /); may be repeated\n"
+	      "  --disk FILE[,ro]        a raw file or a block device as a disk, /dev/vda; may\n"
+	      "                          be repeated\n"
+	      "  --no-balloon            no balloon, by which the guest could be asked for\n"
+	      "                          memory\n"
 	      "  --no-reporting          the guest does not tell which of its pages are free\n"
-	      "  --auto-balloon          ask the guest for the memory that it can spare, and give "
-	      "it back\n"
-	      "                          in time\n"
-	      "  --report FILE           write what happened as JSON\n"
-	      "  --control PATH          answer questions on this socket: see 'bifold translate'\n"
+	      "  --auto-balloon          ask the guest for the memory that it can spare, and\n"
+	      "                          give it back in time\n"
+	      "  --report FILE           write what happened as JSON; -: to standard output\n"
+	      "  --control PATH          answer questions on this socket, such as those of\n"
+	      "                          'bifold translate'\n"
 	      "  --timeout SECONDS       stop the guest after that long (exit status 124)\n"
-	      "  --unmanaged             leave the guest's memory to the host kernel, to compare\n"
-	      "  --kernel FILE           boot this kernel: quire's interface for PROGRAM; a stock "
-	      "one is\n"
-	      "                          Linux (bzImage, or an ELF with a PVH entry) or Multiboot "
-	      "1\n"
+	      "  --unmanaged             leave the guest's memory to the host kernel, to\n"
+	      "                          compare\n"
+	      "  --nested                the guest may use the processor's virtualization\n"
+	      "                          (needs --unmanaged)\n"
+	      "  --kernel FILE           boot this kernel: quire's interface for PROGRAM; a\n"
+	      "                          stock one is Linux (bzImage, or an ELF with a PVH\n"
+	      "                          entry) or Multiboot 1\n"
 	      "  --initrd FILE           a stock kernel's initrd, or module\n"
 	      "  --force                 try a stock kernel where ring 0 is emulated\n"
+	      "  -q, --quiet             say nothing but errors\n"
 	      "  -v, --verbose           say more; twice: still more\n"
 	      "  --version               the version\n"
 	      "  -h, --help              this text\n"
 	      "\n"
-	      "Sizes: 512M, 1.5G, 1048576. The exit status is PROGRAM's, or 0 when a stock guest "
-	      "has\n"
-	      "switched itself off; 123: it has reset itself; 128+N: signal N killed it; 124: "
-	      "time ran\n"
-	      "out; 125: bifold failed; 126: PROGRAM cannot be run; 127: not found.\n",
+	      "Sizes: 512M, 1.5G, 1048576. The exit status is PROGRAM's, or 0 when a stock\n"
+	      "guest has switched itself off; 123: it has reset itself; 128+N: signal N killed\n"
+	      "it; 124: time ran out; 125: bifold failed; 126: PROGRAM cannot be run; 127: not\n"
+	      "found.\n",
 	      stdout);
 }
 
@@ -176,6 +185,33 @@ static int parse_policy(struct run_options *options, const char *value)
 	return options->policy != NULL ? 0 : complain("--policy", text, "fifo, clock or sfifo");
 }
 
+/* Slips in HOST:GUEST, at whose colon split is; NULL: there was none followed by a slash. */
+static int check_file(const char *value, const char *split)
+{
+	const char *colon = strrchr(value, ':'), *name;
+	int host = (int)((split != NULL ? split : colon) - value);
+	char *copy;
+	bool there;
+
+	if (split != NULL && value[strlen(value) - 1] == '/') {
+		name = memrchr(value, '/', (size_t)host);
+		name = name != NULL ? name + 1 : value;
+		log_error("--file '%s': GUEST names a file, such as %s%.*s", value, split + 1,
+			  (int)(split - name), name);
+		return -EINVAL;
+	}
+	if (split != NULL || colon == NULL || colon[1] == '\0' || access(value, F_OK) == 0)
+		return 0;
+	copy = strndup(value, (size_t)host);
+	there = copy != NULL && access(copy, F_OK) == 0;
+	free(copy);
+	if (!there)
+		return 0;
+	log_error("--file '%s': GUEST begins with a slash: %.*s:/%s", value, host, value,
+		  colon + 1);
+	return -EINVAL;
+}
+
 /*
  * HOST[:GUEST]. The last colon that is followed by a slash splits, so host names may hold colons.
  */
@@ -188,6 +224,8 @@ static int parse_file(struct run_options *options, char *value)
 		split = next;
 	if (split == value || *value == '\0')
 		return complain("--file", value, "HOST or HOST:GUEST");
+	if (check_file(value, split) != 0)
+		return -EINVAL;
 	grown = realloc(options->file, (options->file_count + 1) * sizeof(*grown));
 	CHECK(grown != NULL);
 	options->file = grown;
@@ -203,20 +241,40 @@ static int parse_file(struct run_options *options, char *value)
 	return 0;
 }
 
-/* FILE[,ro] */
+/* The words after a disk's file, with commas between them. */
+static int parse_disk_options(const char *value, const char *words, bool *read_only)
+{
+	for (;; words++) {
+		size_t length = strcspn(words, ",");
+
+		if (length != 2 || strncmp(words, "ro", 2) != 0) {
+			log_error("--disk '%s': '%.*s' is no option of a disk: there is 'ro' only",
+				  value, (int)length, words);
+			return -EINVAL;
+		}
+		*read_only = true;
+		words += length;
+		if (*words == '\0')
+			return 0;
+	}
+}
+
+/* FILE[,ro]; a file whose name has a comma is meant where it is there. */
 static int parse_disk(struct run_options *options, char *value)
 {
-	size_t length = strlen(value);
-	bool read_only = length > 3 && strcmp(value + length - 3, ",ro") == 0;
+	char *comma = access(value, F_OK) == 0 ? NULL : strchr(value, ',');
 	struct devices_disk *grown;
+	bool read_only = false;
 
-	if (*value == '\0')
+	if (*value == '\0' || comma == value)
 		return complain("--disk", value, "FILE or FILE,ro");
+	if (comma != NULL && parse_disk_options(value, comma + 1, &read_only) != 0)
+		return -EINVAL;
 	grown = realloc(options->disk, (options->disk_count + 1) * sizeof(*grown));
 	CHECK(grown != NULL);
 	options->disk = grown;
-	if (read_only)
-		value[length - 3] = '\0';
+	if (comma != NULL)
+		*comma = '\0';
 	grown[options->disk_count++] =
 		(struct devices_disk){ .path = value, .read_only = read_only };
 	return 0;
@@ -254,6 +312,15 @@ static int check_append(const char *value)
 	return 0;
 }
 
+static int parse_on_full(struct run_options *options, const char *value)
+{
+	options->stop_when_full = strcmp(value, "stop") == 0;
+	if (options->stop_when_full || strcmp(value, "pause") == 0)
+		return 0;
+	log_error("--on-full: '%s' is neither 'pause' nor 'stop'", value);
+	return -EINVAL;
+}
+
 static int parse_one(struct run_options *options, int option, char *value, const char **budget)
 {
 	switch (option) {
@@ -272,6 +339,8 @@ static int parse_one(struct run_options *options, int option, char *value, const
 		return 0;
 	case OPTION_SWAP_SIZE:
 		return parse_size("--swap-size", value, &options->swap_bytes);
+	case OPTION_ON_FULL:
+		return parse_on_full(options, value);
 	case OPTION_COMPRESSOR:
 		return parse_compressor(options, value);
 	case OPTION_POLICY:
@@ -309,8 +378,14 @@ static int parse_one(struct run_options *options, int option, char *value, const
 	case OPTION_UNMANAGED:
 		options->unmanaged = true;
 		return 0;
+	case OPTION_NESTED:
+		options->nested = true;
+		return 0;
+	case 'q':
+		log_set_verbosity(LOG_QUIET);
+		return 0;
 	case 'v':
-		log_set_verbosity(log_verbosity() + 1);
+		log_set_verbosity(log_verbosity() < 0 ? 1 : log_verbosity() + 1);
 		return 0;
 	case OPTION_VERSION:
 		puts("bifold " BIFOLD_VERSION);
@@ -319,7 +394,6 @@ static int parse_one(struct run_options *options, int option, char *value, const
 		print_help();
 		return 1;
 	default:
-		log_error("try 'bifold run --help'");
 		return -EINVAL;
 	}
 }
@@ -348,13 +422,27 @@ static int settle(struct run_options *options, const char *budget)
 {
 	char memory[UNITS_TEXT_SIZE], text[UNITS_TEXT_SIZE];
 
-	options->memory_bytes &= ~(uint64_t)4095;
 	if (options->memory_bytes < MEMORY_LEAST || options->memory_bytes > MEMORY_MOST) {
-		log_error("--memory: a guest needs at least 4M and can have at most 1T");
+		unsigned long long bytes = options->memory_bytes;
+
+		if (bytes < 1024)
+			log_error("--memory %llu is %llu bytes, and a guest needs at least 4M: "
+				  "%lluM is as many MiB",
+				  bytes, bytes, bytes);
+		else
+			log_error("--memory: %s: a guest needs at least 4M and can have at most 1T",
+				  units_format_size(bytes, memory));
 		return -EINVAL;
 	}
+	options->memory_bytes &= ~(uint64_t)4095;
 	if (check_kind(options) != 0)
 		return -EINVAL;
+	if (options->nested && !options->unmanaged) {
+		log_error("--nested needs --unmanaged: KVM keeps pages of a guest that runs guests "
+			  "in its own hands, and what is written to one that was evicted meanwhile "
+			  "is lost");
+		return -EINVAL;
+	}
 	if (budget == NULL)
 		return 0;
 	if (units_parse_size_or_percent(budget, options->memory_bytes, &options->budget_bytes) != 0)
@@ -387,7 +475,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	};
 	optind = 0; /* start anew: main has already looked at argv */
 	/* "+": the first word that is no option is PROGRAM; what follows is its own. */
-	while (result == 0 && (option = getopt_long(argc, argv, "+vh", long_options, NULL)) != -1)
+	while (result == 0 && (option = arguments_next(argc, argv, "+qvh", long_options)) != -1)
 		result = parse_one(options, option, optarg, &budget);
 	options->arguments = argv + optind;
 	options->stock = options->kernel_path != NULL && options->arguments[0] == NULL;

@@ -25,6 +25,7 @@ struct run_options {
 	const char *append;	    /* words for the guest's kernel, or NULL */
 	const char *swap_directory; /* NULL: none */
 	uint64_t swap_bytes;	    /* 0: as much as the guest's memory */
+	bool stop_when_full;	    /* the disk of the swap file */
 	enum mm_compressor compressor;
 	const struct mm_policy_ops *policy;
 	char *policy_options;	   /* or NULL; points into policy_text */
@@ -37,6 +38,7 @@ struct run_options {
 	bool stock;		   /* a kernel and no PROGRAM: vmm/machine_stock.h */
 	bool force;		   /* run a stock kernel where that is known not to work */
 	bool unmanaged;		   /* the host kernel manages guest memory: for comparisons */
+	bool nested;		   /* unmanaged only: VMX and SVM are the guest's to use */
 	struct devices_disk *disk; /* owned */
 	size_t disk_count;
 	bool no_balloon, no_reporting, auto_balloon;

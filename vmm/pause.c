@@ -13,7 +13,11 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "vmm/machine.h"
+
+#define FULL_SECONDS 60u		 /* the longest wait for room on the disk */
+#define FULL_LOOK_NS (250 * 1000 * 1000) /* between two looks whether there is some */
 
 void machine_gate_init(struct machine *machine)
 {
@@ -24,6 +28,15 @@ void machine_gate_init(struct machine *machine)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&machine->gate, &attr);
 	pthread_condattr_destroy(&attr);
+}
+
+/*
+ * The clocks have gone on: a guest that knows KVM's clock is told, so that its watchdogs do not
+ * take the time for their own. Others have no such flag, and the ioctl fails. The vCPU is outside.
+ */
+static void tell_it_stood(struct vcpu *vcpu)
+{
+	ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
 }
 
 bool machine_enter(struct vcpu *vcpu)
@@ -41,6 +54,8 @@ bool machine_enter(struct vcpu *vcpu)
 		vcpu->inside = true;
 	}
 	pthread_mutex_unlock(&machine->lock);
+	if (__atomic_exchange_n(&vcpu->stood, false, __ATOMIC_ACQ_REL))
+		tell_it_stood(vcpu);
 	return go_in;
 }
 
@@ -74,6 +89,15 @@ static void call_out(struct machine *machine)
 		if (vcpu->started)
 			pthread_kill(vcpu->thread, SIGUSR1);
 	}
+}
+
+void machine_continued(struct machine *machine)
+{
+	for (unsigned i = 0; i < machine->vcpu_count; i++)
+		__atomic_store_n(&machine->vcpu[i].stood, true, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&machine->lock);
+	call_out(machine);
+	pthread_mutex_unlock(&machine->lock);
 }
 
 int machine_pause(struct machine *machine, unsigned milliseconds)
@@ -132,16 +156,65 @@ int machine_hold(struct machine *machine, unsigned milliseconds)
 	return error;
 }
 
-/*
- * The clocks have gone on: a guest that knows KVM's clock is told, so that its watchdogs do not
- * take the time for their own. Others have no such flag, and the ioctl fails.
- */
 void machine_let_go(struct machine *machine)
 {
 	if (!machine_held(machine))
 		return;
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
-		ioctl(machine->vcpu[i].fd, KVM_KVMCLOCK_CTRL, 0);
+		tell_it_stood(&machine->vcpu[i]);
 	set_held(machine, false);
+	machine_resume(machine);
+}
+
+/*
+ * No vCPU is waited for: one of them waits for the very page that there is no room for. The others
+ * stay outside, so that the guest stands as a whole and nothing in it runs into a time limit.
+ */
+bool machine_full(void *context, uint64_t since_ns)
+{
+	struct machine *machine = context;
+	struct timespec deadline;
+	bool first, running;
+	int error = 0;
+
+	if (machine->stop_when_full)
+		return false;
+	pthread_mutex_lock(&machine->lock);
+	first = !machine->full;
+	if (first) {
+		machine->full = true;
+		machine->pauses++;
+		call_out(machine);
+	}
+	pthread_mutex_unlock(&machine->lock);
+	if (first)
+		log_warn("the disk of the swap file is full: the guest stands until there is room, "
+			 "for %u s at most",
+			 FULL_SECONDS);
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_nsec += FULL_LOOK_NS;
+	deadline.tv_sec += deadline.tv_nsec / 1000000000;
+	deadline.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&machine->lock);
+	while (error == 0 && machine->stop_kind == MACHINE_RUNNING)
+		error = pthread_cond_timedwait(&machine->gate, &machine->lock, &deadline);
+	running = machine->stop_kind == MACHINE_RUNNING;
+	pthread_mutex_unlock(&machine->lock);
+	return running && since_ns < FULL_SECONDS * 1000000000ull;
+}
+
+void machine_full_no_more(void *context)
+{
+	struct machine *machine = context;
+	bool was_full;
+
+	pthread_mutex_lock(&machine->lock);
+	was_full = machine->full;
+	machine->full = false;
+	pthread_mutex_unlock(&machine->lock);
+	if (!was_full)
+		return;
+	log_warn("there is room on the disk of the swap file again: the guest goes on");
+	machine_continued(machine);
 	machine_resume(machine);
 }

@@ -23,8 +23,9 @@
 #define PLATFORM_SERIAL_GSI  4u
 #define PLATFORM_POWER	     0x600 /* ACPI's sleep control, sleep status and reset registers */
 #define PLATFORM_POWER_COUNT 3
-#define PLATFORM_PCI	      0xcf8 /* the configuration ports of a PC's bus, which is empty */
-#define PLATFORM_KEYBOARD    0x64 /* its controller's command, which resets the machine */
+#define PLATFORM_PM_TIMER    0x608 /* ACPI's timer: devices/pm_timer.h */
+#define PLATFORM_PCI	     0xcf8 /* the configuration ports of a PC's bus, which is empty */
+#define PLATFORM_KEYBOARD    0x64  /* its controller's command, which resets the machine */
 #define PLATFORM_RESET_VALUE 1u
 #define PLATFORM_SLEEP_S5    5u /* SLP_TYP of \_S5 */
 

@@ -19,9 +19,11 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/status.h"
 #include "base/units.h"
 #include "vmm/commands.h"
 #include "vmm/control.h"
+#include "vmm/file.h"
 #include "vmm/host.h"
 #include "vmm/image.h"
 #include "vmm/inspect.h"
@@ -168,33 +170,6 @@ static int build_root(struct run *run)
 	return error;
 }
 
-/* A regular file with something in it. 0 or -errno, logged. */
-static int open_file(const char *path, int *fd, uint64_t *size)
-{
-	struct stat status;
-	int error = 0;
-
-	*fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (*fd < 0 || fstat(*fd, &status) != 0) {
-		error = -errno;
-		log_error("%s: %m", path);
-	} else if (!S_ISREG(status.st_mode)) {
-		error = -EINVAL;
-		log_error("%s is not a regular file", path);
-	} else if (status.st_size == 0) {
-		error = -EINVAL;
-		log_error("%s is empty", path);
-	}
-	if (error == 0) {
-		*size = (uint64_t)status.st_size;
-		return 0;
-	}
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-	return error;
-}
-
 static int open_kernel(struct run *run)
 {
 	const char *path = run->options.kernel_path;
@@ -206,7 +181,7 @@ static int open_kernel(struct run *run)
 	if (path == NULL)
 		return 0;
 	run->kernel = NULL;
-	error = open_file(path, &fd, &size);
+	error = file_open_input(path, &fd, &size);
 	if (error != 0)
 		return error;
 	run->kernel_size = size;
@@ -223,7 +198,7 @@ static int open_initrd(struct run *run)
 {
 	if (run->options.initrd_path == NULL)
 		return 0;
-	return open_file(run->options.initrd_path, &run->initrd_fd, &run->initrd_size);
+	return file_open_input(run->options.initrd_path, &run->initrd_fd, &run->initrd_size);
 }
 
 /* What only quire has: a root, and words for its init. */
@@ -266,13 +241,9 @@ static int check_host(const struct run *run)
 
 static int open_report(struct run *run)
 {
-	if (run->options.report_path == NULL)
-		return 0;
-	run->report_file = fopen(run->options.report_path, "we");
-	if (run->report_file != NULL)
-		return 0;
-	log_error("%s: %m", run->options.report_path);
-	return -errno;
+	return run->options.report_path != NULL
+		       ? file_open_output(run->options.report_path, &run->report_file)
+		       : 0;
 }
 
 static bool has_virtio_console(const struct run *run)
@@ -286,6 +257,8 @@ static const char *guest_name(const struct run *run)
 		return basename(run->options.kernel_path);
 	return run->demo ? "demo" : run->program;
 }
+
+static bool loading_stopped(void *run);
 
 static int make_machine(struct run *run)
 {
@@ -304,6 +277,10 @@ static int make_machine(struct run *run)
 		.cpu_count = options->cpu_count,
 		.stock = options->stock,
 		.unmanaged = options->unmanaged,
+		.stop_when_full = options->stop_when_full,
+		.nested = options->nested,
+		.load_stopped = loading_stopped,
+		.load_context = run,
 		.devices = {
 			.balloon = !options->no_balloon,
 			.reporting = !options->no_reporting,
@@ -336,14 +313,30 @@ static int make_machine(struct run *run)
 	return error;
 }
 
-static void show_status(struct run *run)
+/* What the terminal's user types meanwhile stands in the same row. */
+static void show_status(struct run *run, bool awaited)
 {
 	struct report report;
 	char text[160];
 
+	if (!log_status_possible() || (awaited && isatty(STDIN_FILENO))) {
+		log_status(NULL);
+		return;
+	}
 	report_fill(&report, run->machine);
 	report_format_status(&report, text, sizeof(text));
 	log_status(text);
+}
+
+/* While the guest is loaded there is no terminal yet. */
+static void take_terminal_signal(struct run *run, uint32_t number)
+{
+	if (run->terminal != NULL && number == SIGWINCH)
+		terminal_measure(run->terminal);
+	if (run->terminal != NULL && number == SIGCONT)
+		terminal_continue(run->terminal);
+	if (number == SIGCONT)
+		machine_continued(run->machine);
 }
 
 static void take_signal(struct run *run)
@@ -352,13 +345,10 @@ static void take_signal(struct run *run)
 
 	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGWINCH) {
-		terminal_measure(run->terminal);
-	} else if (info.ssi_signo == SIGCONT) {
-		terminal_continue(run->terminal);
-	} else {
+	if (info.ssi_signo == SIGWINCH || info.ssi_signo == SIGCONT) {
+		take_terminal_signal(run, info.ssi_signo);
+	} else if (machine_stop(run->machine, MACHINE_INTERRUPTED, 128 + (int)info.ssi_signo)) {
 		log_error("stopped by %s", strsignal((int)info.ssi_signo));
-		machine_stop(run->machine, MACHINE_INTERRUPTED, 128 + (int)info.ssi_signo);
 	}
 }
 
@@ -372,8 +362,7 @@ static int until(uint64_t now, uint64_t first, uint64_t second)
 	return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
 }
 
-/* A console's input goes through the terminal; quire's doorbell reads by itself, once it was told.
- */
+/* A console's input goes through the terminal; quire's doorbell reads by itself when told. */
 
 static int input_poll_fd(const struct run *run, bool awaited)
 {
@@ -428,17 +417,44 @@ static int open_terminal(struct run *run)
 		       : 0;
 }
 
-/* A terminal that is a stock guest's console is the guest's own. */
+/* Whether there can be a status line at any time. A terminal in raw mode is the guest's alone. */
 static bool shows_status(const struct run *run)
 {
-	return isatty(STDERR_FILENO) && !(run->options.stock && isatty(STDOUT_FILENO));
+	return isatty(STDERR_FILENO) && status_is_apart_from(STDOUT_FILENO) &&
+	       !(run->terminal != NULL && isatty(STDIN_FILENO));
+}
+
+/* 0: none. */
+static uint64_t deadline_ns(const struct run *run)
+{
+	uint64_t seconds = run->options.timeout_seconds;
+
+	return seconds != 0 ? run->start_ns + seconds * 1000000000 : 0;
+}
+
+static void time_out(struct run *run)
+{
+	if (machine_stop(run->machine, MACHINE_TIMED_OUT, MACHINE_STATUS_TIMED_OUT))
+		log_error("stopped: %u s have passed", run->options.timeout_seconds);
+}
+
+/* Signals and time, while the guest's memory is filled. */
+static bool loading_stopped(void *context)
+{
+	struct run *run = context;
+	struct pollfd signals = { .fd = run->signal_fd, .events = POLLIN };
+	uint64_t deadline = deadline_ns(run);
+
+	if (poll(&signals, 1, 0) > 0)
+		take_signal(run);
+	if (deadline != 0 && clock_now_ns() >= deadline)
+		time_out(run);
+	return machine_stopping(run->machine);
 }
 
 static void wait_for_end(struct run *run)
 {
-	uint64_t deadline = run->options.timeout_seconds == 0
-				    ? 0
-				    : run->start_ns + run->options.timeout_seconds * 1000000000ull;
+	uint64_t deadline = deadline_ns(run);
 	uint64_t tick = shows_status(run) ? run->start_ns + STATUS_FIRST_NS : 0;
 	bool awaited = false;
 
@@ -466,12 +482,10 @@ static void wait_for_end(struct run *run)
 			awaited = false;
 			take_input(run);
 		}
-		if (deadline != 0 && now >= deadline) {
-			log_error("stopped: %u s have passed", run->options.timeout_seconds);
-			machine_stop(run->machine, MACHINE_TIMED_OUT, MACHINE_STATUS_TIMED_OUT);
-		}
-		if (tick != 0 && now >= tick) {
-			show_status(run);
+		if (deadline != 0 && now >= deadline)
+			time_out(run);
+		if (tick != 0 && now >= tick && !machine_stopping(run->machine)) {
+			show_status(run, awaited);
 			tick = now + STATUS_PERIOD_NS;
 		}
 	}
@@ -481,12 +495,34 @@ static void wait_for_end(struct run *run)
 /* The accounts must balance at the end of every run, not only in tests. */
 static void check_accounts(struct machine *machine)
 {
-	int breaches = machine->mm != NULL ? mm_check(machine->mm, stderr) : 0;
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	int breaches = machine->mm != NULL ? mm_check(machine->mm, out) : 0;
 
+	if (out != NULL)
+		fclose(out);
 	if (breaches != 0) {
+		log_text(text != NULL ? text : "");
 		log_error("the memory manager's accounts do not balance (%d breaches)", breaches);
 		machine->stop_status = MACHINE_STATUS_FAILED;
 	}
+	free(text);
+}
+
+/* Through the log, which waits for nobody. */
+static void print_table(const json_t *json)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (out == NULL)
+		return;
+	report_print_table(json, out);
+	fclose(out);
+	log_text(text);
+	free(text);
 }
 
 static int tell(struct run *run)
@@ -501,8 +537,10 @@ static int tell(struct run *run)
 	if (run->demo)
 		report_print_table(json, stdout);
 	else if (log_verbosity() > 0)
-		report_print_table(json, stderr);
+		print_table(json);
 	if (run->report_file != NULL)
+		error = file_begin(run->report_file);
+	if (run->report_file != NULL && error == 0)
 		error = report_write(json, run->report_file);
 	json_decref(json);
 	if (error != 0) {
@@ -540,20 +578,35 @@ static void drain(struct run *run)
 					    : run->machine->stop_fd);
 }
 
+/*
+ * The machine is over, and what is left is to tell of it, to whoever may be slow to listen: signals
+ * end the program now as they end any other. One that came late has nothing left to stop.
+ */
+static void unwatch_signals(struct run *run)
+{
+	struct signalfd_siginfo info;
+	sigset_t none;
+
+	while (read(run->signal_fd, &info, sizeof(info)) == sizeof(info))
+		;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static int run_machine(struct run *run)
 {
 	int error;
 
 	signal(SIGPIPE, SIG_IGN); /* a closed standard output is the guest's to hear of */
 	error = watch_signals(run, run->options.stock || has_virtio_console(run));
-	if (error == 0)
-		error = check_host(run);
 	if (error == 0 && !run->options.stock)
 		error = prepare_quire(run);
 	if (error == 0)
 		error = open_kernel(run);
 	if (error == 0)
 		error = open_initrd(run);
+	if (error == 0)
+		error = check_host(run);
 	if (error == 0)
 		error = open_report(run);
 	if (error == 0)
@@ -565,13 +618,22 @@ static int run_machine(struct run *run)
 		error = open_terminal(run);
 	if (error == 0)
 		error = machine_start(run->machine);
-	if (error != 0)
+	if (error == -ECANCELED)
+		return run->machine->stop_status;
+	if (error != 0) {
+		/* Who failed has said what; if not, at least that. */
+		if (!log_has_spoken())
+			log_error("the guest cannot be started: %s", strerror(-error));
 		return MACHINE_STATUS_FAILED;
+	}
 	wait_for_end(run);
 	control_destroy(run->control);
 	run->control = NULL;
 	machine_join(run->machine);
 	drain(run);
+	terminal_destroy(run->terminal);
+	run->terminal = NULL;
+	unwatch_signals(run);
 	check_accounts(run->machine);
 	return tell(run);
 }
@@ -594,8 +656,9 @@ int command_run(int argc, char **argv)
 	control_destroy(run.control);
 	machine_destroy(run.machine);
 	archive_destroy(run.root);
-	if (run.report_file != NULL)
+	if (run.report_file != NULL && run.report_file != stdout)
 		fclose(run.report_file);
+	log_drain(run.signal_fd, LOG_PATIENCE_MS);
 	if (run.signal_fd >= 0)
 		close(run.signal_fd);
 	if (run.initrd_fd >= 0)

@@ -1,6 +1,5 @@
 /* bifold stat: how a running guest is. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "vmm/arguments.h"
 #include "vmm/commands.h"
 #include "vmm/control_client.h"
 #include "vmm/stat.h"
@@ -33,20 +33,17 @@ static void print_help(void)
 {
 	fputs("Usage: bifold stat [OPTION...] PATH\n"
 	      "\n"
-	      "Tell how a running guest is: what it holds of the host's memory and where its pages "
-	      "are,\n"
-	      "its faults and how long they took, its evictions, its balloon. PATH is its control "
-	      "socket:\n"
-	      "bifold run --control PATH. The guest does not notice.\n"
+	      "Tell how a running guest is: what it holds of the host's memory and where its\n"
+	      "pages are, its faults and how long they took, its evictions, its balloon. PATH\n"
+	      "is its control socket: bifold run --control PATH. The guest does not notice.\n"
 	      "\n"
 	      "  --json             one JSON object; with --watch, one a line\n"
 	      "  --prometheus       metrics, in Prometheus's text format\n"
 	      "  --watch SECONDS    again and again, until the guest ends or Ctrl-C\n"
 	      "  -h, --help         this text\n"
 	      "\n"
-	      "Exit status 0: it was told; 1: the guest cannot be asked, or ended while it was "
-	      "watched;\n"
-	      "125: bad options.\n",
+	      "Exit status 0: it was told; 1: the guest cannot be asked, or ended while it was\n"
+	      "watched; 125: bad options.\n",
 	      stdout);
 }
 
@@ -87,7 +84,7 @@ static int parse(int argc, char **argv, struct options *options)
 	int option, error = 0;
 
 	optind = 0;
-	while (error == 0 && (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+	while (error == 0 && (option = arguments_next(argc, argv, "h", long_options)) != -1) {
 		if (option == 'h') {
 			print_help();
 			return 1;
@@ -97,10 +94,8 @@ static int parse(int argc, char **argv, struct options *options)
 		else
 			error = option == 'w' ? parse_watch(optarg, &options->watch) : -EINVAL;
 	}
-	if (error == 0 && argc - optind != 1) {
-		log_error("a PATH is needed: try 'bifold stat --help'");
-		error = -EINVAL;
-	}
+	if (error == 0)
+		error = arguments_expect(argc, argv, "PATH");
 	if (error == 0 && options->form == FORM_PROMETHEUS && options->watch != 0) {
 		log_error("--prometheus is told once: it is the one who scrapes that watches");
 		error = -EINVAL;

@@ -1,6 +1,5 @@
 /* bifold pause, resume, quit: a word to a running guest. */
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "vmm/arguments.h"
 #include "vmm/commands.h"
 #include "vmm/control_client.h"
 
@@ -26,16 +26,14 @@ static int parse(int argc, char **argv, const char *help, const char **path)
 	int option;
 
 	optind = 0;
-	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+	while ((option = arguments_next(argc, argv, "h", long_options)) != -1) {
 		if (option != 'h')
 			return -EINVAL;
 		fputs(help, stdout);
 		return 1;
 	}
-	if (argc - optind != 1) {
-		log_error("a PATH is needed: try 'bifold %s --help'", argv[0]);
+	if (arguments_expect(argc, argv, "PATH") != 0)
 		return -EINVAL;
-	}
 	*path = argv[optind];
 	return 0;
 }
@@ -61,17 +59,15 @@ int command_pause(int argc, char **argv)
 		argc, argv,
 		"Usage: bifold pause PATH\n"
 		"\n"
-		"Stop a running guest where it is, until 'bifold resume'. PATH is its control "
-		"socket:\n"
-		"bifold run --control PATH. Its vCPUs do not run, and it can be looked at; its "
-		"clocks go on,\n"
-		"and so does the time of --timeout. To pause a paused guest changes nothing.\n"
+		"Stop a running guest where it is, until 'bifold resume'. PATH is its control\n"
+		"socket: bifold run --control PATH. Its vCPUs do not run, and it can be looked\n"
+		"at; its clocks go on, and so does the time of --timeout. To pause a paused guest\n"
+		"changes nothing.\n"
 		"\n"
 		"  -h, --help   this text\n"
 		"\n"
-		"Exit status 0: it is paused; 1: it cannot be asked, or a vCPU does not come out; "
-		"125: bad\n"
-		"options.\n");
+		"Exit status 0: it is paused; 1: it cannot be asked, or a vCPU does not come out;\n"
+		"125: bad options.\n");
 }
 
 int command_resume(int argc, char **argv)
@@ -80,8 +76,7 @@ int command_resume(int argc, char **argv)
 		argc, argv,
 		"Usage: bifold resume PATH\n"
 		"\n"
-		"Let a paused guest go on. PATH is its control socket: bifold run --control "
-		"PATH.\n"
+		"Let a paused guest go on. PATH is its control socket: bifold run --control PATH.\n"
 		"\n"
 		"  -h, --help   this text\n"
 		"\n"
@@ -128,18 +123,14 @@ int command_quit(int argc, char **argv)
 		argc, argv,
 		"Usage: bifold quit PATH\n"
 		"\n"
-		"End a running guest, as if its power were cut: what it has not written is lost. "
-		"PATH is\n"
-		"its control socket: bifold run --control PATH. Returns when the monitor has "
-		"ended, "
-		"which\n"
-		"exits with status 0, for it did what its user asked for.\n"
+		"End a running guest, as if its power were cut: what it has not written is lost.\n"
+		"PATH is its control socket: bifold run --control PATH. Returns when the monitor\n"
+		"has ended, which exits with status 0, for it did what its user asked for.\n"
 		"\n"
 		"  -h, --help   this text\n"
 		"\n"
-		"Exit status 0: it has ended; 1: it cannot be asked, or has not ended after 30 s; "
-		"125: bad\n"
-		"options.\n",
+		"Exit status 0: it has ended; 1: it cannot be asked, or has not ended after 30 s;\n"
+		"125: bad options.\n",
 		&path);
 	int error;
 

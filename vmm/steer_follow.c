@@ -17,7 +17,7 @@
 #define PERIOD_NS  100000000ull	 /* between two looks */
 #define LINE_NS	   1000000000ull /* between two lines */
 #define PATIENCE_S 5		 /* without any progress */
-#define BAR_WIDTH  40
+#define BAR_WIDTH  24
 #define TEXT_OF(x) #x
 #define TEXT(x)	   TEXT_OF(x)
 
@@ -68,7 +68,7 @@ static void draw(struct follow *f)
 		memset(bar, '.', BAR_WIDTH);
 		memset(bar, '#', filled);
 		bar[BAR_WIDTH] = '\0';
-		snprintf(text, sizeof(text), "[%s] %s", bar, way);
+		snprintf(text, sizeof(text), "%s  [%s]", way, bar);
 		log_status(text);
 	} else if (time - f->told_ns >= LINE_NS) {
 		puts(way);
@@ -82,8 +82,7 @@ static void conclude(struct follow *f, const char *sentence, const char *excuse)
 {
 	char way[96];
 
-	if (f->terminal)
-		log_status(NULL);
+	log_status(NULL);
 	format_way(f, way, sizeof(way));
 	log_error("%s; %s%s%s", way, sentence, excuse != NULL ? ": " : "",
 		  excuse != NULL ? excuse : "");
@@ -130,8 +129,7 @@ static int judge(struct follow *f, const json_t *state)
 		return STEER_STATUS_REFUSED;
 	}
 	if (f->now == f->target) {
-		if (f->terminal)
-			log_status(NULL);
+		log_status(NULL);
 		printf("%s: %s\n", f->goal->what, format_size(f, f->now, now));
 		return fflush(stdout) == 0 ? 0 : STEER_STATUS_FAILED;
 	}
@@ -155,8 +153,7 @@ static int look_again(struct follow *f)
 	if (error == 0) {
 		status = judge(f, state);
 	} else {
-		if (f->terminal)
-			log_status(NULL);
+		log_status(NULL);
 		control_client_log(f->path, error, f->text);
 		status = STEER_STATUS_FAILED;
 	}

@@ -1,11 +1,11 @@
 /* bifold balloon, bifold budget: sizes of a running guest that can be changed. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/units.h"
+#include "vmm/arguments.h"
 #include "vmm/commands.h"
 #include "vmm/json.h"
 #include "vmm/steer_follow.h"
@@ -46,7 +46,7 @@ static int parse(int argc, char **argv, const char *help, const struct steer_goa
 
 	*options = (struct options){ .wait = true };
 	optind = 0;
-	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+	while ((option = arguments_next(argc, argv, "h", long_options)) != -1) {
 		if (option == 'h') {
 			fputs(help, stdout);
 			return 1;
@@ -55,10 +55,8 @@ static int parse(int argc, char **argv, const char *help, const struct steer_goa
 			return -EINVAL;
 		options->wait = false;
 	}
-	if (argc - optind != 2) {
-		log_error("a PATH and a SIZE are needed: try 'bifold %s --help'", argv[0]);
+	if (arguments_expect(argc, argv, "PATH SIZE") != 0)
 		return -EINVAL;
-	}
 	options->path = argv[optind];
 	options->size = argv[optind + 1];
 	return check_size(options->size, goal);
@@ -131,25 +129,18 @@ int command_balloon(int argc, char **argv)
 	static const char help[] =
 		"Usage: bifold balloon [--no-wait] PATH SIZE\n"
 		"\n"
-		"Ask a running guest for SIZE of its memory, or give back what it had given beyond "
-		"that.\n"
-		"PATH is its control socket: bifold run --control PATH. What is in the balloon "
-		"costs the host\n"
-		"nothing. Follows it until it is there; Ctrl-C ends that, and leaves what was "
-		"asked "
-		"for.\n"
+		"Ask a running guest for SIZE of its memory, or give back what it had given\n"
+		"beyond that. PATH is its control socket: bifold run --control PATH. What is in\n"
+		"the balloon costs the host nothing. Follows it until it is there; Ctrl-C ends\n"
+		"that, and leaves what was asked for.\n"
 		"\n"
 		"  --no-wait    ask, and do not follow\n"
 		"  -h, --help   this text\n"
 		"\n"
-		"SIZE: bytes, or with a suffix as 512M or 1.5G, or a share of the guest's memory "
-		"as "
-		"25%; 0\n"
-		"gives all back. Exit status 0: it is there; 1: the guest cannot be asked, or "
-		"ended; 2: it\n"
-		"refuses: it has no balloon, or no driver, or gives nothing more for 5 s; 125: bad "
-		"options;\n"
-		"128+n: signal n.\n";
+		"SIZE: bytes, or with a suffix as 512M or 1.5G, or a share of the guest's memory\n"
+		"as 25%; 0 gives all back. Exit status 0: it is there; 1: the guest cannot be\n"
+		"asked, or ended; 2: it refuses: it has no balloon, or no driver, or gives\n"
+		"nothing more for 5 s; 125: bad options; 128+n: signal n.\n";
 	static const struct steer_goal goal = {
 		.what = "the balloon",
 		.method = "balloon",
@@ -171,25 +162,18 @@ int command_budget(int argc, char **argv)
 	static const char help[] =
 		"Usage: bifold budget [--no-wait] PATH SIZE|none\n"
 		"\n"
-		"Change what a running guest may hold of the host's memory. PATH is its control "
-		"socket: bifold\n"
-		"run --control PATH. A larger budget is in force at once; a smaller one is reached "
-		"by "
-		"steps,\n"
-		"while the guest runs, and is followed until it is; Ctrl-C ends that, and leaves "
-		"what "
-		"was asked\n"
-		"for.\n"
+		"Change what a running guest may hold of the host's memory. PATH is its control\n"
+		"socket: bifold run --control PATH. A larger budget is in force at once; a\n"
+		"smaller one is reached by steps, while the guest runs, and is followed until it\n"
+		"is; Ctrl-C ends that, and leaves what was asked for.\n"
 		"\n"
 		"  --no-wait    ask, and do not follow\n"
 		"  -h, --help   this text\n"
 		"\n"
-		"SIZE: bytes, or with a suffix as 512M or 1.5G, or a share of the guest's memory "
-		"as "
-		"25%.\n"
-		"Exit status 0: it is in force; 1: the guest cannot be asked, or ended; 2: it is "
-		"refused: too\n"
-		"small to work with, or no nearer after 5 s; 125: bad options; 128+n: signal n.\n";
+		"SIZE: bytes, or with a suffix as 512M or 1.5G, or a share of the guest's memory\n"
+		"as 25%. Exit status 0: it is in force; 1: the guest cannot be asked, or ended;\n"
+		"2: it is refused: too small to work with, or no nearer after 5 s; 125: bad\n"
+		"options; 128+n: signal n.\n";
 	static const struct steer_goal goal = {
 		.what = "the budget",
 		.method = "budget",

@@ -4,7 +4,6 @@
  * for its turn, and is followed by a question, so that its effect shows.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -18,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "vmm/arguments.h"
 #include "vmm/commands.h"
 #include "vmm/control_client.h"
 #include "vmm/json.h"
@@ -54,24 +54,19 @@ static void print_help(void)
 {
 	fputs("Usage: bifold top [--delay SECONDS] PATH\n"
 	      "\n"
-	      "Watch a running guest on a terminal: what it holds, where its pages are, how often "
-	      "it "
-	      "faults\n"
-	      "and how long that takes, its balloon; and steer it. Rates and latencies are those "
-	      "of "
-	      "the\n"
-	      "last delay. PATH is its control socket: bifold run --control PATH.\n"
+	      "Watch a running guest on a terminal: what it holds, where its pages are, how\n"
+	      "often it faults and how long that takes, its balloon; and steer it. Rates and\n"
+	      "latencies are those of the last delay. PATH is its control socket: bifold run\n"
+	      "--control PATH.\n"
 	      "\n"
 	      "  --delay SECONDS    between two looks (default 1)\n"
 	      "  -h, --help         this text\n"
 	      "\n"
-	      "Keys: q leaves; p or space pauses and resumes the guest; - and +, or left and "
-	      "right, change\n"
-	      "its budget; [ and ], or down and up, its balloon, by a step of about a 32nd of its "
-	      "memory.\n"
-	      "Exit status 0: left; 1: the guest cannot be asked, or has ended, or the terminal "
-	      "cannot be\n"
-	      "drawn on; 125: bad options; 128+n: signal n.\n",
+	      "Keys: q leaves; p or space pauses and resumes the guest; - and +, or left and\n"
+	      "right, change its budget; [ and ], or down and up, its balloon, by a step of\n"
+	      "about a 32nd of its memory. Exit status 0: left; 1: the guest cannot be asked,\n"
+	      "or has ended, or the terminal cannot be drawn on; 125: bad options; 128+n:\n"
+	      "signal n.\n",
 	      stdout);
 }
 
@@ -98,17 +93,15 @@ static int parse(int argc, char **argv, struct top *top)
 	int option, error = 0;
 
 	optind = 0;
-	while (error == 0 && (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+	while (error == 0 && (option = arguments_next(argc, argv, "h", long_options)) != -1) {
 		if (option == 'h') {
 			print_help();
 			return 1;
 		}
 		error = option == 'd' ? parse_delay(optarg, &top->delay) : -EINVAL;
 	}
-	if (error == 0 && argc - optind != 1) {
-		log_error("a PATH is needed: try 'bifold top --help'");
-		error = -EINVAL;
-	}
+	if (error == 0)
+		error = arguments_expect(argc, argv, "PATH");
 	top->path = argv[optind];
 	return error;
 }

@@ -1,17 +1,17 @@
 /* bifold translate: an address of a running guest through both layers. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "vmm/arguments.h"
 #include "vmm/commands.h"
 #include "vmm/control.h"
 #include "vmm/translation.h"
 
-#define STATUS_FAILED 1 /* the guest could not be asked */
+#define STATUS_FAILED 1 /* the guest could not be asked, or an address leads nowhere */
 #define STATUS_USAGE  125
 
 static void print_help(void)
@@ -19,23 +19,20 @@ static void print_help(void)
 	fputs("Usage: bifold translate [OPTION...] PATH GVA...\n"
 	      "\n"
 	      "Follow guest-virtual addresses through both layers of translation: each entry of\n"
-	      "the guest's page tables, then what holds the page in the monitor, and what the way "
-	      "costs\n"
-	      "a processor. PATH is the control socket of a guest: bifold run --control PATH. "
-	      "Looking\n"
-	      "changes nothing: what is compressed or swapped stays so. Several addresses, at most "
-	      "256,\n"
-	      "are followed at one moment of the guest.\n"
+	      "the guest's page tables, then what holds the page in the monitor, and what the\n"
+	      "way costs a processor. PATH is the control socket of a guest: bifold run\n"
+	      "--control PATH. Looking changes nothing: what is compressed or swapped stays so.\n"
+	      "Several addresses, at most 256, are followed at one moment of the guest.\n"
 	      "\n"
-	      "  --brief      a line each: where it leads, what a program may do there, its state\n"
+	      "  --brief      a line each: where it leads, what a program may do there, its\n"
+	      "               state\n"
 	      "  --cr3 GPA    walk the page tables at this guest-physical address\n"
 	      "  --vcpu N     use the registers of this vCPU (default 0)\n"
 	      "  --json       print it as JSON\n"
 	      "  -h, --help   this text\n"
 	      "\n"
-	      "GVA and GPA: 0x7fffc0de, or decimal. Exit status 0: it was told, also where the "
-	      "way\n"
-	      "stops; 1: the guest cannot be asked; 125: bad options.\n",
+	      "GVA and GPA: 0x7fffc0de, or decimal. Exit status 0: each leads to a page; 1: the\n"
+	      "way of one stops, or the guest cannot be asked; 125: bad options.\n",
 	      stdout);
 }
 
@@ -69,7 +66,7 @@ static int parse(int argc, char **argv, json_t *params, bool *json)
 	int option, error = 0;
 
 	optind = 0;
-	while (error == 0 && (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+	while (error == 0 && (option = arguments_next(argc, argv, "h", long_options)) != -1) {
 		if (option == 'h') {
 			print_help();
 			return 1;
@@ -101,6 +98,19 @@ static int print(const json_t *result)
 	return error;
 }
 
+/* Each of them leads to a page. */
+static bool all_lead(const json_t *result)
+{
+	const char *end = json_string_value(json_object_get(result, "end"));
+
+	if (!json_is_array(result))
+		return end != NULL && strcmp(end, "page") == 0;
+	for (size_t i = 0; i < json_array_size(result); i++)
+		if (!all_lead(json_array_get(result, i)))
+			return false;
+	return true;
+}
+
 static int show(const json_t *result, bool json)
 {
 	if (json) {
@@ -109,7 +119,7 @@ static int show(const json_t *result, bool json)
 		log_error("the guest's answer is no translation");
 		return STATUS_FAILED;
 	}
-	return fflush(stdout) == 0 ? 0 : STATUS_FAILED;
+	return fflush(stdout) == 0 && all_lead(result) ? 0 : STATUS_FAILED;
 }
 
 int command_translate(int argc, char **argv)

@@ -72,6 +72,7 @@ static int take_one(struct io_uring *ring)
 /* Fails when it has taken one operation of several. */
 int __wrap_io_uring_submit(struct io_uring *ring)
 {
+	disk.submits++;
 	if (disk.submit_error == 0 || disk.submit_errors == 0)
 		return __real_io_uring_submit(ring);
 	disk.submit_errors -= disk.submit_errors != DISK_FOREVER;

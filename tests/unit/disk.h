@@ -45,6 +45,7 @@ struct disk {
 
 	int submit_error; /* of io_uring_submit(); 0: none */
 	uint32_t submit_errors;
+	uint32_t submits;
 
 	/* ept_pin() in between, of the device. */
 	int pin_error;		      /* 0: none */

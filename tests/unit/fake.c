@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mm/mm_internal.h"
+
 #define POISON 0xd5
 
 #define DEMAND(condition, ...)                                                                     \
@@ -25,14 +27,27 @@ static unsigned char *page_of(struct fake *fake, uint64_t frame)
 	return fake->memory + frame * PAGE_SIZE;
 }
 
+static void demand_frames(const struct fake *fake, const char *what, gfn_t first, uint32_t count)
+{
+	uint64_t hole_end = (uint64_t)fake->hole_first + fake->hole_count;
+
+	DEMAND(first.v + count <= fake->frame_count &&
+		       (fake->hole_count == 0 || first.v + count <= fake->hole_first ||
+			first.v >= hole_end),
+	       "%s of frames %llu to %llu, which are not all in the guest", what,
+	       (unsigned long long)first.v, (unsigned long long)(first.v + count - 1));
+}
+
 /* How many frames go well before the injected error; *error is it. */
 static uint32_t injected(struct fake *fake, enum fake_op op, uint32_t count, int *error)
 {
 	*error = 0;
 	fake->calls[op]++;
 	fake->frames[op] += count;
-	if (fake->inject[op].times == 0)
+	if (fake->inject[op].times == 0 || (fake->inject[op].spare_first && count == 1))
 		return count;
+	if (fake->inject[op].spare_first && fake->inject[op].after == 0)
+		fake->inject[op].after = 1;
 	if (fake->inject[op].after >= count) {
 		fake->inject[op].after -= count;
 		return count;
@@ -44,6 +59,14 @@ static uint32_t injected(struct fake *fake, enum fake_op op, uint32_t count, int
 	return count;
 }
 
+/* How many of them it says were done. */
+static uint32_t told(const struct fake *fake, enum fake_op op, uint32_t good, int error)
+{
+	uint32_t untold = error != 0 ? fake->inject[op].untold : 0;
+
+	return good - (untold < good ? untold : good);
+}
+
 static int bring(struct fake *fake, gfn_t first, uint32_t count, const unsigned char *source,
 		 uint32_t *done, enum fake_op op)
 {
@@ -52,7 +75,7 @@ static int bring(struct fake *fake, gfn_t first, uint32_t count, const unsigned 
 
 	pthread_mutex_lock(&fake->lock);
 	good = injected(fake, op, count, &error);
-	DEMAND(first.v + count <= fake->frame_count, "frames beyond the guest");
+	demand_frames(fake, "fill", first, count);
 	*done = 0;
 	for (uint32_t i = 0; i < good; i++) {
 		uint64_t at = first.v + i;
@@ -85,14 +108,15 @@ static int fake_fill(void *backing, gfn_t first, uint32_t count, const void *sou
 	return bring(backing, first, count, source, done, FAKE_FILL);
 }
 
-static int fake_map(void *backing, gfn_t first, uint32_t count)
+static int fake_map(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 {
 	struct fake *fake = backing;
 	int error;
 
+	demand_frames(fake, "map", first, count);
 	pthread_mutex_lock(&fake->lock);
-	injected(fake, FAKE_MAP, count, &error);
-	for (uint32_t i = 0; i < count && error == 0; i++) {
+	*done = injected(fake, FAKE_MAP, count, &error);
+	for (uint32_t i = 0; i < *done; i++) {
 		DEMAND(fake->present[first.v + i], "map of absent frame %llu",
 		       (unsigned long long)first.v + i);
 		fake->mapped[first.v + i] = 1;
@@ -101,34 +125,40 @@ static int fake_map(void *backing, gfn_t first, uint32_t count)
 	return error;
 }
 
-static int fake_unmap(void *backing, gfn_t first, uint32_t count)
+static int fake_unmap(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 {
 	struct fake *fake = backing;
+	uint32_t good;
 	int error;
 
+	demand_frames(fake, "unmap", first, count);
 	pthread_mutex_lock(&fake->lock);
-	injected(fake, FAKE_UNMAP, count, &error);
-	for (uint32_t i = 0; i < count && error == 0; i++) {
+	good = injected(fake, FAKE_UNMAP, count, &error);
+	*done = told(fake, FAKE_UNMAP, good, error);
+	for (uint32_t i = 0; i < good; i++) {
 		DEMAND(fake->present[first.v + i], "unmap of absent frame %llu",
 		       (unsigned long long)first.v + i);
 		fake->mapped[first.v + i] = 0;
 	}
 	pthread_mutex_unlock(&fake->lock);
-	if (error == 0 && fake->unmapped != NULL)
-		fake->unmapped(fake, first, count);
+	if (*done > 0 && fake->unmapped != NULL)
+		fake->unmapped(fake, first, *done);
 	return error;
 }
 
-static int fake_release(void *backing, gfn_t first, uint32_t count)
+static int fake_release(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 {
 	struct fake *fake = backing;
+	uint32_t good;
 	int error;
 
 	if (fake->releasing != NULL)
 		fake->releasing(fake, first, count);
+	demand_frames(fake, "release", first, count);
 	pthread_mutex_lock(&fake->lock);
-	injected(fake, FAKE_RELEASE, count, &error);
-	for (uint32_t i = 0; i < count && error == 0; i++) {
+	good = injected(fake, FAKE_RELEASE, count, &error);
+	*done = told(fake, FAKE_RELEASE, good, error);
+	for (uint32_t i = 0; i < good; i++) {
 		uint64_t at = first.v + i;
 
 		DEMAND(fake->present[at], "release of absent frame %llu", (unsigned long long)at);
@@ -146,6 +176,7 @@ static int fake_wake(void *backing, gfn_t first, uint32_t count)
 	struct fake *fake = backing;
 	int error = 0;
 
+	demand_frames(fake, "wake", first, count);
 	pthread_mutex_lock(&fake->lock);
 	injected(fake, FAKE_WAKE, count, &error);
 	pthread_mutex_unlock(&fake->lock);
@@ -157,6 +188,7 @@ static void *fake_page(void *backing, gfn_t frame)
 	struct fake *fake = backing;
 
 	pthread_mutex_lock(&fake->lock);
+	demand_frames(fake, "page", frame, 1);
 	DEMAND(fake->present[frame.v], "page of absent frame %llu", (unsigned long long)frame.v);
 	pthread_mutex_unlock(&fake->lock);
 	return page_of(fake, frame.v);
@@ -223,8 +255,12 @@ static void fake_failed(void *context, const struct mm_failure *failure)
 
 struct mm_config fake_config(struct fake *fake)
 {
+	uint32_t hole_end = fake->hole_first + fake->hole_count;
+
 	return (struct mm_config){
 		.frame_count = fake->frame_count,
+		.range_count = fake->hole_count > 0 ? 2 : 0,
+		.ranges = { { 0, fake->hole_first }, { hole_end, fake->frame_count - hole_end } },
 		.policy = mm_policy_find("sfifo"),
 		.compressor = MM_COMPRESSOR_LZ4,
 		.swap_io = &test_swap_io,
@@ -244,8 +280,43 @@ struct mm *fake_create(struct fake *fake, const struct mm_config *config)
 	return fake->mm;
 }
 
+void fake_compare(struct fake *fake)
+{
+	enum { ABSENT = 1, UNMAPPED = 2, MAPPED = 4 };
+	/* By what there may be. A permission to reach the page is no promise: see frame.h. */
+	static const unsigned char may[FRAME_STATES] = {
+		[FRAME_UNTOUCHED] = ABSENT,
+		[FRAME_MAPPED] = UNMAPPED | MAPPED,
+		[FRAME_WATCHED] = UNMAPPED,
+		[FRAME_EVICTING] = UNMAPPED,
+		/* Only where the machine failed half-way. */
+		[FRAME_RELEASING] = ABSENT | UNMAPPED | MAPPED,
+		[FRAME_FILLING] = 0,
+		[FRAME_SAME] = ABSENT,
+		[FRAME_POOL] = ABSENT,
+		[FRAME_SWAP] = ABSENT,
+		[FRAME_RELEASED] = ABSENT,
+	};
+
+	pthread_mutex_lock(&fake->mm->lock);
+	pthread_mutex_lock(&fake->lock);
+	for (uint32_t i = 0; i < fake->frame_count; i++) {
+		const struct mm_frame *f = &fake->mm->frames[i];
+
+		DEMAND(may[f->state] >> (fake->present[i] + fake->mapped[i]) & 1,
+		       "frame %u in state %u is %s and %s", i, f->state,
+		       fake->present[i] ? "present" : "absent",
+		       fake->mapped[i] ? "mapped" : "unmapped");
+		DEMAND(f->state != FRAME_RELEASING || fake->failure_count > 0,
+		       "frame %u stays on its way out", i);
+	}
+	pthread_mutex_unlock(&fake->lock);
+	pthread_mutex_unlock(&fake->mm->lock);
+}
+
 void fake_end(struct fake *fake)
 {
+	fake_compare(fake);
 	DEMAND(mm_check(fake->mm, stderr) == 0, "mm_check found breaches");
 	mm_destroy(fake->mm);
 	fake_finish(fake);

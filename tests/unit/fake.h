@@ -28,15 +28,22 @@ enum fake_op {
 struct fake {
 	struct mm *mm;
 	uint32_t frame_count;
+	uint32_t hole_first, hole_count; /* frames that do not exist: before fake_config() */
 	unsigned char *memory;
 	unsigned char *present, *mapped;
 	pthread_mutex_t lock;
 
-	/* An operation fails with `error` after `after` more frames, `times` times. */
+	/*
+	 * An operation fails with `error` after `after` more frames, `times` times; those before it
+	 * are done. spare_first: the first frame of a call always goes well. untold: so many of them
+	 * are done and not told (of unmap and release the host says nothing).
+	 */
 	struct {
 		int error;
 		uint32_t after;
 		uint32_t times;
+		uint32_t untold;
+		bool spare_first;
 	} inject[FAKE_OPS];
 
 	uint64_t calls[FAKE_OPS];
@@ -67,7 +74,13 @@ struct mm_config fake_config(struct fake *fake);
 /* mm_create() that must succeed; the fake remembers it. */
 struct mm *fake_create(struct fake *fake, const struct mm_config *config);
 
-/* Check, destroy, finish: no breach, nothing leaked. */
+/*
+ * Each frame's state against what is really present and mapped. Aborts with a sentence when they
+ * differ. Nothing may be under way.
+ */
+void fake_compare(struct fake *fake);
+
+/* Check, compare, destroy, finish: no breach, nothing leaked. */
 void fake_end(struct fake *fake);
 
 /*
@@ -132,6 +145,10 @@ struct swap_memory {
 	struct swap_fault write, read;
 	uint32_t random_trouble; /* of 1000 transfers, so many come back short, EINTR or EAGAIN */
 	uint32_t random_refusal; /* of 1000 writes, so many say ENOSPC or EIO */
+	uint64_t capacity;	 /* pages the disk has room for; 0: for all */
+	uint64_t allocated;	 /* pages that are on it */
+	int punch_error;
+	uint64_t punches;
 	uint64_t rng;
 	uint64_t reads, writes, bytes_read, bytes_written;
 	void (*transferring)(void *context, bool write); /* before each; no lock is held */

@@ -108,9 +108,16 @@ Test(acpi, fadt)
 	cr_assert_eq(fadt[128], 1);
 	expect_port(fadt + 244, 0x600);
 	expect_port(fadt + 256, 0x601);
-	/* No PM1 blocks, no SCI, no 8042, no RTC. */
+	/* No PM1 blocks, no SCI, no 8042, no RTC; but the timer. */
 	for (size_t at = 44; at < 109; at++)
-		cr_assert_eq(fadt[at], 0, "%zu", at);
+		if ((at < 76 || at >= 80) && at != 91)
+			cr_assert_eq(fadt[at], 0, "%zu", at);
+	cr_assert_eq(number(fadt + 76, 4), PLATFORM_PM_TIMER);
+	cr_assert_eq(fadt[91], 4);
+	cr_assert(number(fadt + 112, 4) & 1u << 8, "of 32 bits");
+	cr_assert_eq(fadt[208], 1);
+	cr_assert_eq(fadt[209], 32);
+	cr_assert_eq(number(fadt + 212, 8), PLATFORM_PM_TIMER);
 	cr_assert_eq(number(fadt + 109, 2), 0x24);
 }
 

@@ -1,11 +1,15 @@
 /* base/units.h, base/log.h, mm/hist.h. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/status.h"
 #include "base/units.h"
 #include "mm/hist.h"
 
@@ -72,6 +76,25 @@ Test(units, words)
 	cr_assert_str_eq(units_format_ns(999, out), "999 ns");
 }
 
+static void expect_cut(const char *text, size_t columns, const char *expected)
+{
+	cr_assert_eq(status_cut(text, columns), strlen(expected), "'%s' in %zu: %zu", text, columns,
+		     status_cut(text, columns));
+}
+
+Test(status, is_cut_between_its_fields)
+{
+	expect_cut("", 10, "");
+	expect_cut("  1s  held 4 MiB  pool 12 B", 80, "  1s  held 4 MiB  pool 12 B");
+	expect_cut("  1s  held 4 MiB  pool 12 B", 27, "  1s  held 4 MiB  pool 12 B");
+	expect_cut("  1s  held 4 MiB  pool 12 B", 26, "  1s  held 4 MiB");
+	expect_cut("  1s  held 4 MiB  pool 12 B", 16, "  1s  held 4 MiB");
+	expect_cut("  1s  held 4 MiB  pool 12 B", 15, "  1s");
+	expect_cut("  1s  held 4 MiB  pool 12 B", 3, "  1");
+	expect_cut("one field of words", 10, "one field ");
+	expect_cut("one", 0, "");
+}
+
 Test(log, one_write_a_line_and_errno_kept)
 {
 	int ends[2];
@@ -91,6 +114,126 @@ Test(log, one_write_a_line_and_errno_kept)
 	cr_assert_gt(read(ends[0], text, sizeof(text) - 1), 0);
 	cr_assert_str_eq(text,
 			 "bifold: 3 pages: No space left on device\nbifold: but at this one\n");
+}
+
+/* Puts a pipe, whose read end is given, where standard error is. */
+static int stderr_to_pipe(void)
+{
+	int ends[2];
+
+	cr_assert_eq(pipe(ends), 0);
+	cr_assert_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+	close(ends[1]);
+	return ends[0];
+}
+
+/* Until the pipe takes nothing more: how many bytes that were. */
+static size_t fill_pipe(void)
+{
+	static const char zeros[4096];
+	int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK);
+	size_t filled = 0;
+	ssize_t n;
+
+	while ((n = write(fd, zeros, sizeof(zeros))) > 0)
+		filled += (size_t)n;
+	close(fd);
+	return filled;
+}
+
+static void skip_bytes(int fd, size_t count)
+{
+	char byte;
+
+	while (count-- > 0)
+		cr_assert_eq(read(fd, &byte, 1), 1);
+}
+
+/* What the pipe holds now. */
+static char *pipe_text(int fd)
+{
+	static char text[65536];
+	ssize_t n;
+
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	n = read(fd, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	return text;
+}
+
+/* SIGALRM ends the test if a call waits for the reader, who is this very thread. */
+Test(log, a_full_pipe_is_not_waited_for)
+{
+	int fd = stderr_to_pipe();
+	size_t filled;
+	char *text;
+
+	alarm(10);
+	filled = fill_pipe();
+	log_error("kept");
+	log_drain(-1, 0);
+	skip_bytes(fd, filled);
+	log_error("next");
+	text = pipe_text(fd);
+	cr_assert_str_eq(text, "bifold: kept\nbifold: next\n");
+}
+
+Test(log, what_was_dropped_is_counted)
+{
+	static char long_text[512];
+	int fd = stderr_to_pipe(), kept = 0;
+	size_t filled;
+	char *text, *at;
+
+	alarm(10);
+	memset(long_text, 'x', sizeof(long_text) - 1);
+	filled = fill_pipe();
+	for (int i = 0; i < 100; i++)
+		log_error("%s", long_text);
+	skip_bytes(fd, filled);
+	log_text("a table\n");
+	log_drain(-1, 0);
+	text = pipe_text(fd);
+	for (at = text; strncmp(at, "bifold: xxx", 11) == 0; kept++)
+		at = strchr(at, '\n') + 1;
+	cr_assert(kept > 0 && kept < 100);
+	cr_assert_eq(atoi(at + strlen("bifold: warning: ")), 100 - kept, "%s", at);
+	cr_assert_str_eq(strchr(at, '\n'), "\na table\n");
+}
+
+/* Others may share it. */
+Test(log, standard_error_stays_as_it_is)
+{
+	stderr_to_pipe();
+	log_error("a line");
+	cr_assert_eq(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0);
+}
+
+/* The rest goes out once somebody reads, while the end waits for it. */
+static void *read_slowly(void *argument)
+{
+	int *fd = argument;
+	char bytes[4096];
+
+	while (read(*fd, bytes, sizeof(bytes)) > 0)
+		if (memmem(bytes, sizeof(bytes), "kept", 4) != NULL)
+			return fd;
+	return NULL;
+}
+
+Test(log, the_end_waits_for_a_reader)
+{
+	int fd = stderr_to_pipe();
+	pthread_t reader;
+	void *found;
+
+	alarm(10);
+	fill_pipe();
+	log_error("kept");
+	cr_assert_eq(pthread_create(&reader, NULL, read_slowly, &fd), 0);
+	log_drain(-1, -1);
+	pthread_join(reader, &found);
+	cr_assert_not_null(found);
 }
 
 Test(hist, empty)

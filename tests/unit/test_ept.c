@@ -44,28 +44,40 @@ static struct {
 	atomic_bool read_armed;
 } inject;
 
+/*
+ * As the kernel has it: the field says how many bytes are done, with EAGAIN for the rest, or which
+ * error it was when none are. Once.
+ */
+static void fake_run(int fd, unsigned long request, void *argument, __u64 *length, __s64 *field)
+{
+	__u64 all = *length;
+
+	*field = -inject.error;
+	if (inject.progress <= 0)
+		return;
+	*length = (uint64_t)inject.progress * PAGE_SIZE;
+	cr_assert(ioctl(fd, request, argument) == 0);
+	*field = (int64_t)*length;
+	*length = all;
+	inject.progress = 0;
+	errno = EAGAIN;
+}
+
 static int fake_ioctl(int fd, unsigned long request, void *argument)
 {
 	if (request != inject.request || inject.countdown == 0)
 		return ioctl(fd, request, argument);
 	inject.countdown--;
 	errno = inject.error;
-	if (request == UFFDIO_COPY) {
-		struct uffdio_copy *copy = argument;
-		struct uffdio_copy part = *copy;
-
-		copy->copy = -inject.error;
-		if (inject.progress > 0) {
-			part.len = (uint64_t)inject.progress * PAGE_SIZE;
-			cr_assert(ioctl(fd, request, &part) == 0);
-			copy->copy = (int64_t)part.len;
-			errno = EAGAIN;
-		}
-	} else if (request == UFFDIO_CONTINUE) {
-		((struct uffdio_continue *)argument)->mapped = -inject.error;
-	} else if (request == UFFDIO_ZEROPAGE) {
-		((struct uffdio_zeropage *)argument)->zeropage = -inject.error;
-	}
+	if (request == UFFDIO_COPY)
+		fake_run(fd, request, argument, &((struct uffdio_copy *)argument)->len,
+			 &((struct uffdio_copy *)argument)->copy);
+	else if (request == UFFDIO_CONTINUE)
+		fake_run(fd, request, argument, &((struct uffdio_continue *)argument)->range.len,
+			 &((struct uffdio_continue *)argument)->mapped);
+	else if (request == UFFDIO_ZEROPAGE)
+		fake_run(fd, request, argument, &((struct uffdio_zeropage *)argument)->range.len,
+			 &((struct uffdio_zeropage *)argument)->zeropage);
 	return -1;
 }
 
@@ -119,7 +131,7 @@ static const struct ept_host_ops fake_host = {
 	.read = fake_read,
 };
 
-static int serve(void *context, gfn_t frame, bool write)
+static int serve(void *context, gfn_t frame, bool write, int thread)
 {
 	struct fake_manager *manager = context;
 	uint32_t done;
@@ -186,9 +198,16 @@ static struct fake_manager *open_space(void)
 	return &manager;
 }
 
-static void fill_frames(struct fake_manager *manager, uint64_t first, uint32_t count)
+static uint8_t *fill_source(void)
 {
 	static uint8_t source[FRAMES * PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+
+	return source;
+}
+
+static void fill_frames(struct fake_manager *manager, uint64_t first, uint32_t count)
+{
+	uint8_t *source = fill_source();
 	uint32_t done;
 
 	for (uint32_t i = 0; i < count; i++)
@@ -205,18 +224,19 @@ static uint8_t look(struct fake_manager *manager, uint64_t frame)
 Test(ept, serves_missing_and_minor_faults)
 {
 	struct fake_manager *manager = open_space();
+	uint32_t done;
 
 	cr_assert_eq(ept_space_start(manager->space, 0), 0);
 	for (uint64_t i = 0; i < FRAMES; i++)
 		cr_assert_eq(look(manager, i), i % 2 == 0 ? 0 : 0x5a);
 	cr_assert_eq(manager->faults, FRAMES);
 	cr_assert_eq(ept_space_host_bytes(manager->space), FRAMES * PAGE_SIZE);
-	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), FRAMES), 0);
-	cr_assert_eq(ept_backing_ops.map(manager->space, gfn(0), FRAMES), 0);
+	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), FRAMES, &done), 0);
+	cr_assert_eq(ept_backing_ops.map(manager->space, gfn(0), FRAMES, &done), 0);
 	cr_assert_eq(look(manager, 3), 0x5a);
 	cr_assert_eq(manager->faults, FRAMES, "mapped pages do not fault");
-	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), FRAMES), 0);
-	cr_assert_eq(ept_backing_ops.release(manager->space, gfn(0), FRAMES), 0);
+	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), FRAMES, &done), 0);
+	cr_assert_eq(ept_backing_ops.release(manager->space, gfn(0), FRAMES, &done), 0);
 	cr_assert_eq(ept_space_host_bytes(manager->space), 0);
 	ept_space_destroy(manager->space);
 }
@@ -269,11 +289,55 @@ Test(ept, again_is_taken_up_where_it_stopped)
 	inject.request = UFFDIO_ZEROPAGE;
 	inject.countdown = 2;
 	cr_assert_eq(ept_backing_ops.zero(manager->space, gfn(16), 4, &done), 0);
-	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), 16), 0);
+	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), 16, &done), 0);
 	inject.request = UFFDIO_CONTINUE;
 	inject.countdown = 2;
-	cr_assert_eq(ept_backing_ops.map(manager->space, gfn(0), 16), 0);
+	cr_assert_eq(ept_backing_ops.map(manager->space, gfn(0), 16, &done), 0);
 	cr_assert_eq(look(manager, 15), 15);
+	ept_space_destroy(manager->space);
+}
+
+/* How far each got is told, whatever stops it: what was done stays done, the rest is untouched. */
+Test(ept, a_part_is_a_result)
+{
+	struct fake_manager *manager = open_space();
+	uint32_t done;
+
+	fill_frames(manager, 0, 12);
+	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), 12, &done), 0);
+	cr_assert_eq(done, 12);
+	inject.request = UFFDIO_CONTINUE;
+	inject.countdown = 2;
+	inject.error = ENOMEM;
+	inject.progress = 5;
+	cr_assert_eq(ept_backing_ops.map(manager->space, gfn(0), 12, &done), -ENOMEM);
+	cr_assert_eq(done, 5);
+	inject.countdown = 0;
+	cr_assert_eq(ept_space_start(manager->space, 0), 0);
+	for (uint64_t i = 0; i < 5; i++)
+		cr_assert_eq(look(manager, i), i);
+	cr_assert_eq(manager->faults, 0, "the five are mapped");
+	ept_space_stop(manager->space);
+	inject.request = UFFDIO_COPY;
+	inject.countdown = 2;
+	inject.error = EINTR;
+	inject.progress = 2;
+	cr_assert_eq(ept_backing_ops.fill(manager->space, gfn(20), 4, fill_source(), &done),
+		     -EINTR);
+	cr_assert_eq(done, 2);
+	inject.request = UFFDIO_ZEROPAGE;
+	inject.countdown = 2;
+	inject.error = ENOMEM;
+	inject.progress = 3;
+	cr_assert_eq(ept_backing_ops.zero(manager->space, gfn(30), 4, &done), -ENOMEM);
+	cr_assert_eq(done, 3);
+	cr_assert_eq(ept_space_host_bytes(manager->space), (12 + 2 + 3) * PAGE_SIZE);
+	inject.madvise_error = EINVAL;
+	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), 12, &done), -EINVAL);
+	cr_assert_eq(done, 0);
+	inject.fallocate_error = EIO;
+	cr_assert_eq(ept_backing_ops.release(manager->space, gfn(0), 12, &done), -EIO);
+	cr_assert_eq(done, 0);
 	ept_space_destroy(manager->space);
 }
 
@@ -298,9 +362,10 @@ Test(ept, what_is_mapped_already)
 
 	fill_frames(manager, 4, 1);
 	fill_frames(manager, 0, 2);
-	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), 2), 0);
-	cr_assert_eq(ept_backing_ops.map(manager->space, gfn(0), 2), 0);
-	cr_assert_eq(ept_backing_ops.map(manager->space, gfn(0), 2), 0, "mapped twice is no error");
+	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), 2, &done), 0);
+	cr_assert_eq(ept_backing_ops.map(manager->space, gfn(0), 2, &done), 0);
+	cr_assert_eq(ept_backing_ops.map(manager->space, gfn(0), 2, &done), 0,
+		     "mapped twice is no error");
 	/* A page where none should be is an error, and says how far it came. */
 	cr_assert_eq(ept_backing_ops.zero(manager->space, gfn(2), 4, &done), -EEXIST);
 	cr_assert_eq(done, 2);
@@ -320,13 +385,13 @@ Test(ept, errors_of_the_host_come_back)
 	cr_assert_eq(ept_backing_ops.fill(manager->space, gfn(8), 1, manager->fill, &done),
 		     -ENOMEM);
 	inject.madvise_error = EINVAL;
-	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), 4), -EINVAL);
+	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), 4, &done), -EINVAL);
 	inject.madvise_error = EAGAIN;
-	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), 4), 0);
+	cr_assert_eq(ept_backing_ops.unmap(manager->space, gfn(0), 4, &done), 0);
 	inject.fallocate_error = EINTR;
-	cr_assert_eq(ept_backing_ops.release(manager->space, gfn(0), 2), 0);
+	cr_assert_eq(ept_backing_ops.release(manager->space, gfn(0), 2, &done), 0);
 	inject.fallocate_error = EIO;
-	cr_assert_eq(ept_backing_ops.release(manager->space, gfn(2), 2), -EIO);
+	cr_assert_eq(ept_backing_ops.release(manager->space, gfn(2), 2, &done), -EIO);
 	inject.request = UFFDIO_WAKE;
 	inject.countdown = 1;
 	inject.error = EINVAL;
@@ -353,7 +418,7 @@ static void thread_dies(struct fake_manager *manager, int error, const char *wha
 	/* What waits for a page is let go, with an error instead of a page: here, SIGSEGV would be
 	 * the answer, so the page is served by hand. */
 	manager->answer = 0;
-	serve(manager, gfn(1), false);
+	serve(manager, gfn(1), false, 0);
 	pthread_join(toucher, NULL);
 	ept_space_destroy(manager->space);
 }

@@ -225,6 +225,17 @@ Test(loader_linux, refuses_hostile_fields)
 	cr_assert_eq(load(), 0);
 }
 
+/* The size counts units of 16 bytes, rounded up; the file ends with the code. */
+Test(loader_linux, the_last_unit_is_short)
+{
+	image_size -= 15;
+	image[image_size - 1] = 0x5a;
+	cr_assert_eq(load(), 0);
+	expect_bytes(KERNEL_AT + CODE_SIZE - 16, "\x5a\0", 2);
+	image_size--;
+	cr_assert_eq(load(), -ENOEXEC, "a whole one is missing");
+}
+
 Test(loader_linux, the_initrd_fits_or_not)
 {
 	make_initrd(MEMORY);
@@ -246,7 +257,7 @@ Test(loader_linux, the_initrd_fits_or_not)
 
 Test(loader_linux, every_length)
 {
-	size_t whole = image_size;
+	size_t whole = image_size - 15;
 
 	for (image_size = 0; image_size < whole; image_size += image_size < 0x300 ? 1 : 97)
 		cr_assert_eq(load(), -ENOEXEC, "%zu bytes", image_size);
@@ -422,9 +433,87 @@ Test(loader_multiboot, an_elf)
 	ELF(segment[0].p_offset = UINT32_MAX, -ENOEXEC);
 	ELF(segment[0].p_filesz = UINT32_MAX, -ENOEXEC);
 	ELF(segment[0].p_memsz = 99, -ENOEXEC);
-	ELF(segment[0].p_paddr = 0x1000, -ENOEXEC);
+	ELF(segment[0].p_paddr = 0x9efff, -ENOEXEC);
+	ELF(segment[0].p_paddr = 0x9f000, -ENOEXEC);
+	ELF(segment[0].p_paddr = 0xfffff, -ENOEXEC);
 	ELF(segment[0].p_memsz = UINT32_MAX, -ENOMEM);
 	ELF(segment[0].p_paddr = UINT32_MAX, -ENOMEM);
+}
+
+/* All of what Multiboot tells lies elsewhere, and is all there. */
+static void expect_told_behind(uint64_t kernel_end)
+{
+	uint64_t info = result.start_info.v;
+
+	cr_assert_geq(info, kernel_end);
+	cr_assert_eq(number(info, 4), 0x24d);
+	cr_assert_geq(number(info + 16, 4), kernel_end);
+	expect_bytes(number(info + 16, 4), "quiet", 6);
+	cr_assert_geq(number(info + 24, 4), kernel_end);
+	expect_initrd(number(number(info + 24, 4), 4));
+	cr_assert_geq(number(info + 48, 4), kernel_end);
+	cr_assert_eq(number(number(info + 48, 4) + 4 + 8, 8), 0x9f000);
+	expect_bytes(number(info + 64, 4), "bifold", 7);
+}
+
+/* A kernel in the first MiB, where the loader's tables are otherwise. */
+Test(loader_multiboot, below_1_mib)
+{
+	static const uint32_t places[] = { 0, 0x6000, 0x7c00, 0x9f000 - 200 };
+	Elf32_Ehdr *header = (Elf32_Ehdr *)image;
+	Elf32_Phdr *segment = (Elf32_Phdr *)(image + sizeof(*header));
+
+	make_initrd(5000);
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		make_elf();
+		segment[0].p_paddr = places[i];
+		cr_assert_eq(load(), 0, "%#x", places[i]);
+		cr_assert_eq(result.entry.v, places[i] + 0x10);
+		expect_bytes(places[i] + 99, "\x11\0", 2);
+		expect_told_behind(KERNEL_AT + 0x100000 + 100);
+		header->e_phnum = 1;
+		cr_assert_eq(load(), 0, "%#x", places[i]);
+		expect_bytes(places[i] + 99, "\x11\0", 2);
+		expect_told_behind(0x100000);
+	}
+	make_elf();
+	segment[0].p_paddr = 0x1000;
+	segment[1].p_paddr = MEMORY - 0x2000;
+	cr_assert_eq(load(), -ENOMEM, "no room behind it");
+}
+
+/* --- what a user is told who gave too little memory, or would give more in vain --- */
+
+static void says(int expected, const char *what)
+{
+	char text[1024] = "";
+	int log = memfd_create("log", MFD_CLOEXEC), saved = dup(STDERR_FILENO);
+
+	dup2(log, STDERR_FILENO);
+	cr_assert_eq(load(), expected);
+	dup2(saved, STDERR_FILENO);
+	cr_assert_gt(pread(log, text, sizeof(text) - 1, 0), 0);
+	cr_assert(strstr(text, what) != NULL, "%s", text);
+	close(log);
+	close(saved);
+}
+
+Test(loader_linux, advice_that_helps)
+{
+	put32(0x260, MEMORY);
+	says(-ENOMEM, "give it more with --memory");
+	put32(0x260, 0xbff00000);
+	says(-ENOMEM, "no guest has more than 3.0 GiB below its devices");
+	make_linux();
+	make_initrd(MEMORY);
+	says(-ENOSPC, "give it more with --memory");
+	put32(0x22c, MEMORY / 2 - 1);
+	says(-ENOSPC, "however much memory the guest has: ");
+	make_linux();
+	put32(0x22c, UINT32_MAX);
+	cr_assert_eq(ftruncate(initrd_fd, 3l << 30), 0);
+	initrd_size = 3ul << 30;
+	says(-ENOSPC, "however much memory the guest has: 2.9");
 }
 
 /* --- PVH for a stock kernel, and no kernel --- */
@@ -485,6 +574,30 @@ Test(loader_pvh, with_acpi_and_an_initrd)
 	cr_assert_eq(load(), 0);
 	cr_assert_eq(number(info + 12, 4), 0);
 	cr_assert_eq(number(info + 16, 8), 0);
+}
+
+/* A note of another kind and then Xen's, with names and values at multiples of 8. */
+Test(loader_pvh, notes_aligned_to_8)
+{
+	static const struct {
+		Elf64_Nhdr first;
+		char first_name[4], first_value[8]; /* up to 24 */
+		Elf64_Nhdr note;
+		char name[4]; /* up to 40 */
+		uint32_t value;
+	} notes = { { 4, 3, 1 }, "Odd", "abc", { 4, 4, 18 }, "Xen", KERNEL_AT + 16 };
+	Elf64_Phdr *segment = (Elf64_Phdr *)(image + sizeof(Elf64_Ehdr)) + 1;
+
+	memcpy(image + 512, &notes, sizeof(notes));
+	segment->p_align = 8;
+	segment->p_filesz = sizeof(notes);
+	cr_assert_eq(load(), 0);
+	cr_assert_eq(result.entry.v, KERNEL_AT + 16);
+	segment->p_filesz = sizeof(notes) - 1;
+	cr_assert_eq(load(), -ENOEXEC);
+	segment->p_filesz = sizeof(notes);
+	segment->p_align = 4;
+	cr_assert_eq(load(), -ENOEXEC);
 }
 
 Test(loader_pvh, what_is_no_kernel)

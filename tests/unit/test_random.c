@@ -8,9 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/long.h"
 #include "tests/unit/fake.h"
 
-#define FRAMES 3000
+#define FRAMES	   3000 /* with a hole in the middle */
+#define HOLE_FIRST 1400u
+#define HOLE_COUNT 200u
 
 struct model {
 	struct fake fake;
@@ -63,7 +66,13 @@ static void set_hooks(struct model *m, bool on)
 	m->fake.paged = on ? at_page : NULL;
 }
 
-static uint32_t choose_frame(struct model *m)
+/* None of them is in the hole. */
+static bool exist(uint32_t first, uint32_t count)
+{
+	return first + count <= HOLE_FIRST || first >= HOLE_FIRST + HOLE_COUNT;
+}
+
+static uint32_t any_frame(struct model *m)
 {
 	switch (rng_below(&m->rng, 4)) {
 	case 0:
@@ -78,6 +87,15 @@ static uint32_t choose_frame(struct model *m)
 	}
 }
 
+static uint32_t choose_frame(struct model *m)
+{
+	uint32_t frame = any_frame(m);
+
+	while (!exist(frame, 1))
+		frame = any_frame(m);
+	return frame;
+}
+
 /* A stretch full of zeros, or one frame full of a word. */
 static void give_up(struct model *m)
 {
@@ -88,9 +106,14 @@ static void give_up(struct model *m)
 	uint64_t page[PAGE_SIZE / 8] = { 0 };
 	uint32_t version = ++m->next_version;
 
+	if (!exist(first, count)) {
+		cr_assert_eq(mm_release(m->fake.mm, gfn(first), count, kind, 0), -ERANGE);
+		return;
+	}
 	if (poison)
 		content_make(page, CONTENT_WORD, first, version);
 	set_hooks(m, false);
+	m->fake.inject[FAKE_UNMAP].times = 0;
 	cr_assert_eq(mm_release(m->fake.mm, gfn(first), count, kind, page[0]), 0);
 	set_hooks(m, true);
 	for (uint32_t i = first; i < first + count; i++) {
@@ -104,7 +127,10 @@ static void take_again(struct model *m)
 {
 	uint32_t count = 1 + rng_below(&m->rng, 400), first = rng_below(&m->rng, FRAMES - count);
 
-	cr_assert_eq(mm_balloon_return(m->fake.mm, gfn(first), count), 0);
+	cr_assert_eq(mm_balloon_return(m->fake.mm, gfn(first), count),
+		     exist(first, count) ? 0 : -ERANGE);
+	if (!exist(first, count))
+		return;
 	for (uint32_t i = first; i < first + count; i++)
 		m->balloon[i] = false;
 }
@@ -125,6 +151,10 @@ static void pin_or_unpin(struct model *m)
 			return;
 	int error = mm_pin(m->fake.mm, gfn(frame), count);
 
+	if (!exist(frame, count)) {
+		cr_assert_eq(error, -ERANGE);
+		return;
+	}
 	cr_assert(error == 0 || error == -ENOMEM);
 	for (uint32_t i = 0; i < count && error == 0; i++)
 		m->pins[frame + i]++;
@@ -155,12 +185,21 @@ static void change_budget(struct model *m)
 
 static void inject(struct model *m)
 {
-	static const int errors[] = { -EAGAIN, -EINTR, -EBUSY };
-	enum fake_op op = rng_below(&m->rng, FAKE_UNMAP + 1);
+	static const int errors[] = { -EAGAIN, -EINTR, -EBUSY, -ENOMEM, -EIO };
+	uint32_t what = rng_below(&m->rng, 5);
+	enum fake_op op = rng_below(&m->rng, FAKE_RELEASE + 1);
 
-	m->fake.inject[op].error = errors[rng_below(&m->rng, 3)];
+	/* What is given back in part, and for good, ends the machine: test_partial.c. */
+	if (op == FAKE_RELEASE)
+		what %= 3;
+	m->fake.inject[op].error = errors[what];
 	m->fake.inject[op].after = rng_below(&m->rng, 40);
 	m->fake.inject[op].times = 1 + rng_below(&m->rng, 2);
+	m->fake.inject[op].untold = 0;
+	if (op == FAKE_UNMAP && what >= 3)
+		m->fake.inject[op].untold = rng_below(&m->rng, 40);
+	/* What a fault needs itself is tried alone, and must not be refused for good. */
+	m->fake.inject[op].spare_first = what >= 3;
 }
 
 static void step(struct model *m)
@@ -207,11 +246,13 @@ static void run(const struct mm_config *config, uint64_t steps, const char *name
 	fake_create(&m->fake, config);
 	for (uint64_t i = 0; i < steps; i++) {
 		step(m);
+		fake_compare(&m->fake);
 		if (i % 20000 == 0)
 			cr_assert_eq(mm_check(m->fake.mm, stderr), 0);
 	}
 	for (uint32_t i = 0; i < FRAMES; i++)
-		cr_assert_eq(fake_expect(&m->fake, i, m->kind[i], m->version[i]), 0);
+		if (exist(i, 1))
+			cr_assert_eq(fake_expect(&m->fake, i, m->kind[i], m->version[i]), 0);
 	for (uint32_t i = 0; i < FRAMES; i++)
 		while (m->pins[i] > 0) {
 			mm_unpin(m->fake.mm, gfn(i), 1);
@@ -238,10 +279,14 @@ static void run(const struct mm_config *config, uint64_t steps, const char *name
 	cr_assert_eq(stats.balloon_frames, 0);
 	/* Nothing may be left behind once all content is dropped. */
 	set_hooks(m, false);
-	cr_assert_eq(mm_release(m->fake.mm, gfn(0), FRAMES, MM_RELEASE_BALLOON, 0), 0);
+	m->fake.inject[FAKE_UNMAP].times = 0;
+	cr_assert_eq(mm_release(m->fake.mm, gfn(0), HOLE_FIRST, MM_RELEASE_BALLOON, 0), 0);
+	cr_assert_eq(mm_release(m->fake.mm, gfn(HOLE_FIRST + HOLE_COUNT),
+				FRAMES - HOLE_FIRST - HOLE_COUNT, MM_RELEASE_BALLOON, 0),
+		     0);
 	mm_stats_get(m->fake.mm, &stats);
-	cr_assert_eq(stats.released_frames, FRAMES);
-	cr_assert_eq(stats.balloon_frames, FRAMES);
+	cr_assert_eq(stats.released_frames, FRAMES - HOLE_COUNT);
+	cr_assert_eq(stats.balloon_frames, FRAMES - HOLE_COUNT);
 	cr_assert_eq(stats.resident_bytes, 0);
 	cr_assert_eq(stats.pool_stored_bytes, 0);
 	cr_assert_eq(stats.swap_bytes, 0);
@@ -252,6 +297,8 @@ static struct mm_config prepare(void)
 {
 	swap_memory_reset();
 	fake_init(&model.fake, FRAMES);
+	model.fake.hole_first = HOLE_FIRST;
+	model.fake.hole_count = HOLE_COUNT;
 	return fake_config(&model.fake);
 }
 
@@ -263,7 +310,7 @@ Test(random, sfifo_lz4_swap)
 	config.budget_bytes = mm_least_budget(&config) + 300 * PAGE_SIZE;
 	swap_memory.random_trouble = 20;
 	swap_memory.random_refusal = 10;
-	run(&config, test_steps(700000), "sfifo, lz4, swap with trouble");
+	run(&config, test_steps(test_times(140000, 700000)), "sfifo, lz4, swap with trouble");
 }
 
 Test(random, clock_lz4_small_swap)
@@ -274,7 +321,7 @@ Test(random, clock_lz4_small_swap)
 	config.swap_directory = "memory";
 	config.swap_bytes = FRAMES * PAGE_SIZE * 3 / 4;
 	config.budget_bytes = mm_least_budget(&config) + 900 * PAGE_SIZE;
-	run(&config, test_steps(500000), "clock, lz4, small swap");
+	run(&config, test_steps(test_times(100000, 500000)), "clock, lz4, small swap");
 }
 
 Test(random, fifo_only_swap)
@@ -286,7 +333,7 @@ Test(random, fifo_only_swap)
 	config.swap_directory = "memory";
 	config.swap_bytes = 2 * FRAMES * PAGE_SIZE;
 	config.budget_bytes = mm_least_budget(&config) + 300 * PAGE_SIZE;
-	run(&config, test_steps(500000), "fifo, no compressor");
+	run(&config, test_steps(test_times(100000, 500000)), "fifo, no compressor");
 }
 
 Test(random, sfifo_zstd_no_swap)
@@ -295,5 +342,5 @@ Test(random, sfifo_zstd_no_swap)
 
 	config.compressor = MM_COMPRESSOR_ZSTD;
 	config.budget_bytes = mm_least_budget(&config) + 2400 * PAGE_SIZE;
-	run(&config, test_steps(200000), "sfifo, zstd, no swap");
+	run(&config, test_steps(test_times(40000, 200000)), "sfifo, zstd, no swap");
 }

@@ -12,7 +12,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "devices/loop.h"
+#include "devices/pm_timer.h"
 #include "devices/power.h"
 #include "devices/serial.h"
 
@@ -474,4 +476,33 @@ Test(power, registers)
 	}
 	cr_assert_eq(power_keyboard_ops.read(&power, 0, 1, &value), 0);
 	cr_assert_eq(value, 0, "it takes commands");
+}
+
+/* --- the timer beside it --- */
+
+static uint32_t timer(uint64_t offset, unsigned size)
+{
+	uint64_t value;
+
+	cr_assert_eq(pm_timer_ops.read(NULL, offset, size, &value), 0);
+	cr_assert_leq(value, UINT32_MAX);
+	return (uint32_t)value;
+}
+
+/* Its count over a while is the clock's, and comes in any width. */
+Test(pm_timer, goes_at_its_rate)
+{
+	uint64_t before = clock_now_ns(), after, ticks;
+	uint32_t first = timer(0, 4), last;
+
+	usleep(20000);
+	cr_assert_eq(pm_timer_ops.write(NULL, 0, 4, 0), 0);
+	last = timer(0, 4);
+	after = clock_now_ns();
+	ticks = (uint32_t)(last - first);
+	cr_assert_geq(ticks, 20000ull * PM_TIMER_HZ / 1000000 - 1);
+	cr_assert_leq(ticks, (after - before) * PM_TIMER_HZ / 1000000000 + 1);
+	cr_assert_leq(timer(3, 1), 255);
+	last = timer(0, 4);
+	cr_assert_leq((uint32_t)((timer(2, 2) << 16) - (last & 0xffff0000)), 1u << 16);
 }

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
+#include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -15,6 +16,7 @@
 
 static unsigned char buffer[2][PAGES][PAGE_SIZE] __attribute__((aligned(4096)));
 static struct swap *swap;
+static struct hash_key key; /* all zeros will do */
 static uint64_t charged;
 
 static bool charge(void *context, uint64_t bytes)
@@ -31,7 +33,7 @@ static bool refuse(void *context, uint64_t bytes)
 static void begin(uint32_t slots)
 {
 	swap_memory_reset();
-	cr_assert_eq(swap_create("memory", slots, &test_swap_io, &swap), 0);
+	cr_assert_eq(swap_create("memory", slots, &test_swap_io, &key, &swap), 0);
 }
 
 static void end(void)
@@ -53,7 +55,7 @@ static void prepare(struct swap_page *pages, unsigned count)
 	}
 	for (unsigned i = 0; i < count; i++) {
 		content_make(buffer[0][i], CONTENT_RANDOM, i, 1);
-		swap_set_hash(swap, pages[i].slot, XXH3_128bits(buffer[0][i], PAGE_SIZE));
+		swap_set_hash(swap, pages[i].slot, hash_page(&key, buffer[0][i]));
 	}
 }
 
@@ -236,7 +238,7 @@ static void real_file(const struct mm_swap_io *io, const char *directory)
 	unsigned names = 0;
 	DIR *d;
 
-	cr_assert_eq(swap_create(directory, 1000, io, &swap), 0);
+	cr_assert_eq(swap_create(directory, 1000, io, &key, &swap), 0);
 	round_trip();
 	d = opendir(directory);
 	for (struct dirent *e; (e = readdir(d)) != NULL;)
@@ -260,10 +262,116 @@ Test(swap, real_files)
 	}
 }
 
+int __real_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring);
+
+static struct {
+	int error;	      /* 0: the kernel's own answer */
+	unsigned after, part; /* submissions to let through; of the next one, so many requests */
+	unsigned calls, refused;
+} submit;
+
+int __wrap_io_uring_submit(struct io_uring *ring)
+{
+	unsigned tail = ring->sq.sqe_tail;
+	int taken;
+
+	submit.calls++;
+	if (submit.error == 0)
+		return __real_io_uring_submit(ring);
+	if (submit.after > 0) {
+		submit.after--;
+		return __real_io_uring_submit(ring);
+	}
+	if (submit.part == 0 || submit.part >= io_uring_sq_ready(ring)) {
+		submit.refused++;
+		return submit.error;
+	}
+	ring->sq.sqe_tail = ring->sq.sqe_head + submit.part;
+	taken = __real_io_uring_submit(ring);
+	ring->sq.sqe_tail = tail;
+	submit.part = 0;
+	return taken;
+}
+
+#define SCATTERED 200 /* more than a ring holds, three times */
+
+static bool has_io_uring(void)
+{
+	struct io_uring ring;
+
+	if (io_uring_queue_init(8, &ring, 0) != 0)
+		return false;
+	io_uring_queue_exit(&ring);
+	return true;
+}
+
+/* One-page requests, no two of them neighbours; all are carried out, whatever the ring says. */
+static void scattered(void *file, bool write, unsigned char (*pages)[PAGE_SIZE])
+{
+	struct mm_swap_request requests[SCATTERED];
+	struct iovec vectors[SCATTERED];
+
+	for (unsigned i = 0; i < SCATTERED; i++) {
+		vectors[i] = (struct iovec){ pages[i], PAGE_SIZE };
+		requests[i] =
+			(struct mm_swap_request){ write, 2ull * i * PAGE_SIZE, &vectors[i], 1, 0 };
+	}
+	mm_swap_io_file.transfer(file, requests, SCATTERED);
+	for (unsigned i = 0; i < SCATTERED; i++)
+		cr_assert_eq(requests[i].result, PAGE_SIZE, "request %u: %lld", i,
+			     (long long)requests[i].result);
+}
+
+/* The ring refuses for good at some submission, of a write or of a read. */
+static void ring_refuses(int error, bool write, unsigned after, unsigned part)
+{
+	static unsigned char pages[2][SCATTERED][PAGE_SIZE] __attribute__((aligned(4096)));
+	void *file;
+
+	if (!has_io_uring())
+		cr_skip_test("SKIP: io_uring is refused here");
+	for (unsigned i = 0; i < SCATTERED; i++)
+		content_make(pages[0][i], CONTENT_RANDOM, i, after);
+	memset(pages[1], 0, sizeof(pages[1]));
+	memset(&submit, 0, sizeof(submit));
+	cr_assert_eq(mm_swap_io_file.open("/tmp", &file), 0);
+	if (!write)
+		scattered(file, true, pages[0]);
+	submit.after = after;
+	submit.part = part;
+	submit.error = error;
+	scattered(file, write, pages[write ? 0 : 1]);
+	cr_assert_gt(submit.refused, 0);
+	/* What was refused lies in the ring: nothing may be submitted to it again. */
+	submit.error = 0;
+	submit.calls = 0;
+	scattered(file, false, pages[1]);
+	cr_assert_eq(submit.calls, 0);
+	cr_assert_eq(memcmp(pages[0], pages[1], sizeof(pages[0])), 0);
+	mm_swap_io_file.close(file);
+}
+
+Test(swap, io_uring_refuses_for_good)
+{
+	for (unsigned after = 0; after < 4; after++)
+		for (int write = 0; write < 2; write++) {
+			ring_refuses(-EPERM, write, after, 0);
+			ring_refuses(-EBUSY, write, after, 5);
+		}
+}
+
+/* A kernel that never has memory for a request. */
+Test(swap, io_uring_is_busy_for_good)
+{
+	ring_refuses(-EAGAIN, true, 1, 5);
+	ring_refuses(-EINTR, false, 1, 5);
+}
+
 Test(swap, directory_missing)
 {
-	cr_assert_eq(swap_create("/nowhere/at/all", 10, NULL, &swap), -ENOENT);
-	cr_assert_eq(swap_create("/dev/null", 10, NULL, &swap), -ENOTDIR);
+	cr_assert_eq(swap_create("/nowhere/at/all", 10, NULL, &key, &swap), -ENOENT);
+	cr_assert_eq(swap_create("/dev/null", 10, NULL, &key, &swap), -ENOTDIR);
 }
 
 /* A file size limit refuses as a full disk would, through the real system calls. */
@@ -276,7 +384,7 @@ Test(swap, real_refusal)
 	signal(SIGXFSZ, SIG_IGN);
 	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	for (size_t i = 0; i < 2; i++) {
-		cr_assert_eq(swap_create("/tmp", 1000, ios[i], &swap), 0);
+		cr_assert_eq(swap_create("/tmp", 1000, ios[i], &key, &swap), 0);
 		prepare(pages, PAGES);
 		swap_write(swap, pages, PAGES);
 		cr_assert_eq(pages[0].error, 0);

@@ -189,7 +189,7 @@ Test(virtio, queues_at_the_wrong_time)
 		VIRTIO_MMIO_QUEUE_NUM,	      VIRTIO_MMIO_QUEUE_DESC_LOW,
 		VIRTIO_MMIO_QUEUE_DESC_HIGH,  VIRTIO_MMIO_QUEUE_AVAIL_LOW,
 		VIRTIO_MMIO_QUEUE_AVAIL_HIGH, VIRTIO_MMIO_QUEUE_USED_LOW,
-		VIRTIO_MMIO_QUEUE_USED_HIGH,  VIRTIO_MMIO_QUEUE_READY,
+		VIRTIO_MMIO_QUEUE_USED_HIGH,
 	};
 
 	driver_set(&driver, VIRTIO_MMIO_STATUS, 3);
@@ -199,8 +199,6 @@ Test(virtio, queues_at_the_wrong_time)
 		driver_set(&driver, VIRTIO_MMIO_QUEUE_SEL, 0);
 		driver_set(&driver, registers[i], 0);
 		expect_broken_then_reset("changed while live");
-		if (registers[i] == VIRTIO_MMIO_QUEUE_READY)
-			continue;
 		driver_begin(&driver, 0);
 		driver_queue(&driver, 0, 8);
 		driver_set(&driver, registers[i], 8);
@@ -218,6 +216,71 @@ Test(virtio, queues_at_the_wrong_time)
 	driver_queue(&driver, 0, 16);
 	driver_ready(&driver);
 	echo(0);
+}
+
+/* --- queues that are stopped --- */
+
+static void stop_queue(unsigned number)
+{
+	driver_set(&driver, VIRTIO_MMIO_QUEUE_SEL, number);
+	driver_set(&driver, VIRTIO_MMIO_QUEUE_READY, 0);
+	cr_assert_eq(driver_get(&driver, VIRTIO_MMIO_QUEUE_READY), 0);
+}
+
+/* As a driver leaves: Linux' resets, and then stops every queue that it had. */
+Test(virtio, a_driver_leaves_and_another_comes)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		driver_start(&driver, F_EVENT_IDX, 2, 8);
+		echo(0);
+		driver_set(&driver, VIRTIO_MMIO_STATUS, 0);
+		stop_queue(0);
+		stop_queue(1);
+		cr_assert_eq(driver_get(&driver, VIRTIO_MMIO_STATUS), 0);
+		cr_assert_eq(driver.pins, 0);
+		/* Once more, on the way back to where it was before a driver came. */
+		driver_set(&driver, VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+		stop_queue(0);
+		cr_assert_eq(driver_get(&driver, VIRTIO_MMIO_STATUS), VIRTIO_CONFIG_S_ACKNOWLEDGE);
+	}
+}
+
+/* After DRIVER_OK: its rings and its chains are let go, and the other queue goes on. */
+Test(virtio, a_live_queue_is_stopped)
+{
+	int pins;
+
+	driver_start(&driver, 0, 2, 8);
+	pins = driver.pins;
+	toy.hold = true;
+	driver_add(&driver, 0, echo_segments, 3);
+	driver_kick(&driver, 0);
+	toy.hold = false;
+	stop_queue(0);
+	cr_assert_eq(toy.stops, 1);
+	cr_assert_eq(toy.stopped, 0);
+	cr_assert_eq(driver.pins, pins / 2);
+	stop_queue(0);
+	cr_assert_eq(toy.stops, 1, "there is nothing to stop");
+	driver_kick(&driver, 0);
+	cr_assert_eq(driver.queue[0].used->idx, 0);
+	echo(1);
+	/* To begin again is for a reset. */
+	driver_set(&driver, VIRTIO_MMIO_QUEUE_SEL, 0);
+	driver_set(&driver, VIRTIO_MMIO_QUEUE_READY, 1);
+	expect_broken_then_reset("made ready after DRIVER_OK");
+}
+
+Test(virtio, a_broken_device_lets_its_queues_go)
+{
+	driver_start(&driver, 0, 2, 8);
+	driver_offer(&driver, 0, 99);
+	driver_kick(&driver, 0);
+	cr_assert(driver_is_broken(&driver));
+	stop_queue(0);
+	stop_queue(1);
+	cr_assert_eq(driver.pins, 0);
+	expect_broken_then_reset("a bad descriptor");
 }
 
 /* --- being broken, and resets --- */

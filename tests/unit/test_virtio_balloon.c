@@ -443,6 +443,17 @@ Test(virtio_balloon, statistics_are_forgotten_at_a_reset)
 	cr_assert_eq(statistics, 1, "an empty one is one");
 }
 
+Test(virtio_balloon, statistics_end_with_their_queue)
+{
+	post_statistics(&(struct entry){ VIRTIO_BALLOON_FREE, 1 }, 1, 0);
+	driver_set(&driver, VIRTIO_MMIO_QUEUE_SEL, STATISTICS);
+	driver_set(&driver, VIRTIO_MMIO_QUEUE_READY, 0);
+	cr_assert_eq(driver_get(&driver, VIRTIO_MMIO_QUEUE_READY), 0);
+	cr_assert_eq(virtio_balloon_ask_statistics(balloon), -EAGAIN,
+		     "there is no buffer to return");
+	cr_assert(!driver_is_broken(&driver));
+}
+
 /* --- reports --- */
 
 Test(virtio_balloon, reports_on_any_queue_a_driver_may_take)

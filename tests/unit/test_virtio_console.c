@@ -341,6 +341,29 @@ Test(virtio_console, a_reset_forgets_chains_but_not_bytes)
 	cr_assert_eq(take_all(TRANSMIT), 1);
 }
 
+/* Half of a chain is written and the pipe full: the rest is forgotten with its queue. */
+Test(virtio_console, a_stopped_queue_forgets_its_chain)
+{
+	static uint8_t bytes[100000];
+	unsigned got = 0;
+	ssize_t n;
+
+	fcntl(ends[1], F_SETPIPE_SZ, 4096);
+	send_at(0, bytes, sizeof(bytes));
+	driver_kick(&driver, TRANSMIT);
+	driver_set(&driver, VIRTIO_MMIO_QUEUE_SEL, TRANSMIT);
+	driver_set(&driver, VIRTIO_MMIO_QUEUE_READY, 0);
+	cr_assert_eq(driver_get(&driver, VIRTIO_MMIO_QUEUE_READY), 0);
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	while ((n = read(ends[0], bytes, sizeof(bytes))) > 0) {
+		got += (unsigned)n;
+		driver_serve(&driver);
+	}
+	cr_assert_eq(got, 65536, "%u", got);
+	cr_assert_eq(take_all(TRANSMIT), 0);
+	cr_assert(!driver_is_broken(&driver));
+}
+
 static void *read_slowly(void *context)
 {
 	size_t *received = context;

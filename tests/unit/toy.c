@@ -26,6 +26,12 @@ static void on_start(void *device)
 	toy.starts++;
 }
 
+static void on_stop(void *device, unsigned queue)
+{
+	toy.stops++;
+	toy.stopped = queue;
+}
+
 static void on_reset(void *device)
 {
 	toy.resets++;
@@ -43,6 +49,7 @@ static const struct virtio_ops toy_ops = {
 	.queue_count = 2,
 	.notify = on_notify,
 	.start = on_start,
+	.stop = on_stop,
 	.reset = on_reset,
 	.configured = on_configured,
 };

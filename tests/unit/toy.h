@@ -12,8 +12,9 @@
 struct toy {
 	struct virtio virtio;
 	uint8_t config[6];
-	unsigned served, starts, resets, configured;
-	bool hold; /* leave chains where they are */
+	unsigned served, starts, stops, resets, configured;
+	unsigned stopped; /* the queue that was stopped last */
+	bool hold;	  /* leave chains where they are */
 };
 
 extern struct driver driver;

@@ -5,18 +5,25 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <dirent.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/long.h"
 #include "tests/vm/harness.h"
 #include "tests/vm/world.h"
+
+/* MiB: more than its budget, but for what a small folder has room for when nothing else is in it.
+ */
+#define HOLD_WITHOUT_ROOM "6"
 
 static void init(void)
 {
@@ -81,6 +88,67 @@ Test(stop, timeout)
 	       "1 s have passed");
 	expect(run_bifold("--timeout", "1", busybox_path(), "sh", "-c", "while :; do :; done"), 124,
 	       "1 s have passed");
+}
+
+/* The guest's words fill standard error, and nobody reads: the monitor must not wait with them. */
+static struct child *start_flood(const char *option, const char *value)
+{
+	const char *const argv[] = {
+		bifold_path(), "run",	       option, value, "-v",
+		"--",	       busybox_path(), "sh",   "-c",  "echo ready; yes flood >&2",
+		NULL
+	};
+	struct child *child = child_start(argv, NULL);
+	int queued = 0, before;
+
+	/* Read its output alone. */
+	do {
+		cr_assert_eq(poll(&(struct pollfd){ .fd = child->out, .events = POLLIN }, 1, 60000),
+			     1);
+		child->out_text[0] = '\0';
+	} while (read(child->out, child->out_text, 1) == 1 && child->out_text[0] != '\n');
+	/* Full: it takes less than one write of the guest's. */
+	do {
+		before = queued;
+		cr_assert_eq(poll(NULL, 0, 100), 0);
+		cr_assert_eq(ioctl(child->err, FIONREAD, &queued), 0);
+	} while (queued < 32768 || queued > before);
+	return child;
+}
+
+/* Ends it, without anybody having read a byte. */
+static void expect_end(struct child *child, int status)
+{
+	int ended;
+
+	for (int i = 0; i < 200 && waitpid(child->pid, &ended, WNOHANG) == 0; i++) {
+		cr_assert_lt(i, 199, "it did not end");
+		poll(NULL, 0, 50);
+	}
+	child->pid = 0;
+	cr_assert_eq(WIFEXITED(ended) ? WEXITSTATUS(ended) : -1, status);
+}
+
+Test(stop, nobody_reads_standard_error_sigterm)
+{
+	struct child *child = start_flood("--memory", "32M");
+
+	kill(child->pid, SIGTERM);
+	expect_end(child, 128 + SIGTERM);
+}
+
+Test(stop, nobody_reads_standard_error_timeout)
+{
+	expect_end(start_flood("--timeout", "3"), 124);
+}
+
+Test(stop, nobody_reads_standard_error_quit)
+{
+	const char *path = scratch_path("control");
+	struct child *child = start_flood("--control", path);
+
+	cr_assert_eq(run_words(NULL, NULL, bifold_path(), "quit", path, NULL)->status, 0);
+	expect_end(child, 0);
 }
 
 Test(stop, output_closed_early)
@@ -187,10 +255,23 @@ Test(stop, swap_file_that_cannot_be_read)
  */
 Test(stop, swap_folder_full)
 {
-	const char *const argv[] = { bifold_path(),  "run",    "--memory", "48M",
-				     "--budget",     "8M",     "--swap",   WORLD_FOLDER,
-				     "--compressor", "none",   "--",	   test_program("hold"),
-				     "24",	     "random", NULL };
+	const char *const argv[] = { bifold_path(),
+				     "run",
+				     "--memory",
+				     "48M",
+				     "--budget",
+				     "8M",
+				     "--swap",
+				     WORLD_FOLDER,
+				     "--compressor",
+				     "none",
+				     "--on-full",
+				     "stop",
+				     "--",
+				     test_program("hold"),
+				     "24",
+				     "random",
+				     NULL };
 	struct child *child = child_start(argv, world_with_small_folder);
 
 	child_finish(child, "\n", 1);
@@ -209,6 +290,55 @@ Test(stop, swap_folder_full_goes_on)
 	child_finish(child, "\n", 1);
 	cr_assert_eq(child->status, 0, "%s", child->err_text);
 	cr_assert_str_eq(child->out_text, "ready\nwhole\n");
+}
+
+/* A guest that needs room on the disk: it stands until somebody makes some. */
+static struct child *start_without_room(void)
+{
+	const char *const argv[] = { bifold_path(),	"run",	  "--memory", "32M",
+				     "--budget",	"8M",	  "--swap",   WORLD_FOLDER,
+				     "--compressor",	"none",	  "--",	      test_program("hold"),
+				     HOLD_WITHOUT_ROOM, "random", NULL };
+	struct child *child = child_start(argv, world_with_full_folder);
+
+	child_wait_for(child, true, "stands until there is room");
+	return child;
+}
+
+Test(stop, swap_folder_full_until_there_is_room)
+{
+	struct child *child = start_without_room();
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/root" WORLD_FILLER, child->pid);
+	cr_assert_eq(unlink(path), 0);
+	child_finish(child, "\n", 1);
+	cr_assert_eq(child->status, 0, "%s", child->err_text);
+	cr_assert_str_eq(child->out_text, "ready\nwhole\n");
+	cr_assert(strstr(child->err_text, "the guest goes on") != NULL, "%s", child->err_text);
+}
+
+/* It is not deaf meanwhile. */
+Test(stop, swap_folder_full_and_a_signal)
+{
+	struct child *child = start_without_room();
+
+	cr_assert_eq(kill(child->pid, SIGTERM), 0);
+	child_finish(child, NULL, 0);
+	cr_assert_eq(child->status, 128 + SIGTERM, "%s", child->err_text);
+}
+
+/* A minute, and then it ends. */
+Test(stop, swap_folder_full_for_too_long)
+{
+	struct child *child;
+
+	if (!test_is_long())
+		cr_skip_test("SKIP: takes a minute: tools/check --long");
+	child = start_without_room();
+	child_finish(child, NULL, 0);
+	cr_assert_eq(child->status, 125);
+	cr_assert(strstr(child->err_text, "the disk of the swap file is full") != NULL);
 }
 
 /* A program that wants more than the guest has dies in the guest; the monitor does not. */

@@ -1,5 +1,6 @@
 #include "tests/vm/world.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <stddef.h>
@@ -7,9 +8,9 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
-/* Mounts of this process's own, which end with it. */
-static int own_mounts(void)
+int world_of_own_mounts(void)
 {
 	if (unshare(CLONE_NEWNS) != 0)
 		return -1;
@@ -20,7 +21,7 @@ static int own_mounts(void)
 
 static int bare_dev(void)
 {
-	if (own_mounts() != 0 || mount("none", "/dev", "tmpfs", 0, "size=64k") != 0)
+	if (world_of_own_mounts() != 0 || mount("none", "/dev", "tmpfs", 0, "size=64k") != 0)
 		return -1;
 	return mknod("/dev/null", S_IFCHR | 0666, makedev(1, 3));
 }
@@ -39,14 +40,28 @@ int world_without_userfaultfd(void)
 
 int world_with_read_only_folder(void)
 {
-	if (own_mounts() != 0)
+	if (world_of_own_mounts() != 0)
 		return -1;
 	return mount("none", WORLD_FOLDER, "tmpfs", MS_RDONLY, "size=64k");
 }
 
 int world_with_small_folder(void)
 {
-	if (own_mounts() != 0)
+	if (world_of_own_mounts() != 0)
 		return -1;
 	return mount("none", WORLD_FOLDER, "tmpfs", 0, "size=" WORLD_SMALL_BYTES);
+}
+
+int world_with_full_folder(void)
+{
+	int fd, error;
+
+	if (world_with_small_folder() != 0)
+		return -1;
+	fd = open(WORLD_FILLER, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -1;
+	error = posix_fallocate(fd, 0, 1 << 20);
+	close(fd);
+	return error;
 }

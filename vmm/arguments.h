@@ -1,0 +1,45 @@
+/*
+ * The command line's options, and what is said of words that are none.
+ */
+#ifndef VMM_ARGUMENTS_H
+#define VMM_ARGUMENTS_H
+
+#include <getopt.h>
+#include <stddef.h>
+#include <stdio.h>
+
+/*
+ * As getopt_long(), which begins anew when optind is 0. An option that is none, lacks its value or
+ * has one too many is '?', with a line logged that names the option that may have been meant.
+ * argv[0] is the command. shorts may begin with '+'.
+ */
+int arguments_next(int argc, char **argv, const char *shorts, const struct option *options);
+
+/*
+ * What follows the options, from optind on, has to be as many words as what names: "PATH SIZE". 0,
+ * or -EINVAL with a line logged.
+ */
+int arguments_expect(int argc, char **argv, const char *what);
+
+/*
+ * That of the names, each at an offset of size bytes from the last, the first being a string's
+ * address, which word is most like; NULL: it is like none. names ends with a NULL.
+ */
+const char *arguments_nearest(const char *word, const char *const *names, size_t size);
+
+/*
+ * Prints the words of text to file, in lines of at most 80 columns. The first begins where column
+ * is by now, the others are indented to it.
+ */
+void arguments_print_words(FILE *file, const char *text, int column);
+
+/*
+ * Whether a file could be written there later: 0 or -errno, with a line logged that begins with
+ * option. "-", the standard output, always can. Changes nothing.
+ */
+int arguments_check_output(const char *option, const char *path);
+
+/* The same of files in a folder, which may have to be made. */
+int arguments_check_folder(const char *option, const char *path);
+
+#endif
