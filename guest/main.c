@@ -73,6 +73,35 @@ static void direct_map_grow(uint64_t end)
 	}
 }
 
+static int read_arguments(struct exec_strings *strings, const char *path)
+{
+	struct node *node;
+	int error = node_lookup(node_root, path, true, &node);
+
+	if (!error)
+		error = exec_strings_reserve(strings, node->size, 0);
+	if (!error)
+		error = exec_read(node, 0, strings->text, node->size);
+	if (error)
+		return error;
+	strings->used = node->size;
+	for (uint64_t i = 0; i < strings->used; i++)
+		strings->argument_count += !strings->text[i];
+	return node_remove(node, false);
+}
+
+static int add_arguments(struct exec_strings *strings)
+{
+	int error = 0;
+
+	if (start.arguments)
+		return read_arguments(strings, start.arguments);
+	for (unsigned i = 0; i < start.argument_count && !error; i++)
+		error = exec_strings_add(strings, start.argument[i]);
+	strings->argument_count = start.argument_count;
+	return error;
+}
+
 /* The last words are for hosts whose ring 0 has no XSAVE: where the monitor does not keep the upper
  * halves of the AVX registers either they are lost at a switch, and where it does they cost. So
  * glibc is told not to use them. */
@@ -88,9 +117,8 @@ static int init_strings(struct exec_strings *strings, bool emulated)
 	unsigned count = ARRAY_SIZE(environment) - !emulated;
 	int error = exec_strings_init(strings, UINT64_MAX);
 
-	for (unsigned i = 0; i < start.argument_count && !error; i++)
-		error = exec_strings_add(strings, start.argument[i]);
-	strings->argument_count = start.argument_count;
+	if (!error)
+		error = add_arguments(strings);
 	for (unsigned i = 0; i < count && !error; i++)
 		error = exec_strings_add(strings, environment[i]);
 	strings->environment_count = count;

@@ -230,6 +230,38 @@ Test(run, waits_for_input)
 	expect_status(child, 0);
 }
 
+/* More words, and longer ones, than a command line of a kernel has room for. */
+Test(run, arguments_by_the_thousand)
+{
+	static char word[60000];
+	const char *argv[1100] = { bifold_path(), "run", "--memory", "64M", "--", busybox_path() };
+	struct child *child;
+	size_t length = 0;
+
+	argv[6] = "echo";
+	for (unsigned i = 7; i < 1006; i++)
+		argv[i] = i % 2 ? "two words" : "";
+	memset(word, 'x', sizeof(word) - 1);
+	argv[1006] = word;
+	child = child_start(argv, NULL);
+	child_finish(child, NULL, 0);
+	cr_assert_eq(child->status, 0, "%s", child->err_text);
+	for (const char *at = child->out_text; (at = strstr(at, "two words ")) != NULL; at++)
+		length++;
+	cr_assert_eq(length, 500);
+	cr_assert_eq(strlen(child->out_text), 500 * 9 + 999 + sizeof(word));
+}
+
+/* What has no size before it is read: it is what it says, not nothing. */
+Test(run, files_of_proc_are_read)
+{
+	struct child *child = run_bifold("--file", "/proc/version:/etc/version", busybox_path(),
+					 "cat", "/etc/version");
+
+	cr_assert_eq(child->status, 0, "%s", child->err_text);
+	cr_assert(strstr(child->out_text, "Linux version") != NULL, "%s", child->out_text);
+}
+
 Test(run, files_go_where_they_are_told)
 {
 	const char *path = scratch_path("a.txt");
