@@ -242,6 +242,7 @@ static int make_machine(struct run *run)
 		.cpu_count = options->cpu_count,
 		.stock = options->stock,
 		.unmanaged = options->unmanaged,
+		.stop_when_full = options->stop_when_full,
 		.nested = options->nested,
 		.load_stopped = loading_stopped,
 		.load_context = run,
@@ -584,8 +585,12 @@ static int run_machine(struct run *run)
 		error = machine_start(run->machine);
 	if (error == -ECANCELED)
 		return run->machine->stop_status;
-	if (error != 0)
+	if (error != 0) {
+		/* Who failed has said what; if not, at least that. */
+		if (!log_has_spoken())
+			log_error("the guest cannot be started: %s", strerror(-error));
 		return MACHINE_STATUS_FAILED;
+	}
 	wait_for_end(run);
 	control_destroy(run->control);
 	run->control = NULL;
