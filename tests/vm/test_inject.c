@@ -180,7 +180,10 @@ static void fail_one(const struct call *call, unsigned number)
 	cr_expect(right || failed, "%s: status %d, output '%s', and it said: %s", inject,
 		  child->status, child->out_text, child->err_text);
 	cr_expect_eq(folder_count(scratch_path("swap")), 0, "%s: left in the swap folder", inject);
-	cr_expect(access(scratch_path("control"), F_OK) != 0, "%s: left its socket", inject);
+	/* Who cannot look whether a socket is his own leaves it. */
+	cr_expect(access(scratch_path("control"), F_OK) != 0 ||
+			  strcmp(call->name, "newfstatat") == 0,
+		  "%s: left its socket", inject);
 	unlink(scratch_path("control"));
 	child_forget(child);
 }
