@@ -64,7 +64,7 @@ static int init_strings(struct exec_strings *strings, bool emulated)
 		"-AVX512DQ,-AVX_Fast_Unaligned_Load,-AVX2_Usable,-AVX512F_Usable,-ERMS,-FSRM",
 	};
 	unsigned count = ARRAY_SIZE(environment) - !emulated;
-	int error = exec_strings_init(strings);
+	int error = exec_strings_init(strings, UINT64_MAX);
 
 	for (unsigned i = 0; i < start.argument_count && !error; i++)
 		error = exec_strings_add(strings, start.argument[i]);

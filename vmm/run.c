@@ -242,6 +242,7 @@ static int make_machine(struct run *run)
 		.cpu_count = options->cpu_count,
 		.stock = options->stock,
 		.unmanaged = options->unmanaged,
+		.stop_when_full = options->stop_when_full,
 		.nested = options->nested,
 		.load_stopped = loading_stopped,
 		.load_context = run,

@@ -154,6 +154,8 @@ static int64_t set_size(struct node *node, int64_t size)
 		return -EISDIR;
 	if (size < 0 || node->ops != &regular_ops)
 		return -EINVAL;
+	if ((uint64_t)size > node->size && (uint64_t)size > process_file_limit())
+		return process_file_too_large();
 	return cache_truncate(node, size);
 }
 
@@ -203,7 +205,9 @@ int64_t call_fallocate(reg_t fd, reg_t mode, reg_t offset, reg_t length)
 	if (mode & ~(reg_t)FALLOCATE_KEEP_SIZE)
 		return -EOPNOTSUPP;
 	if (!(mode & FALLOCATE_KEEP_SIZE) && offset + length > node->size)
-		error = cache_truncate(node, offset + length);
+		error = offset + length > process_file_limit()
+				? process_file_too_large()
+				: cache_truncate(node, offset + length);
 	for (uint64_t at = offset; at < offset + length && at < node->size && !error;
 	     at += PAGE_SIZE) {
 		if (!cache_frame(node, at >> PAGE_SHIFT, true, &major))

@@ -13,6 +13,7 @@
 #include "guest/process/thread.h"
 
 #define RLIMIT_COUNT   16
+#define RLIMIT_FSIZE   1
 #define RLIMIT_DATA    2
 #define RLIMIT_STACK   3
 #define RLIMIT_RSS     5
@@ -111,6 +112,10 @@ void process_reap(struct process *zombie);
 
 /* Ends a vfork child's use of its parent's memory: the parent goes on. */
 void process_return_space(struct process *process);
+
+/* The current process's limit of a file's size; and who goes beyond it gets SIGXFSZ: -EFBIG. */
+uint64_t process_file_limit(void);
+int process_file_too_large(void);
 
 /* What it has used so far. usage_add() adds another's use to a sum. */
 struct usage process_usage(const struct process *process);

@@ -58,9 +58,11 @@ enum {
 	EINVAL = 22,
 	ENFILE = 23,
 	EMFILE = 24,
+	EFBIG = 27,
 	ENOSPC = 28,
 	EPIPE = 32,
 	ENAMETOOLONG = 36,
+	ELOOP = 40,
 	ENOTEMPTY = 39,
 	ETIMEDOUT = 110,
 };
@@ -83,6 +85,7 @@ enum {
 	SIGSTOP = 19,
 	SIGTSTP = 20,
 	SIGURG = 23,
+	SIGXFSZ = 25,
 	SIGWINCH = 28,
 };
 
@@ -109,6 +112,7 @@ enum {
 #define PRIVATE_ANONYMOUS (MAP_PRIVATE | MAP_ANONYMOUS)
 
 #define EXITED(status) ((status) >> 8 & 0xff)
+#define RLIMIT_FILE    1
 #define RLIMIT_STACK   3
 #define RLIMIT_SPACE   9
 

@@ -354,6 +354,113 @@ static void page_end(void)
 	       "an action in a hole");
 }
 
+#define CLONE_PARENT 0x8000
+
+static void as_sibling(void)
+{
+	long pid = call(CLONE, CLONE_PARENT | SIGCHLD, 0, 0);
+
+	if (pid == 0)
+		exit(11);
+	exit(pid > 0 && call(WAIT4, pid, 0, 0) == -ECHILD ? 0 : 1);
+}
+
+/* The child of a child that is its parent's. */
+static void clone_parent(void)
+{
+	int status = 0, ends = 0;
+
+	expect(ends_with(as_sibling) == 0, "who clones has no child");
+	expect(call(WAIT4, -1, &status, 0) > 0 && EXITED(status) == 11, "its parent has");
+	expect(call(WAIT4, -1, &ends, 0) == -ECHILD, "and no other");
+}
+
+static void write_script(const char *path, const char *text, int mode)
+{
+	long fd = call(OPEN, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+
+	expect(call(WRITE, fd, text, strlen(text)) == (long)strlen(text), "a script");
+	call(CLOSE, fd);
+}
+
+static int run_script(const char *path)
+{
+	static const char *const argv[] = { "zero", "a word", NULL };
+	long pid = call(FORK);
+
+	if (pid == 0)
+		exit(call(EXECVE, path, argv, 0) == 0 ? 1 : 200);
+	return EXITED(wait_for(pid));
+}
+
+static long try_script(const char *path)
+{
+	static const char *const argv[] = { "zero", NULL };
+
+	return call(EXECVE, path, argv, 0);
+}
+
+/* "#!": the program, what else the line says, the script, and its arguments but the first. */
+static void exec_script(void)
+{
+	static char line[300];
+	unsigned length = 2 + (unsigned)call(READLINK, self, line + 2, 200);
+
+	line[0] = '#';
+	line[1] = '!';
+	memcpy(line + length, " --script  \nignored\n", 21);
+	write_script("/tmp/script", line, 0755);
+	expect(run_script("/tmp/script") == 43, "a script");
+	write_script("/tmp/outer", "#! /tmp/script x\n", 0755);
+	expect(run_script("/tmp/outer") == 44, "a script of a script");
+	write_script("/tmp/plain", line, 0644);
+	expect(try_script("/tmp/plain") == -EACCES, "without the right");
+	write_script("/tmp/nobody", "#!/nobody\n", 0755);
+	expect(try_script("/tmp/nobody") == -ENOENT, "without its program");
+	write_script("/tmp/empty", "#!  \n", 0755);
+	expect(try_script("/tmp/empty") == -ENOEXEC, "that names none");
+	write_script("/tmp/loop", "#!/tmp/loop\n", 0755);
+	expect(try_script("/tmp/loop") == -ELOOP, "of itself");
+	call(UNLINK, "/tmp/script");
+	call(UNLINK, "/tmp/outer");
+	call(UNLINK, "/tmp/plain");
+	call(UNLINK, "/tmp/nobody");
+	call(UNLINK, "/tmp/empty");
+	call(UNLINK, "/tmp/loop");
+}
+
+/* A quarter of the stack for all of them, and 128 KiB for one. */
+static long exec_with(unsigned count, unsigned length)
+{
+	char *word = map(NULL, length + PAGE, RW, PRIVATE_ANONYMOUS, -1);
+	const char **argv = map(NULL, (count + 3) * 8, RW, PRIVATE_ANONYMOUS, -1);
+	long pid, result;
+
+	memset(word, 'x', length);
+	argv[0] = "usertests";
+	argv[1] = "--count";
+	for (unsigned i = 0; i < count; i++)
+		argv[i + 2] = word;
+	pid = call(FORK);
+	if (pid == 0) {
+		result = call(EXECVE, self, argv, 0);
+		exit(result == -E2BIG ? 201 : 202);
+	}
+	result = EXITED(wait_for(pid));
+	call(MUNMAP, word, length + PAGE);
+	call(MUNMAP, argv, (count + 3) * 8);
+	return result;
+}
+
+static void exec_many(void)
+{
+	expect(exec_with(1000, 3) == 1002 % 199, "many arguments");
+	expect(exec_with(1, 131072) == 201, "one that is too long");
+	set_limit(RLIMIT_STACK, 1 << 20);
+	expect(exec_with(1, 131071) == 3, "a long one");
+	expect(exec_with(2, 131071) == 201, "all together too long");
+}
+
 const struct user_test process_tests[] = {
 	{ "wait-status", wait_status },
 	{ "fork-many", fork_many },
@@ -370,5 +477,8 @@ const struct user_test process_tests[] = {
 	{ "thread-ends", thread_ends },
 	{ "kernel-pointers", kernel_pointers },
 	{ "page-end", page_end },
+	{ "clone-parent", clone_parent },
+	{ "exec-script", exec_script },
+	{ "exec-many", exec_many },
 	{ NULL, NULL },
 };
