@@ -129,7 +129,8 @@ static void expect_never_shown(const struct pane *pane, size_t from)
 }
 
 /*
- * The script "go" runs the guest, whose shell does what it is told; the word "over" is printed when
+ * The script "go" runs the guest, whose shell does what it is told, and which ends by itself should
+ * the test not see to it; the word "over" is printed when
  * it has ended. rest: redirections.
  */
 static void open_pane(struct pane *pane, const char *name, int columns, const char *options,
@@ -146,7 +147,8 @@ static void open_pane(struct pane *pane, const char *name, int columns, const ch
 	pane->fifo_fd = open(pane->fifo, O_RDWR | O_CLOEXEC);
 	cr_assert(pane->fifo_fd >= 0);
 	snprintf(text, sizeof(text),
-		 "#!/bin/sh\n'%s' run --memory 32M %s -- '%s' sh -c '%s' <'%s' %s\necho ov''er\n",
+		 "#!/bin/sh\n'%s' run --memory 32M --timeout 90 %s -- '%s' sh -c '%s' <'%s' "
+		 "%s\necho ov''er\n",
 		 bifold_path(), options, busybox_path(), guest, pane->fifo, rest);
 	write_file(pane->word, text, strlen(text));
 	cr_assert_eq(chmod(pane->word, 0700), 0);
