@@ -312,6 +312,38 @@ static int fill_runs(struct mm *mm, struct fill_work *work, uint32_t number, str
 	return result;
 }
 
+/*
+ * Only room on the disk would help: does the owner want to wait for it? The lock is dropped
+ * meanwhile.
+ */
+static bool wait_for_disk(struct mm *mm, struct reclaim_effort *effort)
+{
+	uint64_t now = clock_now_ns();
+	bool again;
+
+	if (mm->config.full == NULL || !mm->disk_full)
+		return false;
+	if (mm->full_since_ns == 0)
+		mm->full_since_ns = now;
+	now -= mm->full_since_ns;
+	mm_unlock(mm);
+	again = mm->config.full(mm->failed_context, now);
+	pthread_mutex_lock(&mm->lock);
+	reclaim_once_more(mm, effort);
+	return again;
+}
+
+/* There was room, after all. */
+static void end_waiting(struct mm *mm)
+{
+	if (mm->full_since_ns == 0)
+		return;
+	mm->full_since_ns = 0;
+	mm_unlock(mm);
+	mm->config.full_no_more(mm->failed_context);
+	pthread_mutex_lock(&mm->lock);
+}
+
 static int make_room(struct mm *mm, struct attempt *a)
 {
 	struct reclaim_effort effort = { 0 };
@@ -322,11 +354,14 @@ static int make_room(struct mm *mm, struct attempt *a)
 		a->reclaimed = true;
 		if (mm->has_failed)
 			return -EIO;
-		if (error != 0 && !budget_relent(mm)) {
-			a->doing = "the budget is used up and nothing more can be given up";
-			return error;
-		}
+		if (error == 0 || budget_relent(mm) || wait_for_disk(mm, &effort))
+			continue;
+		a->doing = mm->disk_full
+				   ? "the budget is used up, and the disk of the swap file is full"
+				   : "the budget is used up and nothing more can be given up";
+		return mm->disk_full && mm->config.full != NULL ? -ENOSPC : error;
 	}
+	end_waiting(mm);
 	return 0;
 }
 

@@ -25,7 +25,9 @@ void mm_wake(struct mm *mm)
 
 void mm_kick_reclaimer(struct mm *mm)
 {
-	if (mm->reclaimer_idle && mm->held + mm->sizes.low > mm->sizes.limit) {
+	bool punch = mm->swap != NULL && swap_punch_due(mm->swap);
+
+	if (mm->reclaimer_idle && (punch || mm->held + mm->sizes.low > mm->sizes.limit)) {
 		mm->reclaimer_idle = false;
 		pthread_cond_signal(&mm->shortage);
 	}

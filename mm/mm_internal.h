@@ -161,6 +161,9 @@ struct mm {
 	struct swap *swap;			 /* NULL: none */
 	uint64_t swap_backoff_ns, swap_retry_ns; /* after a failed store; when to try again */
 	uint64_t swap_quiet_ns;			 /* no warning before */
+	uint64_t swap_grow_ns;	/* the disk is full: when to try whether it has got room */
+	bool disk_full;		/* the last write failed for want of room on it */
+	uint64_t full_since_ns; /* a fault has waited for room since then; 0: none does */
 	struct fill_work *fill_works[WORK_MAX];
 	struct reclaim_work *reclaim_works[WORK_MAX];
 	bool failing;	 /* somebody tells the owner */
@@ -229,7 +232,7 @@ void budget_charge_beside(struct mm *mm);
 /* mm.c. */
 void mm_wait(struct mm *mm); /* on changed */
 void mm_wake(struct mm *mm);
-void mm_kick_reclaimer(struct mm *mm); /* if headroom is below the low watermark */
+void mm_kick_reclaimer(struct mm *mm); /* if it sleeps and has something to do */
 /*
  * Without the lock: tell the owner, once, then stop serving. Who sees -EIO sees it after that, so
  * that the owner hears of the cause before its effects. A second failure waits for the first's
@@ -280,6 +283,8 @@ uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, 
 		       uint32_t *examined);
 /* For a fault that finds no headroom: 0 (try again), or -ENOMEM when nothing can be given up. */
 int reclaim_direct(struct mm *mm, struct reclaim_effort *effort);
+/* So that one more batch in vain ends it, and that one tries to write whatever failed before. */
+void reclaim_once_more(struct mm *mm, struct reclaim_effort *effort);
 /* So many frames named in vain are a round: all were watched once, then tried once. */
 static inline uint64_t vain_limit(const struct mm *mm)
 {
@@ -301,6 +306,8 @@ void swap_out_victims(struct mm *mm, struct reclaim_work *work);
 uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense);
 /* The same while write_back_due(), within reason. */
 uint32_t drain_pool(struct mm *mm, struct reclaim_work *work, bool lenient);
+/* Spare slots to the disk, if it is due: true when there were. Drops the lock. */
+bool punch_some(struct mm *mm);
 /* Is the oldest in the pool colder than what is resident? */
 bool pool_is_cold(struct mm *mm, struct reclaim_work *work);
 /* Is the pool over its cap (by a slack, if lenient) and the swap fit to take from it? */

@@ -292,6 +292,8 @@ uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, 
 {
 	bool swap = swap_usable(mm, forced);
 
+	if (swap && forced && swap_slots_spare(mm->swap) == 0)
+		swap_try_to_grow(mm->swap);
 	work->gone = 0;
 	pool_compact(mm->pool, COMPACT_BLOCKS);
 	*examined = choose(mm, work, want);
@@ -357,6 +359,12 @@ int reclaim_direct(struct mm *mm, struct reclaim_effort *effort)
 	}
 	reclaim_work_put(mm, work);
 	return error;
+}
+
+void reclaim_once_more(struct mm *mm, struct reclaim_effort *effort)
+{
+	*effort = (struct reclaim_effort){ .examined = vain_limit(mm),
+					   .rounds = FRUITLESS_ROUNDS - 1 };
 }
 
 uint32_t mm_reclaim(struct mm *mm, uint32_t count)

@@ -2,6 +2,7 @@
  * The background thread. It has two things to do, and neither waits for the other:
  *   reclaim      keep headroom between the watermarks, and let a falling budget fall;
  *   write back   keep the pool under its cap.
+ * When there is nothing of that, it gives what is free of the swap file back to the disk.
  * Either may be in vain: nothing that is resident can go, or nothing in the pool. Then that one
  * rests, for a time that doubles, and the other goes on. A fault that is short of headroom kicks
  * the thread out of its sleep, unless it is reclaim that rests: all was looked at in vain just now,
@@ -110,6 +111,8 @@ void *reclaimer_main(void *context)
 		if (due && drain.until_ns < until)
 			until = drain.until_ns;
 		if (until > now) {
+			if (punch_some(mm))
+				continue;
 			fruitless = 0;
 			sleep_until(mm, &reclaim, until);
 			continue;

@@ -160,6 +160,7 @@ int mm_release(struct mm *mm, gfn_t first, uint32_t count, enum mm_release_kind 
 		else
 			at += sweep(mm, at, end, kind, word, &error);
 	}
+	mm_kick_reclaimer(mm);
 	mm_unlock(mm);
 	return error;
 }

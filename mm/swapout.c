@@ -20,6 +20,7 @@
 #define STEAL_LOOK	 4096 /* frames looked at for a kept slot in one go */
 #define COLD_TURNS	 2
 #define WRITE_BACKS	 8 /* in one go */
+#define GROW_REST_NS	 (1000 * 1000 * 1000ull)
 #define CAP_SLACK_SHARE	 8 /* direct reclaim lets the pool run over its cap by so much */
 
 bool swap_usable(struct mm *mm, bool forced)
@@ -76,6 +77,8 @@ static uint32_t assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t 
 	uint32_t done = 0;
 	bool stolen = false;
 
+	if (swap_is_full(mm->swap) && clock_now_ns() >= mm->swap_grow_ns)
+		swap_try_to_grow(mm->swap);
 	while (done < count) {
 		uint32_t got;
 		uint32_t slot = swap_alloc(mm->swap, count - done, &got, mm_charge_table, mm);
@@ -97,6 +100,30 @@ static uint32_t assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t 
 	return done;
 }
 
+/*
+ * A disk without room for new slots is no reason to rest while there are old ones to write to:
+ * growing is what rests then.
+ */
+static void note_write(struct mm *mm, struct reclaim_work *work, uint32_t count, int error)
+{
+	uint64_t backoff = mm->swap_backoff_ns, now = clock_now_ns();
+	bool was_full = swap_is_full(mm->swap), goes_on;
+
+	goes_on = swap_wrote(mm->swap, work->pages, count);
+	mm->disk_full = error == -ENOSPC || error == -EDQUOT;
+	if (error == 0) {
+		mm->swap_backoff_ns = 0;
+		return;
+	}
+	store_failed(mm, error);
+	if (!was_full && swap_is_full(mm->swap))
+		mm->swap_grow_ns = now + GROW_REST_NS;
+	if (goes_on) {
+		mm->swap_backoff_ns = backoff;
+		mm->swap_retry_ns = now;
+	}
+}
+
 /* Write work->pages without the lock. The first error among them. */
 static int write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count)
 {
@@ -107,11 +134,9 @@ static int write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count)
 	pthread_mutex_lock(&mm->lock);
 	for (uint32_t i = 0; i < count && error == 0; i++)
 		error = work->pages[i].error;
-	if (error != 0)
-		store_failed(mm, error);
-	else if (count > 0)
-		mm->swap_backoff_ns = 0;
 	mm->slots_in_flight -= count;
+	if (count > 0)
+		note_write(mm, work, count, error);
 	return error;
 }
 
@@ -325,4 +350,20 @@ uint32_t drain_pool(struct mm *mm, struct reclaim_work *work, bool lenient)
 		total += moved;
 	}
 	return total;
+}
+
+bool punch_some(struct mm *mm)
+{
+	uint32_t first, count;
+	int error;
+
+	if (mm->swap == NULL || !swap_punch_begin(mm->swap, &first, &count))
+		return false;
+	mm->slots_in_flight += count;
+	pthread_mutex_unlock(&mm->lock);
+	error = swap_punch(mm->swap, first, count);
+	pthread_mutex_lock(&mm->lock);
+	mm->slots_in_flight -= count;
+	swap_punch_end(mm->swap, first, count, error);
+	return true;
 }
