@@ -60,7 +60,8 @@ static int serve(struct fault_thread *self, const struct uffd_msg *message)
 	offset = message->arg.pagefault.address - (uintptr_t)space->guest_view;
 	error = space->manager_ops->fault(
 		space->manager, gfn(offset >> PAGE_SHIFT),
-		(message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0);
+		(message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0,
+		(int)message->arg.pagefault.feat.ptid);
 	if (error != 0) {
 		snprintf(self->what, sizeof(self->what),
 			 "the fault at guest-physical %#llx could not be served: %s",

@@ -447,16 +447,22 @@ int bring_in(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
 
 int mm_fault(struct mm *mm, gfn_t frame, bool write)
 {
+	return mm_fault_of(mm, frame, write, 0);
+}
+
+int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread)
+{
 	uint64_t began = clock_now_ns(), took;
 	struct attempt a = { .doing = "serving its fault failed" };
+	enum frame_state was;
 	struct mm_notes notes;
 	bool dead;
 	int error;
 
-	(void)write;
 	if (!mm_has(mm, frame.v, 1))
 		return -ERANGE;
 	pthread_mutex_lock(&mm->lock);
+	was = mm_frame(mm, (uint32_t)frame.v)->state;
 	error = bring_in(mm, (uint32_t)frame.v, 1, &a);
 	if (error == 0) {
 		took = clock_now_ns() - began;
@@ -465,11 +471,12 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 		if (a.kind == MM_FAULT_POOL || a.kind == MM_FAULT_SWAP || a.reclaimed)
 			mm->stats.pressure_ns += took;
 		hist_add(&mm->stats.latency_ns[a.kind], took);
-		frame_balloon_touch(mm, (uint32_t)frame.v);
+		frame_balloon_touch(mm, (uint32_t)frame.v, was, thread, write);
 	}
 	dead = mm->has_failed;
 	notes = notes_take(mm);
 	pthread_mutex_unlock(&mm->lock);
+	notes_tell_of_touch(mm, &notes);
 	if (error == 0) {
 		error = mm->ops->wake(mm->backing, frame, 1);
 		a.doing = "waking who waits for it failed";

@@ -73,6 +73,7 @@ enum frame_flag {
 	FRAME_OFFER = 2,   /* the policy named it in vain: offer it again when it is free */
 	FRAME_SEEN = 4,	   /* touched at some time */
 	FRAME_BALLOON = 8, /* the guest's balloon holds it */
+	FRAME_USED = 16,   /* and the guest used it since it went in */
 };
 
 struct mm_frame {

@@ -55,6 +55,15 @@ struct mm_failure {
 	char text[160]; /* a sentence for the user, naming the page and the cause */
 };
 
+/* A page that the guest's balloon holds was used all the same. */
+struct mm_balloon_touch {
+	gfn_t frame;
+	int thread; /* whose fault it was; 0: it is not known, or the monitor pinned the page */
+	bool write; /* as mm_fault() was told; a pin: true */
+	const char *was; /* the frame's state before: "released" */
+	uint64_t pages;	 /* such pages so far: each counts once for each time it went in */
+};
+
 /* A piece of guest memory: so many frames from first on. */
 struct mm_range {
 	uint32_t first, count;
@@ -83,7 +92,10 @@ struct mm_config {
 	void *backing;
 
 	void (*failed)(void *context, const struct mm_failure *failure);
-	void *failed_context;
+	/* Before the thread that touched it goes on, with no mm lock held; not for every page when
+	 * there are many. NULL: nobody wants to know. */
+	void (*balloon_touched)(void *context, const struct mm_balloon_touch *touch);
+	void *failed_context; /* of both */
 
 	/*
 	 * What others spend of host memory on this guest under such a budget, in bytes: it is held
@@ -126,7 +138,7 @@ struct mm_stats {
 	uint64_t released_frames;	       /* given up by the guest and not touched since */
 	uint64_t balloon_frames;	       /* in the guest's balloon, touched or not */
 	uint64_t releases[MM_RELEASE_KINDS];   /* pages given up so far */
-	uint64_t balloon_touches;	       /* of pages in the balloon */
+	uint64_t balloon_touches;	       /* pages used though the balloon held them */
 	uint64_t punched_frames, punched_runs; /* given back to the host for it, in so many calls */
 	uint64_t faults[MM_FAULT_KINDS];
 	uint64_t filled_ahead; /* pages brought in by fault-around or readahead */
@@ -178,6 +190,8 @@ int mm_set_budget(struct mm *mm, uint64_t bytes);
  * through failed().
  */
 int mm_fault(struct mm *mm, gfn_t frame, bool write);
+/* The same, and whose fault it is: a thread of this process, or a kernel's. */
+int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread);
 
 /*
  * Bring count frames in and keep them present until unpinned, for the monitor's own reads and

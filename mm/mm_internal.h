@@ -113,8 +113,7 @@ struct mm_notes {
 	int store_error; /* -errno: a page could not be written to the swap file */
 	bool relented;	 /* the budget that was to be left is in force again */
 	uint64_t held, wanted;
-	uint32_t balloon_frame; /* was touched */
-	uint64_t balloon_touches;
+	struct mm_balloon_touch touch; /* was NULL: there was none */
 };
 
 struct mm {
@@ -240,11 +239,14 @@ void mm_kick_reclaimer(struct mm *mm); /* if it sleeps and has something to do *
  */
 void mm_fail(struct mm *mm, uint32_t frame, int error, const char *doing);
 
-/* notes.c: unlock, and say what there is to say; or in two steps. No log line with the lock held. */
+/* notes.c: unlock, and say what there is to say; or in two steps. No log line with the lock held.
+ */
 void mm_unlock(struct mm *mm);
 bool notes_pending(const struct mm *mm);
 struct mm_notes notes_take(struct mm *mm);
-void notes_say(const struct mm_notes *notes); /* without the lock */
+/* Both without the lock. */
+void notes_tell_of_touch(struct mm *mm, const struct mm_notes *notes);
+void notes_say(const struct mm_notes *notes);
 
 /* work.c: takes a work, waiting for one if all are busy. NULL only if wait is false. */
 struct fill_work *fill_work_take(struct mm *mm);
@@ -272,7 +274,9 @@ int frame_release(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done)
 void frame_offer(struct mm *mm, uint32_t number); /* again to the policy, if due */
 
 /* release.c: count a touch of the frame if the balloon holds it. */
-void frame_balloon_touch(struct mm *mm, uint32_t number);
+/* The frame, which was in that state before, is used: as in struct mm_balloon_touch. */
+void frame_balloon_touch(struct mm *mm, uint32_t number, enum frame_state was, int thread,
+			 bool write);
 
 /* reclaim.c. */
 /*

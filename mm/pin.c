@@ -24,6 +24,7 @@ static void unpin_range(struct mm *mm, uint32_t first, uint32_t count)
 static int pin_one(struct mm *mm, uint32_t number, uint32_t left, struct attempt *a)
 {
 	struct mm_frame *f = mm_frame(mm, number);
+	enum frame_state was = f->state;
 
 	while (f->state != FRAME_MAPPED) {
 		int error = bring_in(mm, number, left, a);
@@ -41,7 +42,7 @@ static int pin_one(struct mm *mm, uint32_t number, uint32_t left, struct attempt
 		mm->pinned++;
 	}
 	f->pins++;
-	frame_balloon_touch(mm, number);
+	frame_balloon_touch(mm, number, was, 0, true);
 	return 0;
 }
 

@@ -76,10 +76,10 @@ bool machine_stopping(struct machine *machine)
 
 /* --- the manager, as ept/ sees it --- */
 
-static int serve_fault(void *context, gfn_t frame, bool write)
+static int serve_fault(void *context, gfn_t frame, bool write, int thread)
 {
 	struct machine *machine = context;
-	int error = mm_fault(machine->mm, frame, write);
+	int error = mm_fault_of(machine->mm, frame, write, thread);
 
 	/* mm has said what failed, through manager_failed(): the thread itself is sound. The view
 	 * goes first, so that no vCPU is left waiting. */
@@ -216,6 +216,7 @@ static int create_memory(struct machine *machine, const struct machine_config *c
 	mm.backing_ops = &ept_backing_ops;
 	mm.backing = machine->space;
 	mm.failed = manager_failed;
+	mm.balloon_touched = machine_balloon_touched;
 	mm.failed_context = machine;
 	mm.beside = spends;
 	mm.beside_context = machine;

@@ -67,14 +67,17 @@ struct machine;
 
 /* (C) constant after create; (L) the machine's lock; (V) the vCPU's thread only */
 struct vcpu {
-	struct machine *machine; /* (C) */
-	unsigned number;	 /* (C) its APIC id */
-	int fd, stats_fd;	 /* (C) stats_fd: kvm_stats.h */
-	struct kvm_run *run;	 /* (V) but immediate_exit, which any thread may set */
-	pthread_t thread;	 /* (L) */
-	bool started;		 /* (L) and not yet to be joined: others may kick it */
-	bool inside;		 /* (L) in KVM_RUN, or about to be */
-	bool stood;		 /* (A) its process was stopped: the guest is to be told */
+	struct machine *machine;       /* (C) */
+	unsigned number;	       /* (C) its APIC id */
+	int fd, stats_fd;	       /* (C) stats_fd: kvm_stats.h */
+	struct kvm_run *run;	       /* (V) but immediate_exit, which any thread may set */
+	pthread_t thread;	       /* (L) */
+	bool started;		       /* (L) and not yet to be joined: others may kick it */
+	bool inside;		       /* (L) in KVM_RUN, or about to be */
+	bool stood;		       /* (A) its process was stopped: the guest is to be told */
+	int thread_id;		       /* (A) as the kernel numbers its thread; 0: not started */
+	bool touched;		       /* (A) touch is to be told of at the next exit */
+	struct mm_balloon_touch touch; /* whoever has set touched owns it until it is clear again */
 };
 
 /* (C) constant after create; (L) lock; (A) atomic; (O) the creator's */
@@ -164,6 +167,8 @@ int machine_add_doorbell(struct machine *machine);
 int machine_set_registers(struct machine *machine, const struct loader_result *entry);
 void *machine_vcpu_thread(void *vcpu);
 void machine_kick(struct machine *machine);
+/* For the manager's hook: under -v, a line that says who it was, and where a vCPU is then. */
+void machine_balloon_touched(void *machine, const struct mm_balloon_touch *touch);
 
 /*
  * pause.c. The vCPUs are kept out of the guest until machine_resume(), as often as paused; their

@@ -98,11 +98,11 @@ Test(linux_memory, above_the_hole)
 
 	for (unsigned i = 0; i < test_times(1, 2); i++) {
 		struct child *guest =
-			linux_start(WORDS("--memory", sizes[i], "--budget", "256M", "--swap",
+			linux_start(WORDS("--memory", sizes[i], "--budget", "192M", "--swap",
 					  scratch_path(".")),
 				    false,
 				    "grep MemTotal /proc/meminfo; "
-				    "/demo --touch 256M --passes 1 --pattern sequential");
+				    "/demo --touch 64M --passes 1 --pattern sequential");
 
 		linux_end(guest);
 		cr_assert(strstr(guest->out_text, "every page read was right") != NULL, "%s",

@@ -135,6 +135,27 @@ Test(stock, a_triple_fault_tells_of_before)
 		  "%s", child->err_text);
 }
 
+/* It is counted as one page, and -v says who it was, and where: at the instruction, or behind it.
+ */
+Test(stock, a_page_of_the_balloon_is_used)
+{
+	struct child *child =
+		run_bifold("--force", "--memory", "16M", "--timeout", "60", "-v", "--report",
+			   scratch_path("r.json"), "--kernel", test_program("inflated.elf"));
+	const char *said = strstr(child->err_text, "guest page 0x800 (address 0x800000) was "
+						   "written, though the balloon holds it, by vCPU "
+						   "0 at RIP 0x");
+	unsigned long here, rip;
+
+	expect(child, 0, "it was released; 1 such pages so far");
+	cr_assert(said != NULL, "%s", child->err_text);
+	cr_assert_eq(sscanf(child->out_text, "at RIP %lx\ndone\n", &here), 1, "%s",
+		     child->out_text);
+	cr_assert_eq(sscanf(strstr(said, "RIP"), "RIP %lx", &rip), 1);
+	cr_assert(rip >= here && rip <= here + 6, "%#lx, %#lx", here, rip);
+	cr_assert_eq(report_number(scratch_path("r.json"), "balloon_touches"), 1);
+}
+
 /* Stopped by its shell, say: the guest hears of it when it goes on. */
 Test(stock, the_guest_is_told_that_it_stood)
 {

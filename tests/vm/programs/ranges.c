@@ -1,5 +1,5 @@
 /*
- * A Multiboot kernel (ranges_entry.S) that uses the memory its loader tells of: it writes to each
+ * A Multiboot kernel (long_mode.S) that uses the memory its loader tells of: it writes to each
  * page of every piece of RAM, looks at all of them again, and says how many were right. By the
  * words of its command line:
  *

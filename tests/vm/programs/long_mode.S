@@ -1,6 +1,6 @@
 /*
  * From a Multiboot loader into long mode, with the first 16 GiB where they are, and on to main() of
- * ranges.c with the address of what the loader tells. Then switches the machine off.
+ * another file with the address of what the loader tells. Then switches the machine off.
  */
 #define GIGABYTES 16
 #define FLAGS	  0x3  /* present, writable */
