@@ -185,7 +185,7 @@ _bifold()
 		_bifold_value "$prev"
 	elif [[ $cur == -* && $prev != -- ]]; then
 		_bifold_words --memory --budget --cpus --append --swap --swap-size --compressor --policy --file \
-			--report --control --timeout --unmanaged --kernel --initrd --disk --no-balloon --no-reporting --auto-balloon --force --quiet --verbose --version --help --
+			--report --control --timeout --unmanaged --nested --kernel --initrd --disk --no-balloon --no-reporting --auto-balloon --force --quiet --verbose --version --help --
 	else
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -c -- "$cur")

@@ -11,6 +11,16 @@
 
 #include "base/log.h"
 
+/* The file mode may allow what the device does not: the open succeeds, and every write fails. */
+static bool refuses_writes(int fd)
+{
+	struct stat status;
+	int read_only = 0;
+
+	return fstat(fd, &status) == 0 && S_ISBLK(status.st_mode) &&
+	       ioctl(fd, BLKROGET, &read_only) == 0 && read_only != 0;
+}
+
 /*
  * Does not wait, as opening a FIFO would; but io_uring answers -EAGAIN where a descriptor says so
  * for good. A block device that is mounted, or else in the host's use, is not to be written.
@@ -24,6 +34,11 @@ static int open_path(const char *path, bool read_only)
 	if (!read_only && stat(path, &status) == 0 && S_ISBLK(status.st_mode))
 		flags |= O_EXCL;
 	fd = open(path, flags);
+	if (fd >= 0 && !read_only && refuses_writes(fd)) {
+		close(fd);
+		fd = -1;
+		errno = EROFS;
+	}
 	if (fd >= 0) {
 		fcntl(fd, F_SETFL, 0);
 		return fd;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "devices/block_file.h"
 
@@ -110,15 +111,13 @@ static int64_t carry_out(int fd, const struct block_operation *operation)
 static void submit_plain(void *opaque, struct block_operation *const *operations, unsigned count)
 {
 	struct block_io *io = opaque;
-	uint64_t one = 1;
 
 	for (unsigned i = 0; i < count; i++) {
 		operations[i]->result = carry_out(io->fd, operations[i]);
 		operations[i]->next = io->done;
 		io->done = operations[i];
 	}
-	CHECK(count == 0 || write(io->event_fd, &one, sizeof(one)) == sizeof(one) ||
-	      errno == EAGAIN);
+	CHECK(count == 0 || event_put(io->event_fd) == 0);
 }
 
 static void prepare(struct block_io *io, struct block_operation *operation)

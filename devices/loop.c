@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/event.h"
 
 #define BATCH 16
 
@@ -37,6 +38,7 @@ struct loop {
 	uint64_t running;	 /* (L) serial of the watch whose ready runs; 0: none */
 	pthread_t runner;	 /* (L) whose thread that is */
 	bool stopped;		 /* (L) */
+	int error;		 /* (L) why it must not go on; 0: it may */
 };
 
 static struct watch **find_fd(struct loop *loop, int fd)
@@ -81,13 +83,16 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_ready *ready, void
 void loop_change(struct loop *loop, int fd, uint32_t events)
 {
 	struct watch *watch;
+	int error;
 
 	pthread_mutex_lock(&loop->lock);
 	watch = *find_fd(loop, fd);
 	CHECK(watch != NULL);
 	watch->events = events;
-	CHECK(tell(loop, watch, EPOLL_CTL_MOD) == 0);
+	error = tell(loop, watch, EPOLL_CTL_MOD);
 	pthread_mutex_unlock(&loop->lock);
+	if (error != 0)
+		loop_fail(loop, error);
 }
 
 void loop_remove(struct loop *loop, int fd)
@@ -162,32 +167,40 @@ static void note_stop(void *context, uint32_t events)
 	}
 }
 
-/* Takes notice of a stop, once. */
-static bool take_stop(struct loop *loop)
+/* Takes notice of a stop, once, and of a failure. */
+static bool take_stop(struct loop *loop, int *error)
 {
 	bool stopped;
 
 	pthread_mutex_lock(&loop->lock);
 	stopped = loop->stopped;
 	loop->stopped = false;
+	*error = loop->error;
 	pthread_mutex_unlock(&loop->lock);
 	return stopped;
 }
 
 int loop_run(struct loop *loop)
 {
-	int n = 0;
+	int n = 0, error = 0;
 
-	while (n >= 0 && !take_stop(loop))
+	while (n >= 0 && !take_stop(loop, &error) && error == 0)
 		n = loop_serve(loop, -1);
-	return n < 0 ? n : 0;
+	return n < 0 ? n : error;
 }
 
 void loop_stop(struct loop *loop)
 {
-	uint64_t one = 1;
+	event_put(loop->stop_fd);
+}
 
-	CHECK(write(loop->stop_fd, &one, sizeof(one)) == sizeof(one));
+void loop_fail(struct loop *loop, int error)
+{
+	pthread_mutex_lock(&loop->lock);
+	if (loop->error == 0)
+		loop->error = error;
+	pthread_mutex_unlock(&loop->lock);
+	event_put(loop->stop_fd);
 }
 
 int loop_create(struct loop **out)

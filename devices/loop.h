@@ -30,9 +30,14 @@ void loop_change(struct loop *loop, int fd, uint32_t events);
  * that calls this). fd may be closed then. Not with a lock held that ready takes. */
 void loop_remove(struct loop *loop, int fd);
 
-/* Serves until loop_stop(), which any thread may call, also before. 0 or -errno of waiting. */
+/*
+ * Serves until loop_stop(), which any thread may call, also before. 0, or -errno: of waiting, or of
+ * what the host refused somebody whose work then does not go on, as he told by loop_fail(). That,
+ * too, any thread may call, with any lock held.
+ */
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
+void loop_fail(struct loop *loop, int error);
 
 /* One round: waits at most timeout_ms (-1: without end) and calls who is ready. Returns how many
  * calls that made, or -errno. */

@@ -118,7 +118,8 @@ static void start_timer(struct output *output)
 {
 	const struct itimerspec once = { .it_value.tv_nsec = GATHER_NS };
 
-	CHECK(timerfd_settime(output->timer_fd, 0, &once, NULL) == 0);
+	if (timerfd_settime(output->timer_fd, 0, &once, NULL) != 0)
+		loop_fail(output->config.loop, -errno);
 }
 
 /* With the lock. A descriptor that cannot be watched is asked again and again. */

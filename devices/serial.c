@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/event.h"
 #include "devices/output.h"
 
 /* Registers; the first two are the divisor's while LCR_DLAB is set. */
@@ -87,12 +88,10 @@ static void update(struct serial *serial)
 {
 	unsigned pending = (serial->received_count > 0 ? IER_RECEIVE : 0) |
 			   (serial->transmit_pending ? IER_TRANSMIT : 0);
-	uint64_t one = 1;
 
 	pending &= serial->ier;
 	if (pending & ~serial->raised)
-		while (write(serial->interrupt_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-			;
+		event_put(serial->interrupt_fd); /* a guest that misses one asks again */
 	serial->raised = pending;
 }
 

@@ -17,6 +17,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "devices/loop.h"
 #include "devices/virtio_internal.h"
@@ -38,23 +39,23 @@ void virtio_unlock(struct virtio *virtio)
 	pthread_mutex_unlock(&virtio->lock);
 }
 
-/* An eventfd that is full is as good as one that was just written. */
-static void ring_event(int fd)
+static void ring_event(struct virtio *virtio, int fd)
 {
-	uint64_t one = 1;
+	int error = event_put(fd);
 
-	CHECK(write(fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN);
+	if (error != 0)
+		loop_fail(virtio->loop, error);
 }
 
 void virtio_kick(struct virtio *virtio, unsigned queue)
 {
-	ring_event(virtio->queue[queue].kick_fd);
+	ring_event(virtio, virtio->queue[queue].kick_fd);
 }
 
 void virtio_interrupt(struct virtio *virtio, uint32_t bit)
 {
 	__atomic_fetch_or(&virtio->interrupt_status, bit, __ATOMIC_SEQ_CST);
-	ring_event(virtio->interrupt_fd);
+	ring_event(virtio, virtio->interrupt_fd);
 }
 
 static void on_kick(void *context, uint32_t events)

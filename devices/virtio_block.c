@@ -326,8 +326,9 @@ static void serve(struct virtio_block *block)
 	begin_more(block);
 	block->io_ops->submit(block->io, block->batch, block->batched);
 	block->batched = 0;
-	if (block->waiting != NULL && block->in_flight == 0)
-		CHECK(timerfd_settime(block->retry_fd, 0, &soon, NULL) == 0);
+	if (block->waiting != NULL && block->in_flight == 0 &&
+	    timerfd_settime(block->retry_fd, 0, &soon, NULL) != 0)
+		loop_fail(block->virtio.loop, -errno);
 	virtio_signal(&block->virtio, QUEUE);
 }
 

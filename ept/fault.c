@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/event.h"
 #include "ept/internal.h"
 
 #define BATCH 16
@@ -60,7 +60,8 @@ static int serve(struct fault_thread *self, const struct uffd_msg *message)
 	offset = message->arg.pagefault.address - (uintptr_t)space->guest_view;
 	error = space->manager_ops->fault(
 		space->manager, gfn(offset >> PAGE_SHIFT),
-		(message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0);
+		(message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0,
+		(int)message->arg.pagefault.feat.ptid);
 	if (error != 0) {
 		snprintf(self->what, sizeof(self->what),
 			 "the fault at guest-physical %#llx could not be served: %s",
@@ -156,12 +157,9 @@ int ept_space_start(struct ept_space *space, int cpu)
 
 void ept_space_stop(struct ept_space *space)
 {
-	uint64_t one = 1;
-
 	if (!space->fault_thread_started)
 		return;
-	while (write(space->stop_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
+	event_put(space->stop_fd);
 	pthread_join(space->fault_thread, NULL);
 	space->fault_thread_started = false;
 }

@@ -81,7 +81,8 @@ static int agree_on_features(const struct ept_host_ops *host, int fd)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
-		.features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM,
+		.features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |
+			    UFFD_FEATURE_THREAD_ID,
 	};
 
 	return host->ioctl(fd, UFFDIO_API, &api) == 0 ? 0 : -ENOTSUP;

@@ -35,8 +35,9 @@
 
 /* Whoever owns the pages. Every hook is required. */
 struct ept_manager_ops {
-	/* Serve a fault: map the frame and wake who waits. 0 or -errno; an error stops the VM. */
-	int (*fault)(void *manager, gfn_t frame, bool write);
+	/* Serve a fault: map the frame and wake who waits. thread: whose it is, as the kernel
+	 * numbers it. 0 or -errno; an error stops the VM. */
+	int (*fault)(void *manager, gfn_t frame, bool write, int thread);
 	/* Bring frames in and keep them; see mm_pin(). */
 	int (*pin)(void *manager, gfn_t first, uint32_t count);
 	void (*unpin)(void *manager, gfn_t first, uint32_t count);

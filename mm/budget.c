@@ -3,8 +3,9 @@
  *
  * It covers resident frames, the pool's blocks and the manager's own tables (frame records, the
  * policy's array, the pool's, the swap's bitmap and hashes, the staging memory of fills and
- * reclaim). Everything is charged before it is taken and uncharged after it was given back, so
- * `held` never understates and `peak` is the truth.
+ * reclaim), and what others spend on the guest's behalf (mm_config.beside). Everything is charged
+ * before it is taken and uncharged after it was given back, so `held` never understates and `peak`
+ * is the truth.
  *
  *   0                                     limit - high  limit - low   limit      budget
  *   |--- tables --- pool --- resident ------|-------------|-------------|----------|
@@ -65,27 +66,40 @@ static void work_sizes(const struct mm_config *config, struct mm_sizes *s)
 		sizeof(struct reclaim_work) + (1 + s->write_back) * PAGE_SIZE + packed;
 }
 
+static uint32_t frames_that_exist(const struct mm_config *config)
+{
+	uint32_t count = 0;
+
+	for (unsigned i = 0; i < config->range_count; i++)
+		count += config->ranges[i].count;
+	return config->range_count > 0 ? count : config->frame_count;
+}
+
 void mm_sizes_for(const struct mm_config *config, uint64_t budget, struct mm_sizes *s)
 {
-	uint64_t guest = (uint64_t)config->frame_count * PAGE_SIZE;
+	uint32_t frames = frames_that_exist(config);
+	uint64_t guest = (uint64_t)frames * PAGE_SIZE;
 	bool swaps = config->swap_directory != NULL;
-	uint64_t spare;
+	uint64_t spare, held;
 
 	*s = (struct mm_sizes){ .pool_max = guest };
 	if (swaps)
 		s->slot_count = config->swap_bytes != 0
 					? (uint32_t)clamp(config->swap_bytes / PAGE_SIZE, 1,
 							  SWAP_NO_SLOT - 1)
-					: config->frame_count;
+					: frames;
 	s->fixed_bytes = sizeof(struct mm) +
 			 config->frame_count *
 				 (sizeof(struct mm_frame) + (uint64_t)config->policy->frame_size) +
 			 pool_table_bytes_least() +
 			 (swaps ? swap_table_bytes_least(s->slot_count) : 0);
+	if (budget != 0 && config->beside != NULL)
+		s->beside_bytes = config->beside(config->beside_context, budget);
+	held = s->fixed_bytes + s->beside_bytes;
 	if (budget == 0)
 		spare = guest / PAGE_SIZE;
 	else
-		spare = budget > s->fixed_bytes ? (budget - s->fixed_bytes) / PAGE_SIZE : 0;
+		spare = budget > held ? (budget - held) / PAGE_SIZE : 0;
 	s->window = (uint32_t)clamp(spare / 32, 16, 128);
 	s->swap_window = swaps ? (uint32_t)clamp(spare / 32, 16, SWAP_BATCH) : s->window;
 	s->batch = (uint32_t)clamp(spare / 64, 16, BATCH_MAX);
@@ -96,13 +110,13 @@ void mm_sizes_for(const struct mm_config *config, uint64_t budget, struct mm_siz
 	work_sizes(config, s);
 	if (budget == 0) {
 		s->limit = s->pool_cap = UINT64_MAX;
-		s->pin_max = config->frame_count;
+		s->pin_max = frames;
 		return;
 	}
 	s->limit = budget - reserve(budget);
 	s->pool_cap = spare * PAGE_SIZE * POOL_CAP_PERCENT / 100;
-	if (s->limit < budget && s->limit > s->fixed_bytes + s->high)
-		s->pin_max = (uint32_t)((s->limit - s->fixed_bytes - s->high) / PAGE_SIZE / 4);
+	if (s->limit < budget && s->limit > held + s->high)
+		s->pin_max = (uint32_t)((s->limit - held - s->high) / PAGE_SIZE / 4);
 }
 
 unsigned works_at_start(const struct mm_config *config)
@@ -112,13 +126,20 @@ unsigned works_at_start(const struct mm_config *config)
 
 uint64_t mm_least_budget(const struct mm_config *config)
 {
+	uint64_t own, least;
 	struct mm_sizes s;
 
 	/* A budget that leaves nothing spare gets every size at its least. */
 	mm_sizes_for(config, 1, &s);
-	return s.fixed_bytes + pool_table_bytes(s.pool_max) + s.fill_work_bytes +
-	       works_at_start(config) * s.reclaim_work_bytes + RESERVE_LEAST + s.high +
-	       WORKING_PAGES * PAGE_SIZE;
+	own = s.fixed_bytes + pool_table_bytes(s.pool_max) + s.fill_work_bytes +
+	      works_at_start(config) * s.reclaim_work_bytes + RESERVE_LEAST + s.high +
+	      WORKING_PAGES * PAGE_SIZE;
+	/* What others spend is a part of what is to be found. */
+	least = own + s.beside_bytes;
+	while (config->beside != NULL &&
+	       least < own + config->beside(config->beside_context, least))
+		least = own + config->beside(config->beside_context, least);
+	return least;
 }
 
 bool mm_charge(struct mm *mm, uint64_t bytes, uint64_t limit)
@@ -147,9 +168,27 @@ bool mm_charge_table(void *context, uint64_t bytes)
 	return true;
 }
 
-/* The least budget with this much under its limit. */
-static uint64_t budget_over(uint64_t bytes)
+void budget_charge_beside(struct mm *mm)
 {
+	uint64_t now = mm->sizes.beside_bytes, before = mm->beside;
+
+	if (now > before) {
+		CHECK(mm_charge_table(mm, now - before));
+	} else {
+		mm_uncharge(mm, before - now);
+		mm->tables -= before - now;
+	}
+	mm->beside = now;
+}
+
+/*
+ * A budget with this much under its limit. Under none nothing was charged for what others spend, so
+ * that it comes on top: for a budget that the new one will not exceed.
+ */
+static uint64_t budget_over(const struct mm *mm, uint64_t bytes)
+{
+	if (mm->budget == UINT64_MAX && mm->config.beside != NULL)
+		bytes += mm->config.beside(mm->config.beside_context, 2 * bytes + mm->wanted);
 	return bytes + clamp(bytes / (RESERVE_SHARE - 1) + PAGE_SIZE, RESERVE_LEAST, RESERVE_MOST);
 }
 
@@ -159,13 +198,14 @@ static void put_in_force(struct mm *mm, uint64_t budget)
 	if (budget > mm->budget_most)
 		mm->budget_most = budget;
 	mm_sizes_for(&mm->config, budget != UINT64_MAX ? budget : 0, &mm->sizes);
+	budget_charge_beside(mm);
 	works_fit(mm);
 }
 
 /* Down by bytes, but not under what is wanted or what is held and some more. */
 static void lower(struct mm *mm, uint64_t bytes, uint64_t more)
 {
-	uint64_t least = budget_over(mm->held + more);
+	uint64_t least = budget_over(mm, mm->held + more);
 	uint64_t next = mm->budget > bytes ? mm->budget - bytes : 0;
 
 	if (next < least)
@@ -203,14 +243,20 @@ bool budget_relent(struct mm *mm)
 	return true;
 }
 
-/* Without a background thread, as far as it goes. */
+/*
+ * Without a background thread, as far as it goes: what others spend falls with the budget, so that
+ * it may go on after the last page.
+ */
 static void lower_now(struct mm *mm)
 {
 	struct reclaim_effort effort = { 0 };
+	uint64_t before = UINT64_MAX;
 	int error = 0;
 
-	while (error == 0 && budget_is_falling(mm) && !mm->has_failed) {
-		error = reclaim_direct(mm, &effort);
+	while (budget_is_falling(mm) && !mm->has_failed && (error == 0 || mm->budget < before)) {
+		before = mm->budget;
+		if (error == 0)
+			error = reclaim_direct(mm, &effort);
 		budget_follow(mm, effort.gone * PAGE_SIZE);
 	}
 }

@@ -54,25 +54,46 @@ const char *mm_fault_kind_name(enum mm_fault_kind kind)
 struct census {
 	uint32_t count[FRAME_STATES];
 	uint32_t pool, slots, kept, pinned, seen, balloon;
+	uint32_t nowhere; /* frames of holes that are something all the same */
 };
+
+static void add_frame(struct census *c, const struct mm_frame *f)
+{
+	bool moving = f->state == FRAME_FILLING || f->state == FRAME_RELEASING;
+	unsigned content = moving ? f->then : f->state;
+
+	c->count[f->state]++;
+	c->pool += content == FRAME_POOL;
+	c->slots += content == FRAME_SWAP;
+	if (frame_is_resident(f) && !moving)
+		c->kept += f->where != FRAME_NOWHERE;
+	c->pinned += f->pins > 0;
+	c->seen += (f->flags & FRAME_SEEN) != 0;
+	c->balloon += (f->flags & FRAME_BALLOON) != 0;
+}
+
+static void add_hole(struct census *c, const struct mm *mm, uint32_t first, uint32_t end)
+{
+	for (uint32_t i = first; i < end; i++) {
+		const struct mm_frame *f = &mm->frames[i];
+
+		c->nowhere += f->state != FRAME_UNTOUCHED || f->flags != 0 || f->pins > 0;
+	}
+}
 
 static void take_census(const struct mm *mm, struct census *c)
 {
-	*c = (struct census){ .slots = mm->slots_in_flight };
-	for (uint32_t i = 0; i < mm->frame_count; i++) {
-		const struct mm_frame *f = &mm->frames[i];
-		bool moving = f->state == FRAME_FILLING || f->state == FRAME_RELEASING;
-		unsigned content = moving ? f->then : f->state;
+	uint32_t at = 0;
 
-		c->count[f->state]++;
-		c->pool += content == FRAME_POOL;
-		c->slots += content == FRAME_SWAP;
-		if (frame_is_resident(f) && !moving)
-			c->kept += f->where != FRAME_NOWHERE;
-		c->pinned += f->pins > 0;
-		c->seen += (f->flags & FRAME_SEEN) != 0;
-		c->balloon += (f->flags & FRAME_BALLOON) != 0;
+	*c = (struct census){ .slots = mm->slots_in_flight };
+	for (unsigned k = 0; k < mm->range_count; k++) {
+		const struct mm_range *r = &mm->ranges[k];
+
+		add_hole(c, mm, at, r->first);
+		for (at = r->first; at < r->first + r->count; at++)
+			add_frame(c, &mm->frames[at]);
 	}
+	add_hole(c, mm, at, mm->frame_count);
 	c->slots += c->kept;
 }
 
@@ -89,9 +110,9 @@ static int differ(FILE *out, const char *what, uint64_t is, uint64_t should)
 int mm_check(struct mm *mm, FILE *out)
 {
 	static const char *const states[FRAME_STATES] = {
-		"untouched frames",   "mapped frames",	  "watched frames",
-		"evicting frames",    "releasing frames", "filling frames",
-		"same-filled frames", "pool frames",	  "swap frames",    "released frames",
+		"untouched frames", "mapped frames",   "watched frames",     "evicting frames",
+		"releasing frames", "filling frames",  "same-filled frames", "pool frames",
+		"swap frames",	    "released frames",
 	};
 	struct census c;
 	int bad = 0;
@@ -100,6 +121,7 @@ int mm_check(struct mm *mm, FILE *out)
 	take_census(mm, &c);
 	for (int s = 0; s < FRAME_STATES; s++)
 		bad += differ(out, states[s], mm->count[s], c.count[s]);
+	bad += differ(out, "frames in a hole", c.nowhere, 0);
 	bad += differ(out, "held bytes", mm->held,
 		      resident_frames(mm) * PAGE_SIZE + pool_bytes(mm->pool) + mm->tables);
 	bad += differ(out, "held above peak", mm->held > mm->peak, 0);

@@ -234,6 +234,16 @@ static void add_to_runs(struct fill_work *work, uint32_t number, enum fill_op op
 	}
 }
 
+/* It ends where the frame's piece of memory ends: there is nothing to be had in a hole. */
+static void choose_window(struct mm *mm, uint32_t number, uint32_t max, uint32_t *first,
+			  uint32_t *count)
+{
+	const struct mm_range *range = mm_range_of(mm, number);
+
+	stream_window(&mm->streams, number, max, range->first, range->first + range->count, first,
+		      count);
+}
+
 /*
  * Mark the window's frames, from the faulting one outward; its page is charged already. The first
  * run holds the faulting frame. How many frames are filled ahead.
@@ -254,7 +264,7 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 	else if (want > 1)
 		count = want < max ? want : max;
 	else
-		stream_window(&mm->streams, number, max, mm->frame_count, &first, &count);
+		choose_window(mm, number, max, &first, &count);
 	step = first == number ? 1 : -1;
 	work->run_count = 0;
 	for (uint32_t i = 0; i < count; i++) {
@@ -302,6 +312,38 @@ static int fill_runs(struct mm *mm, struct fill_work *work, uint32_t number, str
 	return result;
 }
 
+/*
+ * Only room on the disk would help: does the owner want to wait for it? The lock is dropped
+ * meanwhile.
+ */
+static bool wait_for_disk(struct mm *mm, struct reclaim_effort *effort)
+{
+	uint64_t now = clock_now_ns();
+	bool again;
+
+	if (mm->config.full == NULL || !mm->disk_full)
+		return false;
+	if (mm->full_since_ns == 0)
+		mm->full_since_ns = now;
+	now -= mm->full_since_ns;
+	mm_unlock(mm);
+	again = mm->config.full(mm->failed_context, now);
+	pthread_mutex_lock(&mm->lock);
+	reclaim_once_more(mm, effort);
+	return again;
+}
+
+/* There was room, after all. */
+static void end_waiting(struct mm *mm)
+{
+	if (mm->full_since_ns == 0)
+		return;
+	mm->full_since_ns = 0;
+	mm_unlock(mm);
+	mm->config.full_no_more(mm->failed_context);
+	pthread_mutex_lock(&mm->lock);
+}
+
 static int make_room(struct mm *mm, struct attempt *a)
 {
 	struct reclaim_effort effort = { 0 };
@@ -312,11 +354,14 @@ static int make_room(struct mm *mm, struct attempt *a)
 		a->reclaimed = true;
 		if (mm->has_failed)
 			return -EIO;
-		if (error != 0 && !budget_relent(mm)) {
-			a->doing = "the budget is used up and nothing more can be given up";
-			return error;
-		}
+		if (error == 0 || budget_relent(mm) || wait_for_disk(mm, &effort))
+			continue;
+		a->doing = mm->disk_full
+				   ? "the budget is used up, and the disk of the swap file is full"
+				   : "the budget is used up and nothing more can be given up";
+		return mm->disk_full && mm->config.full != NULL ? -ENOSPC : error;
 	}
+	end_waiting(mm);
 	return 0;
 }
 
@@ -358,8 +403,7 @@ static int let_in(struct mm *mm, uint32_t number, struct attempt *a)
 	if (op_of(f) == FILL_MAP) {
 		uint32_t first, count;
 
-		stream_window(&mm->streams, number, mm->sizes.window, mm->frame_count, &first,
-			      &count);
+		choose_window(mm, number, mm->sizes.window, &first, &count);
 		while (count > 1 && op_of(mm_frame(mm, first == number ? first + count - 1
 								       : first)) != FILL_MAP) {
 			first += first != number;
@@ -403,16 +447,22 @@ int bring_in(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
 
 int mm_fault(struct mm *mm, gfn_t frame, bool write)
 {
+	return mm_fault_of(mm, frame, write, 0);
+}
+
+int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread)
+{
 	uint64_t began = clock_now_ns(), took;
 	struct attempt a = { .doing = "serving its fault failed" };
+	enum frame_state was;
 	struct mm_notes notes;
 	bool dead;
 	int error;
 
-	(void)write;
-	if (frame.v >= mm->frame_count)
+	if (!mm_has(mm, frame.v, 1))
 		return -ERANGE;
 	pthread_mutex_lock(&mm->lock);
+	was = mm_frame(mm, (uint32_t)frame.v)->state;
 	error = bring_in(mm, (uint32_t)frame.v, 1, &a);
 	if (error == 0) {
 		took = clock_now_ns() - began;
@@ -421,11 +471,12 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 		if (a.kind == MM_FAULT_POOL || a.kind == MM_FAULT_SWAP || a.reclaimed)
 			mm->stats.pressure_ns += took;
 		hist_add(&mm->stats.latency_ns[a.kind], took);
-		frame_balloon_touch(mm, (uint32_t)frame.v);
+		frame_balloon_touch(mm, (uint32_t)frame.v, was, thread, write);
 	}
 	dead = mm->has_failed;
 	notes = notes_take(mm);
 	pthread_mutex_unlock(&mm->lock);
+	notes_tell_of_touch(mm, &notes);
 	if (error == 0) {
 		error = mm->ops->wake(mm->backing, frame, 1);
 		a.doing = "waking who waits for it failed";

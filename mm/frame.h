@@ -37,7 +37,7 @@
  * unmap returned, and RELEASING are surely not reachable by the guest.
  *
  * Counting identities (mm_check), with count[s] the frames in state s:
- *   sum of count[]   == frame_count
+ *   sum of count[]   == frames that exist; those of holes are UNTOUCHED and nothing else
  *   resident         == count[MAPPED] + count[WATCHED] + count[EVICTING] + count[RELEASING] +
  *                       count[FILLING]
  *   held             == resident * PAGE_SIZE + pool_bytes + table_bytes
@@ -73,6 +73,7 @@ enum frame_flag {
 	FRAME_OFFER = 2,   /* the policy named it in vain: offer it again when it is free */
 	FRAME_SEEN = 4,	   /* touched at some time */
 	FRAME_BALLOON = 8, /* the guest's balloon holds it */
+	FRAME_USED = 16,   /* and the guest used it since it went in */
 };
 
 struct mm_frame {

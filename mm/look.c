@@ -25,7 +25,7 @@ static enum frame_state content_state(const struct mm_frame *f)
 static enum mm_look_state look_state(enum frame_state state)
 {
 	static const enum mm_look_state states[FRAME_STATES] = {
-		[FRAME_UNTOUCHED] = MM_LOOK_UNTOUCHED, [FRAME_MAPPED] = MM_LOOK_RESIDENT,
+		[FRAME_UNTOUCHED] = MM_LOOK_UNTOUCHED, [FRAME_MAPPED] = MM_LOOK_MAPPED,
 		[FRAME_WATCHED] = MM_LOOK_WATCHED,     [FRAME_EVICTING] = MM_LOOK_EVICTING,
 		[FRAME_RELEASING] = MM_LOOK_RELEASING, [FRAME_FILLING] = MM_LOOK_FILLING,
 		[FRAME_SAME] = MM_LOOK_SAME_FILLED,    [FRAME_POOL] = MM_LOOK_COMPRESSED,
@@ -124,7 +124,7 @@ int mm_look(struct mm *mm, gfn_t frame, struct mm_look *look, void *page)
 {
 	int error = -EAGAIN;
 
-	if (frame.v >= mm->frame_count)
+	if (!mm_has(mm, frame.v, 1))
 		return -ERANGE;
 	CHECK((uintptr_t)page % PAGE_SIZE == 0);
 	for (unsigned i = 0; i < LOOKS_MAX && error == -EAGAIN; i++) {
@@ -139,7 +139,7 @@ int mm_look_count(struct mm *mm, gfn_t first, uint64_t count,
 {
 	uint64_t at = first.v;
 
-	if (first.v >= mm->frame_count || count > mm->frame_count - first.v)
+	if (!mm_has(mm, first.v, count))
 		return -ERANGE;
 	/* In pieces: a fault must not wait for a count of all of memory. */
 	for (uint64_t end = at + count; at < end;) {
@@ -156,10 +156,10 @@ int mm_look_count(struct mm *mm, gfn_t first, uint64_t count,
 const char *mm_look_state_name(enum mm_look_state state)
 {
 	static const char *const names[MM_LOOK_STATES] = {
-		[MM_LOOK_UNTOUCHED] = "untouched",     [MM_LOOK_RESIDENT] = "resident",
+		[MM_LOOK_UNTOUCHED] = "untouched",     [MM_LOOK_MAPPED] = "mapped",
 		[MM_LOOK_WATCHED] = "watched",	       [MM_LOOK_EVICTING] = "evicting",
 		[MM_LOOK_RELEASING] = "releasing",     [MM_LOOK_FILLING] = "filling",
-		[MM_LOOK_SAME_FILLED] = "same-filled", [MM_LOOK_COMPRESSED] = "compressed",
+		[MM_LOOK_SAME_FILLED] = "same_filled", [MM_LOOK_COMPRESSED] = "compressed",
 		[MM_LOOK_SWAPPED] = "swapped",	       [MM_LOOK_RELEASED] = "released",
 	};
 

@@ -10,9 +10,9 @@
 #include "mm/mm.h"
 
 enum mm_look_state {
-	MM_LOOK_UNTOUCHED, /* never touched: reads as zeros */
+	MM_LOOK_UNTOUCHED, /* reads as zeros */
 	MM_LOOK_RELEASED,  /* given up by the guest: reads as one word, mostly zero */
-	MM_LOOK_RESIDENT,  /* in host memory, the guest may reach it */
+	MM_LOOK_MAPPED,  /* in host memory, the guest may reach it */
 	MM_LOOK_WATCHED,   /* in host memory, unmapped: a touch costs a minor fault */
 	MM_LOOK_EVICTING,  /* the same, being stored */
 	MM_LOOK_RELEASING, /* stored, its page is on its way back to the host */
@@ -53,7 +53,7 @@ int mm_look(struct mm *mm, gfn_t frame, struct mm_look *look, void *page);
 int mm_look_count(struct mm *mm, gfn_t first, uint64_t count,
 		  uint64_t counts[static MM_LOOK_STATES]);
 
-/* "untouched", "resident", ... */
+/* "untouched", "mapped", ...: docs/glossary.md */
 const char *mm_look_state_name(enum mm_look_state state);
 
 #endif

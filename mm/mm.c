@@ -25,7 +25,9 @@ void mm_wake(struct mm *mm)
 
 void mm_kick_reclaimer(struct mm *mm)
 {
-	if (mm->reclaimer_idle && mm->held + mm->sizes.low > mm->sizes.limit) {
+	bool punch = mm->swap != NULL && swap_punch_due(mm->swap);
+
+	if (mm->reclaimer_idle && (punch || mm->held + mm->sizes.low > mm->sizes.limit)) {
 		mm->reclaimer_idle = false;
 		pthread_cond_signal(&mm->shortage);
 	}
@@ -145,6 +147,27 @@ static int create_stores(struct mm *mm, const struct mm_config *config)
 	return error;
 }
 
+static void init_ranges(struct mm *mm, const struct mm_config *config)
+{
+	uint64_t end = 0;
+
+	mm->range_count = config->range_count;
+	memcpy(mm->ranges, config->ranges, sizeof(mm->ranges));
+	if (mm->range_count == 0) {
+		mm->range_count = 1;
+		mm->ranges[0] = (struct mm_range){ 0, mm->frame_count };
+	}
+	CHECK(mm->range_count <= MM_RANGES_MAX);
+	for (unsigned i = 0; i < mm->range_count; i++) {
+		const struct mm_range *r = &mm->ranges[i];
+
+		CHECK(r->count > 0 && r->first >= end);
+		end = (uint64_t)r->first + r->count;
+		mm->count[FRAME_UNTOUCHED] += r->count;
+	}
+	CHECK(end <= mm->frame_count);
+}
+
 static void init_fields(struct mm *mm, const struct mm_config *config)
 {
 	pthread_condattr_t attr;
@@ -156,6 +179,7 @@ static void init_fields(struct mm *mm, const struct mm_config *config)
 	pthread_cond_init(&mm->shortage, &attr);
 	pthread_condattr_destroy(&attr);
 	mm->frame_count = config->frame_count;
+	init_ranges(mm, config);
 	/* The strings are the caller's. */
 	mm->config = *config;
 	mm->config.policy_options = NULL;
@@ -164,11 +188,11 @@ static void init_fields(struct mm *mm, const struct mm_config *config)
 	mm->wanted = mm->ceiling = mm->budget_most = mm->budget;
 	mm_sizes_for(config, config->budget_bytes, &mm->sizes);
 	mm->compressor = config->compressor;
+	mm->steal_hand = mm->ranges[0].first;
 	mm->ops = config->backing_ops;
 	mm->backing = config->backing;
 	mm->failed = config->failed;
 	mm->failed_context = config->failed_context;
-	mm->count[FRAME_UNTOUCHED] = mm->frame_count;
 }
 
 int mm_create(const struct mm_config *config, struct mm **out)
@@ -189,6 +213,7 @@ int mm_create(const struct mm_config *config, struct mm **out)
 	if (mm->frames == NULL)
 		goto fail;
 	CHECK(mm_charge_table(mm, mm->sizes.fixed_bytes));
+	budget_charge_beside(mm);
 	error = hash_key_make(&mm->key);
 	if (error != 0) {
 		log_error("the host gives no random bytes: %s", strerror(-error));

@@ -55,21 +55,64 @@ struct mm_failure {
 	char text[160]; /* a sentence for the user, naming the page and the cause */
 };
 
+/* A page that the guest's balloon holds was used all the same. */
+struct mm_balloon_touch {
+	gfn_t frame;
+	int thread; /* whose fault it was; 0: it is not known, or the monitor pinned the page */
+	bool write; /* as mm_fault() was told; a pin: true */
+	const char *was; /* the frame's state before: "released" */
+	uint64_t pages;	 /* such pages so far: each counts once for each time it went in */
+};
+
+/* A piece of guest memory: so many frames from first on. */
+struct mm_range {
+	uint32_t first, count;
+};
+
+#define MM_RANGES_MAX 2
+
 struct mm_config {
-	uint32_t frame_count;  /* guest memory in pages */
+	uint32_t frame_count; /* one more than the highest frame */
+	/*
+	 * Where frames exist: ascending, with holes between them. A hole's frames are outside the
+	 * guest to every call, and nothing done for a range's frames reaches beyond it. None: all
+	 * of [0, frame_count).
+	 */
+	struct mm_range ranges[MM_RANGES_MAX];
+	unsigned range_count;
 	uint64_t budget_bytes; /* what the guest may hold of host memory; 0: no limit */
 	const struct mm_policy_ops *policy;
 	const char *policy_options; /* or NULL */
 	enum mm_compressor compressor;
 	const char *swap_directory;	  /* NULL: no swap */
-	uint64_t swap_bytes;		  /* size limit of the swap file; 0: frame_count pages */
+	uint64_t swap_bytes;		  /* size limit of the swap file; 0: as the guest */
 	const struct mm_swap_io *swap_io; /* NULL: the real one (liburing) */
 
 	const struct mm_backing_ops *backing_ops;
 	void *backing;
 
 	void (*failed)(void *context, const struct mm_failure *failure);
-	void *failed_context;
+	/* Before the thread that touched it goes on, with no mm lock held; not for every page when
+	 * there are many. NULL: nobody wants to know. */
+	void (*balloon_touched)(void *context, const struct mm_balloon_touch *touch);
+	void *failed_context; /* of both */
+
+	/*
+	 * What others spend of host memory on this guest under such a budget, in bytes: it is held
+	 * inside the budget, beside what the manager itself holds. May grow with the budget, by a
+	 * part of it. NULL: nothing. Called with the manager's lock held.
+	 */
+	uint64_t (*beside)(void *context, uint64_t budget_bytes);
+	void *beside_context;
+
+	*The disk of the swap file is full, and a fault or a pin cannot go on
+	    : nothing else can be *given
+		      up.Called without mm's lock, over and over, since_ns after the first time; it waits
+			      *a while.True : try again;
+	false : that is the failure then.And : there was room, it went *on.Both or neither;
+	from the threads that fault and pin,
+		also from several at a time.* / bool (*full)(void *context, uint64_t since_ns);
+	void (*full_no_more)(void *context);
 
 	bool no_reclaimer; /* no background thread: all reclaim is direct (tests, simulation) */
 };
@@ -95,7 +138,7 @@ struct mm_stats {
 	uint64_t released_frames;	       /* given up by the guest and not touched since */
 	uint64_t balloon_frames;	       /* in the guest's balloon, touched or not */
 	uint64_t releases[MM_RELEASE_KINDS];   /* pages given up so far */
-	uint64_t balloon_touches;	       /* of pages in the balloon */
+	uint64_t balloon_touches;	       /* pages used though the balloon held them */
 	uint64_t punched_frames, punched_runs; /* given back to the host for it, in so many calls */
 	uint64_t faults[MM_FAULT_KINDS];
 	uint64_t filled_ahead; /* pages brought in by fault-around or readahead */
@@ -147,6 +190,8 @@ int mm_set_budget(struct mm *mm, uint64_t bytes);
  * through failed().
  */
 int mm_fault(struct mm *mm, gfn_t frame, bool write);
+/* The same, and whose fault it is: a thread of this process, or a kernel's. */
+int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread);
 
 /*
  * Bring count frames in and keep them present until unpinned, for the monitor's own reads and

@@ -23,6 +23,7 @@
 struct mm_sizes {
 	/* (C), like slot_count and pool_max: tables there from the start. */
 	uint64_t fixed_bytes;
+	uint64_t beside_bytes;	  /* mm_config.beside of the budget */
 	uint64_t fill_work_bytes; /* one of each kind of work */
 	uint64_t reclaim_work_bytes;
 	uint64_t limit;	    /* fills stay under it: budget - reserve */
@@ -112,8 +113,7 @@ struct mm_notes {
 	int store_error; /* -errno: a page could not be written to the swap file */
 	bool relented;	 /* the budget that was to be left is in force again */
 	uint64_t held, wanted;
-	uint32_t balloon_frame; /* was touched */
-	uint64_t balloon_touches;
+	struct mm_balloon_touch touch; /* was NULL: there was none */
 };
 
 struct mm {
@@ -124,6 +124,8 @@ struct mm {
 
 	/* (C) */
 	uint32_t frame_count;
+	struct mm_range ranges[MM_RANGES_MAX];
+	unsigned range_count; /* 1 .. MM_RANGES_MAX */
 	struct mm_config config; /* as given, without its strings */
 	const struct mm_policy_ops *policy_ops;
 	enum mm_compressor compressor;
@@ -144,6 +146,7 @@ struct mm {
 	uint32_t balloon_frames;   /* frames with BALLOON */
 	uint64_t balloon_quiet_ns; /* no line about a touch of one before */
 	uint64_t held, peak, tables;
+	uint64_t beside;			/* of the tables: charged for what others spend */
 	uint64_t budget;			/* in force; UINT64_MAX: none */
 	uint64_t wanted;			/* under the one in force: it is falling */
 	uint64_t ceiling;			/* the one before that */
@@ -157,6 +160,9 @@ struct mm {
 	struct swap *swap;			 /* NULL: none */
 	uint64_t swap_backoff_ns, swap_retry_ns; /* after a failed store; when to try again */
 	uint64_t swap_quiet_ns;			 /* no warning before */
+	uint64_t swap_grow_ns;	/* the disk is full: when to try whether it has got room */
+	bool disk_full;		/* the last write failed for want of room on it */
+	uint64_t full_since_ns; /* a fault has waited for room since then; 0: none does */
 	struct fill_work *fill_works[WORK_MAX];
 	struct reclaim_work *reclaim_works[WORK_MAX];
 	bool failing;	 /* somebody tells the owner */
@@ -181,6 +187,23 @@ static inline struct mm_frame *mm_frame(struct mm *mm, uint32_t number)
 	return &mm->frames[number];
 }
 
+/* The piece of guest memory that the frame is in; NULL for one that does not exist. */
+static inline const struct mm_range *mm_range_of(const struct mm *mm, uint64_t number)
+{
+	for (unsigned i = 0; i < mm->range_count; i++)
+		if (number - mm->ranges[i].first < mm->ranges[i].count)
+			return &mm->ranges[i];
+	return NULL;
+}
+
+/* Do count frames from first on exist, all in one piece? */
+static inline bool mm_has(const struct mm *mm, uint64_t first, uint64_t count)
+{
+	const struct mm_range *range = mm_range_of(mm, first);
+
+	return range != NULL && count <= range->count - (first - range->first);
+}
+
 static inline void mm_set_state(struct mm *mm, struct mm_frame *f, enum frame_state state)
 {
 	mm->count[f->state]--;
@@ -202,11 +225,13 @@ bool budget_relent(struct mm *mm);
 bool mm_charge(struct mm *mm, uint64_t bytes, uint64_t limit);
 void mm_uncharge(struct mm *mm, uint64_t bytes);
 bool mm_charge_table(void *mm, uint64_t bytes); /* within the budget, counted as table */
+/* What others spend changes with the budget in force, which has the room for it. */
+void budget_charge_beside(struct mm *mm);
 
 /* mm.c. */
 void mm_wait(struct mm *mm); /* on changed */
 void mm_wake(struct mm *mm);
-void mm_kick_reclaimer(struct mm *mm); /* if headroom is below the low watermark */
+void mm_kick_reclaimer(struct mm *mm); /* if it sleeps and has something to do */
 /*
  * Without the lock: tell the owner, once, then stop serving. Who sees -EIO sees it after that, so
  * that the owner hears of the cause before its effects. A second failure waits for the first's
@@ -214,11 +239,14 @@ void mm_kick_reclaimer(struct mm *mm); /* if headroom is below the low watermark
  */
 void mm_fail(struct mm *mm, uint32_t frame, int error, const char *doing);
 
-/* notes.c: unlock, and say what there is to say; or in two steps. No log line with the lock held. */
+/* notes.c: unlock, and say what there is to say; or in two steps. No log line with the lock held.
+ */
 void mm_unlock(struct mm *mm);
 bool notes_pending(const struct mm *mm);
 struct mm_notes notes_take(struct mm *mm);
-void notes_say(const struct mm_notes *notes); /* without the lock */
+/* Both without the lock. */
+void notes_tell_of_touch(struct mm *mm, const struct mm_notes *notes);
+void notes_say(const struct mm_notes *notes);
 
 /* work.c: takes a work, waiting for one if all are busy. NULL only if wait is false. */
 struct fill_work *fill_work_take(struct mm *mm);
@@ -246,7 +274,9 @@ int frame_release(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done)
 void frame_offer(struct mm *mm, uint32_t number); /* again to the policy, if due */
 
 /* release.c: count a touch of the frame if the balloon holds it. */
-void frame_balloon_touch(struct mm *mm, uint32_t number);
+/* The frame, which was in that state before, is used: as in struct mm_balloon_touch. */
+void frame_balloon_touch(struct mm *mm, uint32_t number, enum frame_state was, int thread,
+			 bool write);
 
 /* reclaim.c. */
 /*
@@ -257,15 +287,31 @@ uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, 
 		       uint32_t *examined);
 /* For a fault that finds no headroom: 0 (try again), or -ENOMEM when nothing can be given up. */
 int reclaim_direct(struct mm *mm, struct reclaim_effort *effort);
-void *reclaimer_main(void *mm);
+/* So that one more batch in vain ends it, and that one tries to write whatever failed before. */
+void reclaim_once_more(struct mm *mm, struct reclaim_effort *effort);
+/* So many frames named in vain are a round: all were watched once, then tried once. */
+static inline uint64_t vain_limit(const struct mm *mm)
+{
+	return 2ull * (mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED]) + 64;
+}
 /* Commit one victim: its content is in `then` now, at where; its page can be released. */
 void victim_stored(struct mm *mm, struct victim *v, enum frame_state then, uint32_t where);
+
+/* reclaimer.c. */
+void *reclaimer_main(void *mm);
 
 /* swapout.c. */
 bool swap_usable(struct mm *mm, bool forced);
 void swap_out_victims(struct mm *mm, struct reclaim_work *work);
-/* Pool objects, oldest first, to the swap: how many pages went. */
-uint32_t write_back(struct mm *mm, struct reclaim_work *work);
+/*
+ * Pool objects, oldest first, to the swap: how many pages went. dense: also of blocks that hold so
+ * many that their room comes free only after several calls.
+ */
+uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense);
+/* The same while write_back_due(), within reason. */
+uint32_t drain_pool(struct mm *mm, struct reclaim_work *work, bool lenient);
+/* Spare slots to the disk, if it is due: true when there were. Drops the lock. */
+bool punch_some(struct mm *mm);
 /* Is the oldest in the pool colder than what is resident? */
 bool pool_is_cold(struct mm *mm, struct reclaim_work *work);
 /* Is the pool over its cap (by a slack, if lenient) and the swap fit to take from it? */

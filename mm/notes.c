@@ -10,7 +10,7 @@
 
 bool notes_pending(const struct mm *mm)
 {
-	return mm->notes.store_error != 0 || mm->notes.relented || mm->notes.balloon_touches != 0;
+	return mm->notes.store_error != 0 || mm->notes.relented || mm->notes.touch.was != NULL;
 }
 
 struct mm_notes notes_take(struct mm *mm)
@@ -34,13 +34,12 @@ void notes_say(const struct mm_notes *notes)
 			"wait",
 			units_format_size(notes->held, held),
 			units_format_size(notes->wanted, wanted));
-	if (notes->balloon_touches != 0)
-		log_info("guest page 0x%x (address 0x%llx) was touched, though the balloon holds "
-			 "it; "
-			 "%llu such touches so far",
-			 notes->balloon_frame,
-			 (unsigned long long)gfn_to_gpa(gfn(notes->balloon_frame)).v,
-			 (unsigned long long)notes->balloon_touches);
+}
+
+void notes_tell_of_touch(struct mm *mm, const struct mm_notes *notes)
+{
+	if (notes->touch.was != NULL && mm->config.balloon_touched != NULL)
+		mm->config.balloon_touched(mm->failed_context, &notes->touch);
 }
 
 void mm_unlock(struct mm *mm)
@@ -48,5 +47,6 @@ void mm_unlock(struct mm *mm)
 	struct mm_notes notes = notes_take(mm);
 
 	pthread_mutex_unlock(&mm->lock);
+	notes_tell_of_touch(mm, &notes);
 	notes_say(&notes);
 }

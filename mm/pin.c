@@ -24,6 +24,7 @@ static void unpin_range(struct mm *mm, uint32_t first, uint32_t count)
 static int pin_one(struct mm *mm, uint32_t number, uint32_t left, struct attempt *a)
 {
 	struct mm_frame *f = mm_frame(mm, number);
+	enum frame_state was = f->state;
 
 	while (f->state != FRAME_MAPPED) {
 		int error = bring_in(mm, number, left, a);
@@ -41,7 +42,7 @@ static int pin_one(struct mm *mm, uint32_t number, uint32_t left, struct attempt
 		mm->pinned++;
 	}
 	f->pins++;
-	frame_balloon_touch(mm, number);
+	frame_balloon_touch(mm, number, was, 0, true);
 	return 0;
 }
 
@@ -52,7 +53,7 @@ int mm_pin(struct mm *mm, gfn_t first, uint32_t count)
 	int error = 0;
 	bool dead;
 
-	if (first.v >= mm->frame_count || count > mm->frame_count - first.v)
+	if (!mm_has(mm, first.v, count))
 		return -ERANGE;
 	pthread_mutex_lock(&mm->lock);
 	while (done < count && error == 0) {
@@ -74,7 +75,7 @@ int mm_pin(struct mm *mm, gfn_t first, uint32_t count)
 
 void mm_unpin(struct mm *mm, gfn_t first, uint32_t count)
 {
-	CHECK(first.v < mm->frame_count && count <= mm->frame_count - first.v);
+	CHECK(mm_has(mm, first.v, count));
 	pthread_mutex_lock(&mm->lock);
 	unpin_range(mm, (uint32_t)first.v, count);
 	pthread_mutex_unlock(&mm->lock);

@@ -8,7 +8,8 @@
  * A class keeps its blocks in groups by fullness. Stores go to the fullest block that has room, so
  * that sparse blocks drain; compaction empties the sparsest of a class into the others once the
  * class has more than a block's worth of free slots to spare. All blocks in use are also on one
- * list by age, which is what write-back to the swap follows.
+ * list by age, which is what write-back to the swap follows. A block that is written back by parts
+ * is closed to stores, or young objects would take the places of the old ones as fast as they go.
  *
  * Emptied blocks go back to the host, but for a few spares (charged all the same), because a
  * block given back and faulted in anew costs several microseconds.
@@ -59,12 +60,13 @@ struct block {
 	uint16_t free; /* chain of freed slots */
 	uint8_t class;
 	uint8_t group;
+	bool closed; /* counts as full */
 };
 
 struct size_class {
 	uint32_t size;
-	uint32_t slots; /* per block */
-	uint64_t blocks, live;
+	uint32_t slots;	       /* per block */
+	uint64_t blocks, live; /* closed blocks are not counted */
 	uint32_t group[GROUP_COUNT + 1];
 };
 
@@ -161,7 +163,7 @@ static unsigned group_of(const struct pool *pool, const struct block *b)
 {
 	uint32_t slots = pool->class[b->class].slots;
 
-	return b->live == slots ? GROUP_FULL : b->live * GROUP_COUNT / slots;
+	return b->live == slots || b->closed ? GROUP_FULL : b->live * GROUP_COUNT / slots;
 }
 
 static void group_remove(struct pool *pool, uint32_t id)
@@ -274,7 +276,7 @@ static void block_close(struct pool *pool, uint32_t id)
 	else
 		pool->newest = b->older;
 	pool->used_count--;
-	pool->class[b->class].blocks--;
+	pool->class[b->class].blocks -= !b->closed;
 	b->next = pool->spare;
 	pool->spare = id;
 	pool->spare_count++;
@@ -341,7 +343,7 @@ static void take(struct pool *pool, uint32_t id, uint32_t slot)
 	header->owner = b->free;
 	b->free = (uint16_t)slot;
 	b->live--;
-	pool->class[b->class].live--;
+	pool->class[b->class].live -= !b->closed;
 	if (b->live == 0)
 		block_close(pool, id);
 	else
@@ -446,33 +448,60 @@ unsigned pool_compact(struct pool *pool, unsigned max_blocks)
 		while (done < max_blocks) {
 			uint64_t free = c->blocks * c->slots - c->live;
 
-			if (free < 2 * c->slots || free * 8 < c->blocks * c->slots)
+			uint32_t id = sparsest(pool, class);
+
+			if (free < 2 * c->slots || free * 8 < c->blocks * c->slots ||
+			    id == NO_BLOCK)
 				break;
-			evacuate(pool, sparsest(pool, class));
+			evacuate(pool, id);
 			done++;
 		}
 	}
 	return done;
 }
 
-unsigned pool_oldest(const struct pool *pool, uint32_t *cursor, uint32_t *owners, unsigned max)
+static void close_to_stores(struct pool *pool, uint32_t id)
+{
+	struct block *b = &pool->blocks[id];
+
+	if (b->closed)
+		return;
+	pool->class[b->class].blocks--;
+	pool->class[b->class].live -= b->live;
+	b->closed = true;
+	regroup(pool, id);
+}
+
+/* The block's owners, up to max. */
+static unsigned owners_of(const struct pool *pool, uint32_t id, uint32_t *owners, unsigned max)
+{
+	unsigned count = 0;
+
+	for (uint32_t slot = 0; slot < pool->blocks[id].bump && count < max; slot++) {
+		const struct slot_header *header = slot_at(pool, id, slot);
+
+		if (header->length != LENGTH_FREE)
+			owners[count++] = header->owner;
+	}
+	return count;
+}
+
+unsigned pool_oldest(struct pool *pool, uint32_t *cursor, bool dense, uint32_t *owners,
+		     unsigned max)
 {
 	uint32_t id = *cursor == 0 ? pool->oldest : *cursor - 1;
 	unsigned count = 0;
 
-	for (; id != NO_BLOCK; id = pool->blocks[id].newer) {
-		const struct block *b = &pool->blocks[id];
+	for (; id != NO_BLOCK && count < max; id = pool->blocks[id].newer) {
+		struct block *b = &pool->blocks[id];
 
-		if (b->live > max)
+		if (b->live > max && !dense)
 			continue;
-		if (count + b->live > max)
+		if (count + b->live > max && count > 0)
 			break;
-		for (uint32_t slot = 0; slot < b->bump; slot++) {
-			const struct slot_header *header = slot_at(pool, id, slot);
-
-			if (header->length != LENGTH_FREE)
-				owners[count++] = header->owner;
-		}
+		if (b->live > max)
+			close_to_stores(pool, id);
+		count += owners_of(pool, id, owners + count, max - count);
 	}
 	*cursor = id + 1; /* NO_BLOCK + 1 is 0 */
 	return count;

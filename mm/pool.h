@@ -66,11 +66,13 @@ unsigned pool_compact(struct pool *pool, unsigned max_blocks);
 
 /*
  * The owners of the objects in the oldest blocks (by when the block was opened), whole blocks at a
- * time, up to max owners; how many. Blocks of more than max objects are passed over: they hold
- * many pages for their bytes. *cursor starts at 0 and continues a walk while the lock is held; it
- * is 0 again at the end.
+ * time, up to max owners; how many. A block of more than max objects holds many pages for its
+ * bytes: it is passed over, or, if dense ones are wanted too and nothing else was found before it,
+ * so many of its owners are named, and it takes no new objects until it is empty. *cursor starts at
+ * 0 and continues a walk while the lock is held; it is 0 again at the end.
  */
-unsigned pool_oldest(const struct pool *pool, uint32_t *cursor, uint32_t *owners, unsigned max);
+unsigned pool_oldest(struct pool *pool, uint32_t *cursor, bool dense, uint32_t *owners,
+		     unsigned max);
 
 uint64_t pool_bytes(const struct pool *pool);  /* what it has charged: all blocks, their table */
 uint64_t pool_stored(const struct pool *pool); /* bytes of live objects */

@@ -25,13 +25,9 @@
  * With a swap to go to, an object this much smaller than a page is not worth its pool memory:
  * what it frees does not pay for keeping it.
  */
-#define WORTH_POOL_BYTES   (PAGE_SIZE * 3 / 4)
-#define COMPACT_BLOCKS	   2			 /* a batch */
-#define REST_LEAST_NS	   (10 * 1000 * 1000ull) /* the reclaimer's, after a fruitless round */
-#define REST_MOST_NS	   (1000 * 1000 * 1000ull)
-#define EXTRA_EXAMINATIONS 64
-#define WRITE_BACKS	   8 /* in one go */
-#define FRUITLESS_ROUNDS   4 /* over all that is resident, before a shortage is final */
+#define WORTH_POOL_BYTES (PAGE_SIZE * 3 / 4)
+#define COMPACT_BLOCKS	 2 /* a batch */
+#define FRUITLESS_ROUNDS 4 /* over all that is resident, before a shortage is final */
 
 static int by_frame(const void *a, const void *b)
 {
@@ -62,8 +58,7 @@ static uint32_t choose(struct mm *mm, struct reclaim_work *work, uint32_t want)
 			continue;
 		if (f->pins > 0 || (f->flags & FRAME_BATCH) ||
 		    (f->state != FRAME_MAPPED && f->state != FRAME_WATCHED)) {
-			if (evict)
-				f->flags |= FRAME_OFFER;
+			f->flags |= FRAME_OFFER;
 			continue;
 		}
 		if (!evict && f->state == FRAME_WATCHED)
@@ -297,6 +292,8 @@ uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, 
 {
 	bool swap = swap_usable(mm, forced);
 
+	if (swap && forced && swap_slots_spare(mm->swap) == 0)
+		swap_try_to_grow(mm->swap);
 	work->gone = 0;
 	pool_compact(mm->pool, COMPACT_BLOCKS);
 	*examined = choose(mm, work, want);
@@ -321,12 +318,6 @@ static bool busy_elsewhere(const struct mm *mm, const struct reclaim_work *own)
 	return false;
 }
 
-/* So many frames named in vain are a round: all were watched once, then tried once. */
-static uint64_t vain_limit(const struct mm *mm)
-{
-	return 2ull * (mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED]) + EXTRA_EXAMINATIONS;
-}
-
 /* Count a batch's fruit; true when nothing is left to try. */
 static bool exhausted(struct mm *mm, struct reclaim_effort *effort, uint32_t gone,
 		      uint32_t examined)
@@ -343,21 +334,6 @@ static bool exhausted(struct mm *mm, struct reclaim_effort *effort, uint32_t gon
 	return ++effort->rounds >= FRUITLESS_ROUNDS;
 }
 
-/* Write back until the pool is under its cap again, within reason. How many pages went. */
-static uint32_t drain_pool(struct mm *mm, struct reclaim_work *work, bool lenient)
-{
-	uint32_t total = 0;
-
-	for (int i = 0; i < WRITE_BACKS && write_back_due(mm, lenient); i++) {
-		uint32_t moved = write_back(mm, work);
-
-		if (moved == 0)
-			break;
-		total += moved;
-	}
-	return total;
-}
-
 int reclaim_direct(struct mm *mm, struct reclaim_effort *effort)
 {
 	struct reclaim_work *work = reclaim_work_take(mm, false);
@@ -370,10 +346,10 @@ int reclaim_direct(struct mm *mm, struct reclaim_effort *effort)
 	}
 	mm->stats.direct_reclaims++;
 	gone = reclaim_batch(mm, work, mm->sizes.direct_batch, effort->rounds > 0, &examined);
-	/* Pages short of a victim, as all may be pinned: then it is the pool that must give. */
 	gone += drain_pool(mm, work, true);
+	/* Pages short of a victim, as all may be pinned: then it is the pool that must give. */
 	if (gone == 0 && effort->rounds > 0 && mm->swap != NULL)
-		gone += write_back(mm, work);
+		gone += write_back(mm, work, true);
 	if (exhausted(mm, effort, gone, examined)) {
 		/* Another thread's batch may yet give something back. */
 		if (busy_elsewhere(mm, work))
@@ -383,6 +359,12 @@ int reclaim_direct(struct mm *mm, struct reclaim_effort *effort)
 	}
 	reclaim_work_put(mm, work);
 	return error;
+}
+
+void reclaim_once_more(struct mm *mm, struct reclaim_effort *effort)
+{
+	*effort = (struct reclaim_effort){ .examined = vain_limit(mm),
+					   .rounds = FRUITLESS_ROUNDS - 1 };
 }
 
 uint32_t mm_reclaim(struct mm *mm, uint32_t count)
@@ -405,66 +387,4 @@ uint32_t mm_reclaim(struct mm *mm, uint32_t count)
 	reclaim_work_put(mm, work);
 	mm_unlock(mm);
 	return total;
-}
-
-static void rest(struct mm *mm, uint64_t ns)
-{
-	uint64_t until = clock_now_ns() + ns;
-	struct timespec t = { (time_t)(until / 1000000000u), (long)(until % 1000000000u) };
-
-	pthread_cond_timedwait(&mm->shortage, &mm->lock, &t);
-}
-
-/* The background thread: keeps headroom between the watermarks, and the pool under its cap. */
-void *reclaimer_main(void *context)
-{
-	struct mm *mm = context;
-	struct reclaim_work *work;
-	uint64_t fruitless = 0, pause = REST_LEAST_NS;
-
-	pthread_setname_np(pthread_self(), "bifold-reclaim");
-	pthread_mutex_lock(&mm->lock);
-	work = reclaim_work_take(mm, true);
-	while (!mm->stopping) {
-		uint32_t examined = 0, gone = 0;
-		uint64_t budget = mm->budget;
-		bool over = mm->held + mm->sizes.high > mm->sizes.limit;
-
-		if (notes_pending(mm)) {
-			mm_unlock(mm);
-			pthread_mutex_lock(&mm->lock);
-			continue;
-		}
-		if (mm->has_failed ||
-		    (!over && !write_back_due(mm, false) && !budget_is_falling(mm))) {
-			reclaim_work_put(mm, work);
-			mm->reclaimer_idle = true;
-			pthread_cond_wait(&mm->shortage, &mm->lock);
-			mm->reclaimer_idle = false;
-			work = reclaim_work_take(mm, true);
-			fruitless = 0;
-			continue;
-		}
-		if (over && pool_is_cold(mm, work))
-			gone = write_back(mm, work);
-		else if (over)
-			gone = reclaim_batch(mm, work, mm->sizes.batch, false, &examined);
-		gone += drain_pool(mm, work, false);
-		budget_follow(mm, gone * PAGE_SIZE);
-		if (gone > 0 || mm->budget < budget) {
-			fruitless = 0;
-			pause = REST_LEAST_NS;
-			continue;
-		}
-		fruitless += examined;
-		if (examined == 0 || fruitless > vain_limit(mm)) {
-			/* All was looked at in vain: faults that must will try by themselves. */
-			rest(mm, pause);
-			pause = pause * 2 < REST_MOST_NS ? pause * 2 : REST_MOST_NS;
-			fruitless = 0;
-		}
-	}
-	reclaim_work_put(mm, work);
-	pthread_mutex_unlock(&mm->lock);
-	return NULL;
 }

@@ -33,11 +33,6 @@ struct sweep {
 	uint32_t run_count;
 };
 
-static bool in_range(const struct mm *mm, gfn_t first, uint32_t count)
-{
-	return first.v < mm->frame_count && count <= mm->frame_count - first.v;
-}
-
 static bool is_elsewhere(const struct mm_frame *f)
 {
 	return f->state == FRAME_FILLING || f->state == FRAME_RELEASING ||
@@ -156,7 +151,7 @@ int mm_release(struct mm *mm, gfn_t first, uint32_t count, enum mm_release_kind 
 	int error = 0;
 
 	CHECK(kind < MM_RELEASE_KINDS);
-	if (!in_range(mm, first, count))
+	if (!mm_has(mm, first.v, count))
 		return -ERANGE;
 	pthread_mutex_lock(&mm->lock);
 	while (at < end && error == 0) {
@@ -165,6 +160,7 @@ int mm_release(struct mm *mm, gfn_t first, uint32_t count, enum mm_release_kind 
 		else
 			at += sweep(mm, at, end, kind, word, &error);
 	}
+	mm_kick_reclaimer(mm);
 	mm_unlock(mm);
 	return error;
 }
@@ -173,7 +169,7 @@ int mm_balloon_return(struct mm *mm, gfn_t first, uint32_t count)
 {
 	uint32_t at = (uint32_t)first.v, end = at + count;
 
-	if (!in_range(mm, first, count))
+	if (!mm_has(mm, first.v, count))
 		return -ERANGE;
 	while (at < end) {
 		uint32_t stop = end - at < SWEEP_MAX ? end : at + SWEEP_MAX;
@@ -183,24 +179,44 @@ int mm_balloon_return(struct mm *mm, gfn_t first, uint32_t count)
 			struct mm_frame *f = mm_frame(mm, at);
 
 			mm->balloon_frames -= (f->flags & FRAME_BALLOON) != 0;
-			f->flags &= (uint8_t)~FRAME_BALLOON;
+			f->flags &= (uint8_t) ~(FRAME_BALLOON | FRAME_USED);
 		}
 		pthread_mutex_unlock(&mm->lock);
 	}
 	return 0;
 }
 
-void frame_balloon_touch(struct mm *mm, uint32_t number)
+void frame_balloon_touch(struct mm *mm, uint32_t number, enum frame_state was, int thread,
+			 bool write)
 {
+	static const char *const names[FRAME_STATES] = {
+		[FRAME_UNTOUCHED] = "untouched",
+		[FRAME_MAPPED] = "mapped",
+		[FRAME_WATCHED] = "watched",
+		[FRAME_EVICTING] = "being evicted",
+		[FRAME_RELEASING] = "being released",
+		[FRAME_FILLING] = "being filled",
+		[FRAME_SAME] = "same-filled",
+		[FRAME_POOL] = "compressed",
+		[FRAME_SWAP] = "swapped",
+		[FRAME_RELEASED] = "released",
+	};
+	struct mm_frame *f = mm_frame(mm, number);
 	uint64_t now;
 
-	if (!(mm_frame(mm, number)->flags & FRAME_BALLOON))
+	if ((f->flags & (FRAME_BALLOON | FRAME_USED)) != FRAME_BALLOON)
 		return;
+	f->flags |= FRAME_USED;
 	mm->stats.balloon_touches++;
 	now = clock_now_ns();
 	if (now < mm->balloon_quiet_ns)
 		return;
 	mm->balloon_quiet_ns = now + QUIET_NS;
-	mm->notes.balloon_frame = number;
-	mm->notes.balloon_touches = mm->stats.balloon_touches;
+	mm->notes.touch = (struct mm_balloon_touch){
+		.frame = gfn(number),
+		.thread = thread,
+		.write = write,
+		.was = names[was],
+		.pages = mm->stats.balloon_touches,
+	};
 }

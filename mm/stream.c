@@ -38,8 +38,8 @@ static struct stream *find(struct stream_table *table, int64_t frame, int *step,
 	return oldest;
 }
 
-void stream_window(struct stream_table *table, uint32_t frame, uint32_t max, uint32_t frame_count,
-		   uint32_t *first, uint32_t *count)
+void stream_window(struct stream_table *table, uint32_t frame, uint32_t max, uint32_t low,
+		   uint32_t high, uint32_t *first, uint32_t *count)
 {
 	int step, how;
 	struct stream *s = find(table, frame, &step, &how);
@@ -53,7 +53,7 @@ void stream_window(struct stream_table *table, uint32_t frame, uint32_t max, uin
 		window = max;
 	if (how == 0)
 		step = 1;
-	room = step > 0 ? frame_count - frame : frame + 1;
+	room = step > 0 ? high - frame : frame + 1 - low;
 	*count = window < room ? window : room;
 	*first = step > 0 ? frame : frame + 1 - *count;
 	*s = (struct stream){

@@ -28,9 +28,9 @@ struct stream_table {
 
 /*
  * The window for a fault on frame: *first and *count, at most max frames, frame at one end of it,
- * clipped to frame_count.
+ * within [low, high).
  */
-void stream_window(struct stream_table *table, uint32_t frame, uint32_t max, uint32_t frame_count,
-		   uint32_t *first, uint32_t *count);
+void stream_window(struct stream_table *table, uint32_t frame, uint32_t max, uint32_t low,
+		   uint32_t high, uint32_t *first, uint32_t *count);
 
 #endif

@@ -5,8 +5,13 @@
  * guest's last write. It is keyed with the VM's secret (mm/hash.h), so nobody who does not know
  * that can make two contents collide; by chance two do about once in 2^64 versions of one page.
  *
- * Invariants (swap_check): a bit set per slot in use, `used` of them; no bit beyond slot_count;
- * hashes exist (and are charged) up to hash_slots, no slot above it was ever handed out.
+ * A slot that was written takes room on the disk until it is punched, also when it is free again.
+ * These spare slots are what the next evictions can count on while the disk is full; when there are
+ * many of them, it gets them back.
+ *
+ * Invariants (swap_check): a bit set per slot in use, `used` of them; a bit set per slot on the
+ * disk, `spare` of them not in use; no bit beyond slot_count; hashes exist (and are charged) up to
+ * hash_slots, no slot above it was ever handed out.
  */
 #include "mm/swap.h"
 
@@ -19,7 +24,10 @@
 #include "base/check.h"
 
 #define HASHES_PER_PAGE (PAGE_SIZE / sizeof(XXH128_hash_t))
-#define TRIES		16 /* resubmissions without progress */
+#define TRIES		16    /* resubmissions without progress */
+#define SPARE_LEAST	1024u /* slots: 4 MiB */
+#define SPARE_SHARE	8
+#define PUNCH_MOST	4096u /* slots in one go */
 
 struct swap {
 	const struct mm_swap_io *io;
@@ -29,14 +37,19 @@ struct swap {
 	uint32_t used;
 	uint32_t hint;	     /* where the next search begins */
 	uint32_t hash_slots; /* hashes charged for */
-	uint64_t *bits;
+	uint32_t spare;	     /* slots on the disk and not in use */
+	uint32_t punch_hand; /* where the next search for something to punch begins */
+	bool full;	     /* the disk has no room for new slots */
+	bool cannot_punch;   /* the file system does not know how */
+	uint64_t *bits;	     /* in use */
+	uint64_t *on_disk;
 	XXH128_hash_t *hashes; /* reserved whole, touched as slots are */
 	size_t hash_bytes;
 };
 
 uint64_t swap_table_bytes_least(uint32_t slot_count)
 {
-	return sizeof(struct swap) + (slot_count + 63) / 64 * sizeof(uint64_t);
+	return sizeof(struct swap) + (slot_count + 63) / 64 * 2 * sizeof(uint64_t);
 }
 
 int swap_create(const char *directory, uint32_t slot_count, const struct mm_swap_io *io,
@@ -52,8 +65,9 @@ int swap_create(const char *directory, uint32_t slot_count, const struct mm_swap
 	swap->slot_count = slot_count;
 	swap->hash_bytes = (size_t)slot_count * sizeof(*swap->hashes);
 	swap->bits = calloc((slot_count + 63) / 64, sizeof(*swap->bits));
-	if (swap->bits == NULL)
-		goto fail;
+	swap->on_disk = calloc((slot_count + 63) / 64, sizeof(*swap->on_disk));
+	if (swap->bits == NULL || swap->on_disk == NULL)
+		goto fail_bits;
 	swap->hashes = mmap(NULL, swap->hash_bytes, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (swap->hashes == MAP_FAILED)
@@ -68,7 +82,7 @@ fail_hashes:
 	munmap(swap->hashes, swap->hash_bytes);
 fail_bits:
 	free(swap->bits);
-fail:
+	free(swap->on_disk);
 	free(swap);
 	return error;
 }
@@ -80,6 +94,7 @@ void swap_destroy(struct swap *swap)
 	swap->io->close(swap->file);
 	munmap(swap->hashes, swap->hash_bytes);
 	free(swap->bits);
+	free(swap->on_disk);
 	free(swap);
 }
 
@@ -88,11 +103,35 @@ static bool slot_used(const struct swap *swap, uint32_t slot)
 	return swap->bits[slot / 64] >> (slot % 64) & 1;
 }
 
-/* The first free slot in [from, to); to when there is none. */
-static uint32_t first_free(const struct swap *swap, uint32_t from, uint32_t to)
+static bool slot_on_disk(const struct swap *swap, uint32_t slot)
+{
+	return swap->on_disk[slot / 64] >> (slot % 64) & 1;
+}
+
+static bool slot_spare(const struct swap *swap, uint32_t slot)
+{
+	return slot_on_disk(swap, slot) && !slot_used(swap, slot);
+}
+
+static void take_slot(struct swap *swap, uint32_t slot)
+{
+	swap->bits[slot / 64] |= 1ull << (slot % 64);
+	swap->used++;
+	swap->spare -= slot_on_disk(swap, slot);
+}
+
+/* May it be handed out? */
+static bool slot_ready(const struct swap *swap, uint32_t slot)
+{
+	return swap->full ? slot_spare(swap, slot) : !slot_used(swap, slot);
+}
+
+/* The first slot in [from, to) that may be handed out; to when there is none. */
+static uint32_t first_ready(const struct swap *swap, uint32_t from, uint32_t to)
 {
 	while (from < to) {
-		uint64_t word = ~swap->bits[from / 64] >> (from % 64);
+		uint64_t all = ~swap->bits[from / 64];
+		uint64_t word = (swap->full ? all & swap->on_disk[from / 64] : all) >> (from % 64);
 
 		if (word != 0) {
 			from += (uint32_t)__builtin_ctzll(word);
@@ -121,23 +160,20 @@ uint32_t swap_alloc(struct swap *swap, uint32_t want, uint32_t *got,
 	uint32_t first, count = 0;
 
 	/* Go round early while there is room behind: every slot ever used costs a hash. */
-	if (swap->hint >= swap->hash_slots && swap->used < swap->hash_slots - swap->hash_slots / 4)
+	if (swap->hint + (uint64_t)want > swap->hash_slots &&
+	    swap->used < swap->hash_slots - swap->hash_slots / 4)
 		swap->hint = 0;
-	first = first_free(swap, swap->hint, swap->slot_count);
+	first = first_ready(swap, swap->hint, swap->slot_count);
 	if (first == swap->slot_count || !hash_ready(swap, first, charge, context)) {
 		uint32_t end = swap->hint < swap->slot_count ? swap->hint : swap->slot_count;
 
-		first = first_free(swap, 0, end);
+		first = first_ready(swap, 0, end);
 		if (first == end || !hash_ready(swap, first, charge, context))
 			return SWAP_NO_SLOT;
 	}
 	while (count < want && first + count < swap->slot_count &&
-	       !slot_used(swap, first + count) &&
-	       hash_ready(swap, first + count, charge, context)) {
-		swap->bits[(first + count) / 64] |= 1ull << ((first + count) % 64);
-		count++;
-	}
-	swap->used += count;
+	       slot_ready(swap, first + count) && hash_ready(swap, first + count, charge, context))
+		take_slot(swap, first + count++);
 	swap->hint = first + count;
 	*got = count;
 	return first;
@@ -148,6 +184,102 @@ void swap_free(struct swap *swap, uint32_t slot)
 	CHECK(slot < swap->slot_count && slot_used(swap, slot));
 	swap->bits[slot / 64] &= ~(1ull << (slot % 64));
 	swap->used--;
+	swap->spare += slot_on_disk(swap, slot);
+}
+
+static bool is_want_of_room(int error)
+{
+	return error == -ENOSPC || error == -EDQUOT;
+}
+
+bool swap_wrote(struct swap *swap, const struct swap_page *pages, unsigned count)
+{
+	bool only_growth = true, failed = false;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint32_t slot = pages[i].slot;
+
+		if (pages[i].error == 0) {
+			/* A new one found room: there is some. */
+			swap->full = swap->full && slot_on_disk(swap, slot);
+			swap->on_disk[slot / 64] |= 1ull << (slot % 64);
+			continue;
+		}
+		failed = true;
+		only_growth =
+			only_growth && is_want_of_room(pages[i].error) && !slot_on_disk(swap, slot);
+	}
+	if (!failed || !only_growth)
+		return false;
+	swap->full = true;
+	return swap->spare > 0;
+}
+
+bool swap_is_full(const struct swap *swap)
+{
+	return swap->full;
+}
+
+void swap_try_to_grow(struct swap *swap)
+{
+	swap->full = false;
+}
+
+/* So many spare slots are kept for the next evictions. */
+static uint32_t spare_kept(const struct swap *swap)
+{
+	return SPARE_LEAST + swap->used / SPARE_SHARE;
+}
+
+bool swap_punch_due(const struct swap *swap)
+{
+	return !swap->full && !swap->cannot_punch && swap->spare > 2 * spare_kept(swap);
+}
+
+/* The next run of spare slots from the hand on; 0: there is none before the end. */
+static uint32_t spare_run(const struct swap *swap, uint32_t *first, uint32_t most)
+{
+	uint32_t at = swap->punch_hand, count = 0;
+
+	while (at < swap->slot_count && !slot_spare(swap, at))
+		at += at % 64 == 0 && swap->on_disk[at / 64] == 0 ? 64 : 1;
+	*first = at;
+	while (count < most && at + count < swap->slot_count && slot_spare(swap, at + count))
+		count++;
+	return count;
+}
+
+bool swap_punch_begin(struct swap *swap, uint32_t *first, uint32_t *count)
+{
+	if (!swap_punch_due(swap))
+		return false;
+	*count = spare_run(swap, first, PUNCH_MOST);
+	if (*count == 0) {
+		swap->punch_hand = 0;
+		*count = spare_run(swap, first, PUNCH_MOST);
+	}
+	CHECK(*count > 0);
+	for (uint32_t i = 0; i < *count; i++)
+		take_slot(swap, *first + i);
+	swap->punch_hand = *first + *count;
+	return true;
+}
+
+int swap_punch(struct swap *swap, uint32_t first, uint32_t count)
+{
+	return swap->io->punch(swap->file, (uint64_t)first * PAGE_SIZE,
+			       (uint64_t)count * PAGE_SIZE);
+}
+
+void swap_punch_end(struct swap *swap, uint32_t first, uint32_t count, int error)
+{
+	for (uint32_t slot = first; slot < first + count; slot++) {
+		if (error == 0)
+			swap->on_disk[slot / 64] &= ~(1ull << (slot % 64));
+		swap_free(swap, slot);
+	}
+	/* Whatever it was, it is no harm: they go on being used. */
+	swap->cannot_punch = swap->cannot_punch || error != 0;
 }
 
 void swap_set_hash(struct swap *swap, uint32_t slot, XXH128_hash_t hash)
@@ -280,19 +412,27 @@ uint32_t swap_slots_free(const struct swap *swap)
 	return swap->slot_count - swap->used;
 }
 
+uint32_t swap_slots_spare(const struct swap *swap)
+{
+	return swap->spare;
+}
+
 int swap_check(const struct swap *swap, FILE *out)
 {
-	uint32_t used = 0;
+	uint32_t used = 0, spare = 0;
 	int bad = 0;
 
-	for (uint32_t i = 0; i < (swap->slot_count + 63) / 64; i++)
+	for (uint32_t i = 0; i < (swap->slot_count + 63) / 64; i++) {
 		used += (uint32_t)__builtin_popcountll(swap->bits[i]);
+		spare += (uint32_t)__builtin_popcountll(swap->on_disk[i] & ~swap->bits[i]);
+	}
 	for (uint32_t slot = swap->hash_slots; slot < swap->slot_count; slot++)
 		bad += slot_used(swap, slot);
-	if (used != swap->used)
-		bad++;
+	bad += used != swap->used;
+	bad += spare != swap->spare;
 	if (bad != 0 && out != NULL)
-		fprintf(out, "swap: %u bits set, %u slots in use, hashes for %u\n", used,
-			swap->used, swap->hash_slots);
+		fprintf(out,
+			"swap: %u bits set, %u slots in use, %u spare, %u counted, hashes for %u\n",
+			used, swap->used, spare, swap->spare, swap->hash_slots);
 	return bad;
 }

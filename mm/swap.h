@@ -39,6 +39,8 @@ struct mm_swap_io {
 	void (*close)(void *file);
 	/* Carry out all requests, fill in their results, then return. From any thread. */
 	void (*transfer)(void *file, struct mm_swap_request *requests, unsigned count);
+	/* Give a range's blocks back to the disk: it reads as zeros. 0 or -errno. */
+	int (*punch)(void *file, uint64_t offset, uint64_t length);
 };
 
 /* io_uring, or pread and pwrite where the host refuses it. O_DIRECT where the filesystem can. */
@@ -49,6 +51,7 @@ extern const struct mm_swap_io mm_swap_io_plain;
 
 /* What both share: the file's descriptor, or -errno. *direct: it was opened O_DIRECT. */
 int swap_file_open(const char *directory, bool *direct);
+int swap_file_punch(int fd, uint64_t offset, uint64_t length);
 
 struct swap;
 
@@ -69,7 +72,8 @@ uint64_t swap_table_bytes_least(uint32_t slot_count);
 
 /*
  * Up to want contiguous slots: the first one and *got, or SWAP_NO_SLOT. Slots above the highest
- * one used so far need a page of hashes now and then; charge says whether it may be had.
+ * one used so far need a page of hashes now and then; charge says whether it may be had. While the
+ * disk is full only slots are handed out that lie on it already.
  */
 uint32_t swap_alloc(struct swap *swap, uint32_t want, uint32_t *got,
 		    bool (*charge)(void *context, uint64_t bytes), void *context);
@@ -87,6 +91,27 @@ void swap_write(struct swap *swap, struct swap_page *pages, unsigned count);
 void swap_read(struct swap *swap, struct swap_page *pages, unsigned count);
 
 /*
+ * What became of a write, under the lock, before its slots are freed or used: which lie on the disk
+ * now, and whether it is full. True when it failed for nothing but want of room for new slots, and
+ * there are free ones that lie on the disk already.
+ */
+bool swap_wrote(struct swap *swap, const struct swap_page *pages, unsigned count);
+
+/* Is the disk full, as far as is known? And: it may have got room; find out with the next write. */
+bool swap_is_full(const struct swap *swap);
+void swap_try_to_grow(struct swap *swap);
+
+/*
+ * Free slots that lie on the disk are given back to it once there are many more than will soon be
+ * used again. Three steps, for the second is done without the lock: a run of slots that nobody gets
+ * meanwhile (false: none is due), punching, and letting go of them.
+ */
+bool swap_punch_begin(struct swap *swap, uint32_t *first, uint32_t *count);
+int swap_punch(struct swap *swap, uint32_t first, uint32_t count);
+void swap_punch_end(struct swap *swap, uint32_t first, uint32_t count, int error);
+bool swap_punch_due(const struct swap *swap);
+
+/*
  * One slot as it stands in the file, for who holds no claim on it: the slot may change meanwhile,
  * so verifying is left to the caller, under the lock. 0 or -errno.
  */
@@ -94,6 +119,7 @@ int swap_read_unverified(struct swap *swap, uint32_t slot, void *memory);
 
 uint32_t swap_slots_used(const struct swap *swap);
 uint32_t swap_slots_free(const struct swap *swap);
+uint32_t swap_slots_spare(const struct swap *swap); /* free, and on the disk */
 
 int swap_check(const struct swap *swap, FILE *out); /* breaches found */
 

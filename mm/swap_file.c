@@ -48,6 +48,17 @@ int swap_file_open(const char *directory, bool *direct)
 	return fd;
 }
 
+int swap_file_punch(int fd, uint64_t offset, uint64_t length)
+{
+	int result;
+
+	do
+		result = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+				   (off_t)length);
+	while (result != 0 && errno == EINTR);
+	return result == 0 ? 0 : -errno;
+}
+
 static int plain_open(const char *directory, void **file)
 {
 	bool direct;
@@ -78,8 +89,14 @@ static void plain_transfer(void *file, struct mm_swap_request *requests, unsigne
 	}
 }
 
+static int plain_punch(void *file, uint64_t offset, uint64_t length)
+{
+	return swap_file_punch((int)(intptr_t)file, offset, length);
+}
+
 const struct mm_swap_io mm_swap_io_plain = {
 	.open = plain_open,
 	.close = plain_close,
 	.transfer = plain_transfer,
+	.punch = plain_punch,
 };

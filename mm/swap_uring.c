@@ -177,8 +177,14 @@ static void uring_transfer(void *opaque, struct mm_swap_request *requests, unsig
 	mm_swap_io_plain.transfer((void *)(intptr_t)file->fd, requests + done, count - done);
 }
 
+static int uring_punch(void *opaque, uint64_t offset, uint64_t length)
+{
+	return swap_file_punch(((struct uring_file *)opaque)->fd, offset, length);
+}
+
 const struct mm_swap_io mm_swap_io_file = {
 	.open = uring_open,
 	.close = uring_close,
 	.transfer = uring_transfer,
+	.punch = uring_punch,
 };

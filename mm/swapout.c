@@ -19,6 +19,8 @@
 #define QUIET_NS	 (10 * 1000 * 1000 * 1000ull) /* between two warnings */
 #define STEAL_LOOK	 4096 /* frames looked at for a kept slot in one go */
 #define COLD_TURNS	 2
+#define WRITE_BACKS	 8 /* in one go */
+#define GROW_REST_NS	 (1000 * 1000 * 1000ull)
 #define CAP_SLACK_SHARE	 8 /* direct reclaim lets the pool run over its cap by so much */
 
 bool swap_usable(struct mm *mm, bool forced)
@@ -42,6 +44,16 @@ static void store_failed(struct mm *mm, int error)
 	mm->swap_retry_ns = now + mm->swap_backoff_ns;
 }
 
+/* The one after it that exists; after the last, the first. */
+static uint32_t next_frame(const struct mm *mm, uint32_t number)
+{
+	const struct mm_range *range = mm_range_of(mm, number);
+
+	if (++number < range->first + range->count)
+		return number;
+	return range + 1 < mm->ranges + mm->range_count ? range[1].first : mm->ranges[0].first;
+}
+
 /* Free up to want kept slots of resident frames, which lose no content by it. */
 static void steal_slots(struct mm *mm, uint32_t want)
 {
@@ -50,7 +62,7 @@ static void steal_slots(struct mm *mm, uint32_t want)
 	while (look-- > 0 && want > 0 && mm->kept_slots > 0) {
 		struct mm_frame *f = mm_frame(mm, mm->steal_hand);
 
-		mm->steal_hand = (mm->steal_hand + 1) % mm->frame_count;
+		mm->steal_hand = next_frame(mm, mm->steal_hand);
 		if ((f->state != FRAME_MAPPED && f->state != FRAME_WATCHED) ||
 		    (f->flags & FRAME_BATCH) || f->where == FRAME_NOWHERE)
 			continue;
@@ -65,6 +77,8 @@ static uint32_t assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t 
 	uint32_t done = 0;
 	bool stolen = false;
 
+	if (swap_is_full(mm->swap) && clock_now_ns() >= mm->swap_grow_ns)
+		swap_try_to_grow(mm->swap);
 	while (done < count) {
 		uint32_t got;
 		uint32_t slot = swap_alloc(mm->swap, count - done, &got, mm_charge_table, mm);
@@ -86,6 +100,30 @@ static uint32_t assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t 
 	return done;
 }
 
+/*
+ * A disk without room for new slots is no reason to rest while there are old ones to write to:
+ * growing is what rests then.
+ */
+static void note_write(struct mm *mm, struct reclaim_work *work, uint32_t count, int error)
+{
+	uint64_t backoff = mm->swap_backoff_ns, now = clock_now_ns();
+	bool was_full = swap_is_full(mm->swap), goes_on;
+
+	goes_on = swap_wrote(mm->swap, work->pages, count);
+	mm->disk_full = error == -ENOSPC || error == -EDQUOT;
+	if (error == 0) {
+		mm->swap_backoff_ns = 0;
+		return;
+	}
+	store_failed(mm, error);
+	if (!was_full && swap_is_full(mm->swap))
+		mm->swap_grow_ns = now + GROW_REST_NS;
+	if (goes_on) {
+		mm->swap_backoff_ns = backoff;
+		mm->swap_retry_ns = now;
+	}
+}
+
 /* Write work->pages without the lock. The first error among them. */
 static int write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count)
 {
@@ -96,11 +134,9 @@ static int write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count)
 	pthread_mutex_lock(&mm->lock);
 	for (uint32_t i = 0; i < count && error == 0; i++)
 		error = work->pages[i].error;
-	if (error != 0)
-		store_failed(mm, error);
-	else if (count > 0)
-		mm->swap_backoff_ns = 0;
 	mm->slots_in_flight -= count;
+	if (count > 0)
+		note_write(mm, work, count, error);
 	return error;
 }
 
@@ -194,7 +230,7 @@ bool pool_is_cold(struct mm *mm, struct reclaim_work *work)
 
 	if (mm->swap == NULL || mm->has_failed || !swap_usable(mm, false))
 		return false;
-	count = pool_oldest(mm->pool, &cursor, work->owners, mm->sizes.write_back);
+	count = pool_oldest(mm->pool, &cursor, false, work->owners, mm->sizes.write_back);
 	for (uint32_t i = 0; i < count; i++) {
 		const struct mm_frame *f = mm_frame(mm, work->owners[i]);
 
@@ -206,12 +242,12 @@ bool pool_is_cold(struct mm *mm, struct reclaim_work *work)
 }
 
 /* The frames whose objects go, marked BATCH, into work->owners. */
-static uint32_t mark_oldest(struct mm *mm, struct reclaim_work *work)
+static uint32_t mark_oldest(struct mm *mm, struct reclaim_work *work, bool dense)
 {
 	uint32_t cursor = 0, count = 0, named;
 
 	do {
-		named = pool_oldest(mm->pool, &cursor, work->owners, work->write_back);
+		named = pool_oldest(mm->pool, &cursor, dense, work->owners, work->write_back);
 		count = 0;
 		for (uint32_t i = 0; i < named; i++) {
 			struct mm_frame *f = mm_frame(mm, work->owners[i]);
@@ -269,10 +305,10 @@ static int by_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-uint32_t write_back(struct mm *mm, struct reclaim_work *work)
+uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense)
 {
 	uint32_t owners[SWAP_BATCH];
-	uint32_t marked = mark_oldest(mm, work), ready, assigned, moved = 0;
+	uint32_t marked = mark_oldest(mm, work, dense), ready, assigned, moved = 0;
 
 	qsort(work->owners, marked, sizeof(work->owners[0]), by_number);
 	ready = unpack_oldest(mm, work, marked, owners);
@@ -300,4 +336,34 @@ uint32_t write_back(struct mm *mm, struct reclaim_work *work)
 	mm->stats.written_back += moved;
 	mm_wake(mm);
 	return moved;
+}
+
+uint32_t drain_pool(struct mm *mm, struct reclaim_work *work, bool lenient)
+{
+	uint32_t total = 0;
+
+	for (int i = 0; i < WRITE_BACKS && write_back_due(mm, lenient); i++) {
+		uint32_t moved = write_back(mm, work, true);
+
+		if (moved == 0)
+			break;
+		total += moved;
+	}
+	return total;
+}
+
+bool punch_some(struct mm *mm)
+{
+	uint32_t first, count;
+	int error;
+
+	if (mm->swap == NULL || !swap_punch_begin(mm->swap, &first, &count))
+		return false;
+	mm->slots_in_flight += count;
+	pthread_mutex_unlock(&mm->lock);
+	error = swap_punch(mm->swap, first, count);
+	pthread_mutex_lock(&mm->lock);
+	mm->slots_in_flight -= count;
+	swap_punch_end(mm->swap, first, count, error);
+	return true;
 }

@@ -8,7 +8,8 @@
 
 #include "base/check.h"
 
-#define KEPT_LEAST 3 /* rounds of a set, however disturbed */
+#define KEPT_LEAST 3	/* rounds of a set, however disturbed */
+#define TICK_SLACK 0.01 /* by so much of it, ticks may differ */
 
 const struct bench_page_size bench_page_size[BENCH_PAGES] = {
 	[BENCH_4K] = { "4K", 1ull << 12, 4 },
@@ -48,6 +49,7 @@ void bench_cell_finish(struct bench_cell *cell)
 		free(cell->event[i].p50.value);
 		free(cell->event[i].p99.value);
 	}
+	free(cell->tick.value);
 	bench_cell_init(cell);
 }
 
@@ -254,6 +256,16 @@ static int take_absent(struct bench_cell *cell, const char *line)
 	return 0;
 }
 
+static int take_tick(struct bench_cell *cell, const char *line)
+{
+	unsigned long long tick;
+
+	if (sscanf(line, "tick %llu", &tick) != 1 || tick == 0)
+		return -EPROTO;
+	bench_series_add(&cell->tick, (double)tick);
+	return 0;
+}
+
 static int take_pcid(struct bench_cell *cell, const char *line)
 {
 	cell->pcid = strcmp(line, "pcid kept") == 0;
@@ -304,7 +316,8 @@ int bench_cell_take(struct bench_cell *cell, const char *line)
 	} kinds[] = {
 		{ "start ", take_nothing }, { "set ", take_set },	{ "mapped", take_nothing },
 		{ "event ", take_event },   { "absent ", take_absent }, { "pcid ", take_pcid },
-		{ "kvm ", take_kvm },	    { "right", take_right },	{ "wrong: ", take_wrong },
+		{ "kvm ", take_kvm },	    { "tick ", take_tick },	{ "right", take_right },
+		{ "wrong: ", take_wrong },
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
@@ -312,6 +325,34 @@ int bench_cell_take(struct bench_cell *cell, const char *line)
 			return kinds[i].take(cell, line);
 	}
 	return -EPROTO;
+}
+
+/* --- clocks that do not agree --- */
+
+size_t bench_refuse_ticks(struct bench_cell *cells, size_t count)
+{
+	struct bench_series all = { NULL, 0 };
+	size_t refused = 0;
+	double usual;
+
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < cells[i].tick.count; j++)
+			bench_series_add(&all, cells[i].tick.value[j]);
+	usual = bench_median(&all);
+	for (size_t i = 0; i < count; i++) {
+		double worst = 0;
+
+		for (size_t j = 0; j < cells[i].tick.count; j++)
+			worst = fmax(worst, fabs(cells[i].tick.value[j] / usual - 1));
+		if (worst <= TICK_SLACK || cells[i].absent[0] != '\0')
+			continue;
+		snprintf(cells[i].absent, sizeof(cells[i].absent),
+			 "its clock was %.1f %% off that of the others", worst * 100);
+		cells[i].right = false;
+		refused++;
+	}
+	free(all.value);
+	return refused;
 }
 
 /* --- the model --- */

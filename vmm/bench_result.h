@@ -59,6 +59,7 @@ struct bench_cell {
 	struct bench_event event[BENCH_EVENTS];
 	size_t event_count;
 	uint64_t mapped[BENCH_PAGES]; /* second-layer mappings by size; UINT64_MAX: not known */
+	struct bench_series tick;     /* of the processor's counter, fs; two a run */
 	bool pcid;		      /* process switches kept the TLB */
 	bool right;		      /* content was checked, and the program came to its end */
 	bool counted;		      /* the sets have counters */
@@ -99,6 +100,12 @@ double bench_quantile(const struct bench_series *series, double share);
 
 /* Of a cell: median ns an access, NAN where it was not measured. */
 double bench_cell_ns(const struct bench_cell *cell, enum bench_loop loop, unsigned size);
+
+/*
+ * Refuses the cells whose counter did not tick as that of most: their absent says so. All count the
+ * same counter, so it is the calibration that went wrong. How many.
+ */
+size_t bench_refuse_ticks(struct bench_cell *cells, size_t count);
 
 /* The largest working set that all of these cells have, which were measured at all; -1: none. */
 int bench_common_size(const struct bench_cell *const *cells, size_t count);

@@ -368,6 +368,7 @@ int bench_sweep_run(struct bench_sweep *sweep, const struct bench_options *optio
 	bench_pages_release(&pages);
 	log_status(NULL);
 	settle_load(sweep, &start);
+	bench_refuse_ticks(&sweep->cell[0][0], sizeof(sweep->cell) / sizeof(sweep->cell[0][0]));
 	drop_disturbed(sweep);
 	return error;
 }

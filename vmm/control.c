@@ -7,7 +7,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "vmm/control_socket.h"
 
@@ -71,55 +74,117 @@ static void say(struct client *c, json_t *answer)
 	c->since_ns = clock_now_ns();
 }
 
+static const char *const codes[CONTROL_CODES] = {
+	[CONTROL_FAILED] = "failed",
+	[CONTROL_NOT_JSON] = "not_json",
+	[CONTROL_TOO_LONG] = "too_long",
+	[CONTROL_BAD_REQUEST] = "bad_request",
+	[CONTROL_UNKNOWN_METHOD] = "unknown_method",
+	[CONTROL_UNKNOWN_PARAMETER] = "unknown_parameter",
+	[CONTROL_BAD_PARAMETER] = "bad_parameter",
+	[CONTROL_OUT_OF_RANGE] = "out_of_range",
+	[CONTROL_UNAVAILABLE] = "unavailable",
+	[CONTROL_BUSY] = "busy",
+};
+
 /* The text may quote what came, cut anywhere: what is not ASCII would not be UTF-8 for sure. */
-static void say_error(struct client *c, json_t *id, char *text)
+void control_refuse(struct control_error *error, enum control_code code, const char *format, ...)
 {
-	for (char *at = text; *at != '\0'; at++)
+	va_list arguments;
+
+	error->code = code;
+	va_start(arguments, format);
+	vsnprintf(error->text, sizeof(error->text), format, arguments);
+	va_end(arguments);
+	for (char *at = error->text; *at != '\0'; at++)
 		if ((unsigned char)*at >= 0x80)
 			*at = '?';
-	say(c, json_pack("{s:O, s:s}", "id", id != NULL ? id : json_null(), "error", text));
 }
 
-static json_t *call(struct control *control, json_t *request, char error[CONTROL_ERROR_SIZE])
+static void say_error(struct client *c, json_t *id, const struct control_error *error)
+{
+	say(c, json_pack("{s:O, s:s, s:s}", "id", id != NULL ? id : json_null(), "error",
+			 error->text, "code", codes[error->code]));
+}
+
+static bool is_among(const char *names, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (const char *at = names; *at != '\0'; at += *at == ' ') {
+		size_t n = strcspn(at, " ");
+
+		if (n == length && memcmp(at, name, n) == 0)
+			return true;
+		at += n;
+	}
+	return false;
+}
+
+/* The first member of the object that is not among the names, or NULL. */
+static const char *unknown_member(json_t *object, const char *names)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(object, name, value) if (!is_among(names, name)) return name;
+	return NULL;
+}
+
+static json_t *call_method(struct control *control, const struct control_method *m, json_t *params,
+			   struct control_error *error)
+{
+	const char *unknown = m->params != NULL ? unknown_member(params, m->params) : NULL;
+
+	if (unknown == NULL)
+		return m->answer(control->context, params, error);
+	control_refuse(error, CONTROL_UNKNOWN_PARAMETER, "'%s' has no parameter '%.64s'%s%s",
+		       m->name, unknown, *m->params != '\0' ? "; it takes " : "", m->params);
+	return NULL;
+}
+
+static json_t *call(struct control *control, json_t *request, struct control_error *error)
 {
 	json_t *params = json_object_get(request, "params");
 	const char *name = json_string_value(json_object_get(request, "method"));
+	const char *unknown = unknown_member(request, "id method params");
 
-	if (name == NULL) {
-		snprintf(error, CONTROL_ERROR_SIZE, "a request is an object with a \"method\"");
+	if (name == NULL)
+		control_refuse(error, CONTROL_BAD_REQUEST,
+			       "a request is an object with a \"method\"");
+	else if (unknown != NULL)
+		control_refuse(error, CONTROL_BAD_REQUEST, "a request has no member '%.64s'",
+			       unknown);
+	else if (params != NULL && !json_is_object(params))
+		control_refuse(error, CONTROL_BAD_REQUEST, "\"params\" is an object");
+	if (name == NULL || unknown != NULL || (params != NULL && !json_is_object(params)))
 		return NULL;
-	}
-	if (params != NULL && !json_is_object(params)) {
-		snprintf(error, CONTROL_ERROR_SIZE, "\"params\" is an object");
-		return NULL;
-	}
 	for (const struct control_method *m = control->methods; m->name != NULL; m++)
 		if (strcmp(m->name, name) == 0)
-			return m->answer(control->context, params, error);
-	snprintf(error, CONTROL_ERROR_SIZE, "there is no method '%.64s'", name);
+			return call_method(control, m, params, error);
+	control_refuse(error, CONTROL_UNKNOWN_METHOD, "there is no method '%.64s'", name);
 	return NULL;
 }
 
 static void answer_line(struct control *control, struct client *c, const char *line, size_t length)
 {
-	char error[CONTROL_ERROR_SIZE] = "it failed";
+	struct control_error error = { CONTROL_FAILED, "it failed" };
 	json_error_t where;
 	json_t *request = json_loadb(line, length, JSON_REJECT_DUPLICATES, &where);
 	json_t *result, *id;
 
 	if (request == NULL) {
-		snprintf(error, sizeof(error), "not JSON: %.*s", (int)sizeof(error) - 16,
-			 where.text);
-		say_error(c, NULL, error);
+		control_refuse(&error, CONTROL_NOT_JSON, "not JSON: %s", where.text);
+		say_error(c, NULL, &error);
 		return;
 	}
-	result = call(control, request, error);
+	result = call(control, request, &error);
 	id = json_object_get(request, "id");
 	if (result != NULL)
 		say(c,
 		    json_pack("{s:O, s:o}", "id", id != NULL ? id : json_null(), "result", result));
 	else
-		say_error(c, id, error);
+		say_error(c, id, &error);
 	json_decref(request);
 }
 
@@ -134,7 +199,9 @@ static void take_line(struct control *control, struct client *c)
 			return;
 		c->in_size = 0;
 		if (!c->skipping)
-			say_error(c, NULL, (char[]){ "the line is too long" });
+			say_error(c, NULL,
+				  &(struct control_error){ CONTROL_TOO_LONG,
+							   "the line is too long" });
 		c->skipping = c->fd >= 0;
 		return;
 	}
@@ -344,12 +411,9 @@ fail_socket:
 
 void control_destroy(struct control *control)
 {
-	uint64_t one = 1;
-
 	if (control == NULL)
 		return;
-	while (write(control->stop_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
+	event_put(control->stop_fd);
 	pthread_join(control->thread, NULL);
 	for (int i = 0; i < CONTROL_CLIENT_MAX; i++)
 		if (control->client[i].fd >= 0)

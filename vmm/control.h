@@ -4,7 +4,9 @@
  *
  *   -> {"id": 1, "method": "translate", "params": {"address": 4096}}
  *   <- {"id": 1, "result": {...}}
- *   <- {"id": 1, "error": "a sentence"}
+ *   <- {"id": 1, "error": "a sentence", "code": "bad_parameter"}
+ *
+ * What may be asked, and what comes back, is in docs/control.md and docs/control.schema.json.
  *
  * "id" may be any JSON value and comes back as it was (null, where it could not be read); "params"
  * may be left out. Answers come in the order of the requests.
@@ -27,16 +29,44 @@
 #define CONTROL_PATIENCE_NS 10000000000ull
 #define CONTROL_ERROR_SIZE  256
 
+/* Goes up when a name, a unit or a meaning changes, not when something is added. */
+#define CONTROL_PROTOCOL 1
+
 struct control;
+
+/* By what a program can tell refusals apart: the names are in docs/control.md. */
+enum control_code {
+	CONTROL_FAILED, /* on our side */
+	CONTROL_NOT_JSON,
+	CONTROL_TOO_LONG,
+	CONTROL_BAD_REQUEST,
+	CONTROL_UNKNOWN_METHOD,
+	CONTROL_UNKNOWN_PARAMETER,
+	CONTROL_BAD_PARAMETER, /* missing, or of the wrong type */
+	CONTROL_OUT_OF_RANGE,
+	CONTROL_UNAVAILABLE, /* this guest has no such thing */
+	CONTROL_BUSY,	     /* may work later */
+	CONTROL_CODES,
+};
+
+struct control_error {
+	enum control_code code;
+	char text[CONTROL_ERROR_SIZE];
+};
+
+/* For answer() to say why it does not. */
+void control_refuse(struct control_error *error, enum control_code code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 struct control_method {
 	const char *name;
 	/*
-	 * The result, a new reference, or NULL and a sentence in error. params is an object, or
-	 * NULL if there were none. On the control thread: the next client waits meanwhile, so it
-	 * must end soon.
+	 * The result, a new reference, or NULL and error refused. params is an object, or NULL if
+	 * there were none. On the control thread: the next client waits meanwhile, so it must end
+	 * soon.
 	 */
-	json_t *(*answer)(void *context, json_t *params, char error[CONTROL_ERROR_SIZE]);
+	json_t *(*answer)(void *context, json_t *params, struct control_error *error);
+	const char *params; /* the names it takes, with a space between; NULL: any */
 };
 
 /*

@@ -95,13 +95,53 @@ static int receive(struct control_client *client)
 	return errno == EINTR ? 0 : -errno;
 }
 
+/* A terminal's commands, and whatever else is no text, become question marks; length stays. */
+static void scrub_text(const json_t *string)
+{
+	unsigned char *at = (unsigned char *)(uintptr_t)json_string_value(string);
+
+	for (size_t left = json_string_length(string); left > 0; left--, at++) {
+		if (*at < ' ' || *at == 0x7f)
+			*at = '?';
+		else if (*at == 0xc2 && left > 1 && at[1] < 0xa0) /* U+0080 to U+009F */
+			at[1] = 0xbf;
+	}
+}
+
+/* Who answers need not be bifold, and what he says is printed. Names too; then the answer is void.
+ */
+static bool scrub(json_t *value)
+{
+	const char *name;
+	json_t *member;
+	size_t index;
+
+	if (json_is_string(value))
+		scrub_text(value);
+	json_object_foreach(value, name, member)
+	{
+		for (const char *at = name; *at != '\0'; at++)
+			if ((unsigned char)*at < ' ' || (unsigned char)*at >= 0x7f)
+				return false;
+		if (!scrub(member))
+			return false;
+	}
+	json_array_foreach(value, index, member) if (!scrub(member)) return false;
+	return true;
+}
+
 static int open_answer(const char *text, size_t size, json_t **result,
 		       char error[CONTROL_ERROR_SIZE])
 {
 	json_t *answer = json_loadb(text, size, 0, NULL);
-	const char *refusal = json_string_value(json_object_get(answer, "error"));
+	const char *refusal;
 	int failed = 0;
 
+	if (!scrub(answer)) {
+		json_decref(answer);
+		answer = NULL;
+	}
+	refusal = json_string_value(json_object_get(answer, "error"));
 	*result = json_incref(json_object_get(answer, "result"));
 	if (*result == NULL && refusal != NULL) {
 		snprintf(error, CONTROL_ERROR_SIZE, "%s", refusal);

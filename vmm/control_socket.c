@@ -1,9 +1,12 @@
 #include "vmm/control_socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -12,6 +15,9 @@
 #include "base/log.h"
 
 #define BACKLOG 64
+/* Others hold the folder's lock for the time of a few system calls, or are not of us. */
+#define LOCK_TRIES    1000
+#define LOCK_PAUSE_US 1000
 
 static int address_of(const char *path, struct sockaddr_un *address)
 {
@@ -64,19 +70,29 @@ static const char *make_way(const char *path)
 	return unlink(path) == 0 || errno == ENOENT ? NULL : strerror(errno);
 }
 
-int control_socket_open(const char *path, struct control_socket *out)
+/*
+ * Between finding that a dead socket lies there and listening on a new one nobody else may do the
+ * same: he would take ours for the dead one. The lock is on the folder, so that nothing is left
+ * behind. -1 where there is none to be had.
+ */
+static int lock_folder(const char *path)
 {
-	struct sockaddr_un address;
+	char *copy = strdup(path);
+	int fd = copy != NULL ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	free(copy);
+	for (int i = 0; fd >= 0 && i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) != 0; i++)
+		usleep(LOCK_PAUSE_US);
+	return fd;
+}
+
+static int open_locked(const char *path, const struct sockaddr_un *address,
+		       struct control_socket *out)
+{
 	const char *obstacle;
 	struct stat status;
-	int error = address_of(path, &address);
+	int error;
 
-	*out = (struct control_socket){ .fd = -1 };
-	if (error != 0) {
-		log_error("--control %s: a socket's path has 1 to %zu bytes", path,
-			  sizeof(address.sun_path) - 1);
-		return error;
-	}
 	obstacle = make_way(path);
 	if (obstacle != NULL) {
 		log_error("--control %s: %s", path, obstacle);
@@ -86,7 +102,7 @@ int control_socket_open(const char *path, struct control_socket *out)
 	/* The mode of the socket becomes that of the file: there is no moment at which others may.
 	 */
 	if (out->fd < 0 || fchmod(out->fd, 0600) != 0 ||
-	    bind(out->fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+	    bind(out->fd, (const struct sockaddr *)address, sizeof(*address)) != 0)
 		goto fail;
 	out->path = strdup(path);
 	if (out->path == NULL || lstat(path, &status) != 0)
@@ -106,6 +122,24 @@ fail:
 	if (out->fd >= 0)
 		close(out->fd);
 	free(out->path);
+	return error;
+}
+
+int control_socket_open(const char *path, struct control_socket *out)
+{
+	struct sockaddr_un address;
+	int error = address_of(path, &address), folder;
+
+	*out = (struct control_socket){ .fd = -1 };
+	if (error != 0) {
+		log_error("--control %s: a socket's path has 1 to %zu bytes", path,
+			  sizeof(address.sun_path) - 1);
+		return error;
+	}
+	folder = lock_folder(path);
+	error = open_locked(path, &address, out);
+	if (folder >= 0)
+		close(folder);
 	return error;
 }
 

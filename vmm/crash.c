@@ -15,7 +15,10 @@
 #include "vmm/machine.h"
 #include "vmm/translation.h"
 
-#define CODE_BYTES 16
+#define CODE_BYTES  16
+#define CR0_PE	    1u
+#define RESET_RIP   0xfff0u
+#define RESET_CS_AT 0xffff0000u
 
 static void dump_registers(const struct kvm_regs *r, const struct kvm_sregs *s)
 {
@@ -82,6 +85,12 @@ static void dump_folds(struct vcpu *vcpu, const struct ept_paging *paging, const
 	free(text);
 }
 
+/* Where a processor begins; no kernel that runs is there in this mode. */
+static bool is_reset(const struct kvm_regs *r, const struct kvm_sregs *s)
+{
+	return r->rip == RESET_RIP && s->cs.base == RESET_CS_AT && (s->cr0 & CR0_PE) == 0;
+}
+
 void machine_dump(struct vcpu *vcpu)
 {
 	struct machine *machine = vcpu->machine;
@@ -97,6 +106,11 @@ void machine_dump(struct vcpu *vcpu)
 	}
 	if (machine->vcpu_count > 1)
 		log_error("on vCPU %u of %u:", vcpu->number, machine->vcpu_count);
+	if (is_reset(&registers, &special)) {
+		log_error("on this processor KVM resets the vCPU at a triple fault: what it did "
+			  "cannot be told any more");
+		return;
+	}
 	dump_registers(&registers, &special);
 	dump_code(machine, &paging, special.cs.base + registers.rip);
 	dump_folds(vcpu, &paging, "rip", special.cs.base + registers.rip);

@@ -36,14 +36,15 @@ static bool is_number(const json_t *item, uint64_t *value)
 }
 
 static bool get_number(const json_t *params, const char *name, uint64_t *value, bool *given,
-		       char error[CONTROL_ERROR_SIZE])
+		       struct control_error *error)
 {
 	const json_t *item = json_object_get(params, name);
 
 	*given = item != NULL;
 	if (item == NULL || is_number(item, value))
 		return true;
-	snprintf(error, CONTROL_ERROR_SIZE, "\"%s\" is a number, or a string with one", name);
+	control_refuse(error, CONTROL_BAD_PARAMETER, "\"%s\" is a number, or a string with one",
+		       name);
 	return false;
 }
 
@@ -56,7 +57,7 @@ struct view {
 };
 
 static bool get_view(struct machine *machine, const json_t *params, struct view *view,
-		     char error[CONTROL_ERROR_SIZE])
+		     struct control_error *error)
 {
 	uint64_t number = 0;
 	bool given;
@@ -66,8 +67,9 @@ static bool get_view(struct machine *machine, const json_t *params, struct view 
 	    !get_number(params, "vcpu", &number, &given, error))
 		return false;
 	if (number >= machine->vcpu_count) {
-		snprintf(error, CONTROL_ERROR_SIZE, "the guest has %u vCPU%s, numbered from 0",
-			 machine->vcpu_count, machine->vcpu_count > 1 ? "s" : "");
+		control_refuse(error, CONTROL_OUT_OF_RANGE,
+			       "the guest has %u vCPU%s, numbered from 0", machine->vcpu_count,
+			       machine->vcpu_count > 1 ? "s" : "");
 		return false;
 	}
 	view->vcpu = (unsigned)number;
@@ -75,15 +77,14 @@ static bool get_view(struct machine *machine, const json_t *params, struct view 
 }
 
 /* The vCPU's registers; true leaves the machine paused. */
-static bool pause_and_read(struct machine *machine, struct view *view,
-			   char error[CONTROL_ERROR_SIZE])
+static bool pause_and_read(struct machine *machine, struct view *view, struct control_error *error)
 {
 	int failed = machine_pause(machine, PAUSE_MS);
 
 	if (failed != 0) {
-		snprintf(error, CONTROL_ERROR_SIZE,
-			 "a vCPU did not leave the guest in %d s: it waits for a page",
-			 PAUSE_MS / 1000);
+		control_refuse(error, CONTROL_BUSY,
+			       "a vCPU did not leave the guest in %d s: it waits for a page",
+			       PAUSE_MS / 1000);
 		return false;
 	}
 	failed = translation_paging(&machine->vcpu[view->vcpu], &view->paging);
@@ -93,20 +94,26 @@ static bool pause_and_read(struct machine *machine, struct view *view,
 		return true;
 	}
 	machine_resume(machine);
-	snprintf(error, CONTROL_ERROR_SIZE, "the registers cannot be read: %s", strerror(-failed));
+	control_refuse(error, CONTROL_FAILED, "the registers cannot be read: %s",
+		       strerror(-failed));
 	return false;
 }
 
 /* Those asked for, in memory that is the caller's; NULL, and why. */
-static gva_t *get_addresses(const json_t *params, size_t *count, char error[CONTROL_ERROR_SIZE])
+static gva_t *get_addresses(const json_t *params, size_t *count, struct control_error *error)
 {
 	const json_t *list = json_object_get(params, "addresses");
 	gva_t *addresses;
 
+	if (list != NULL && json_object_get(params, "address") != NULL) {
+		control_refuse(error, CONTROL_BAD_PARAMETER,
+			       "\"address\" and \"addresses\" exclude each other");
+		return NULL;
+	}
 	*count = list != NULL ? json_array_size(list) : 1;
 	if (*count == 0 || *count > ADDRESSES_MAX) {
-		snprintf(error, CONTROL_ERROR_SIZE, "\"addresses\" is an array of 1 to %d",
-			 ADDRESSES_MAX);
+		control_refuse(error, CONTROL_BAD_PARAMETER, "\"addresses\" is an array of 1 to %d",
+			       ADDRESSES_MAX);
 		return NULL;
 	}
 	addresses = calloc(*count, sizeof(*addresses));
@@ -116,9 +123,9 @@ static gva_t *get_addresses(const json_t *params, size_t *count, char error[CONT
 
 		if (is_number(item, &addresses[i].v))
 			continue;
-		snprintf(error, CONTROL_ERROR_SIZE,
-			 item == NULL ? "\"address\" is missing"
-				      : "an address is a number, or a string with one");
+		control_refuse(error, CONTROL_BAD_PARAMETER,
+			       item == NULL ? "\"address\" is missing"
+					    : "an address is a number, or a string with one");
 		free(addresses);
 		return NULL;
 	}
@@ -157,12 +164,16 @@ static json_t *answer_all(struct machine *machine, const struct question *q)
 	return array;
 }
 
-static json_t *translate(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+static json_t *translate(void *context, json_t *params, struct control_error *error)
 {
 	struct machine *machine = context;
 	struct question q = { .brief = json_truth(params, "brief") };
-	json_t *array = NULL, *result;
+	json_t *brief = json_object_get(params, "brief"), *array = NULL, *result;
 
+	if (brief != NULL && !json_is_boolean(brief)) {
+		control_refuse(error, CONTROL_BAD_PARAMETER, "\"brief\" is true or false");
+		return NULL;
+	}
 	if (!get_view(machine, params, &q.view, error))
 		return NULL;
 	q.address = get_addresses(params, &q.count, error);
@@ -177,7 +188,7 @@ static json_t *translate(void *context, json_t *params, char error[CONTROL_ERROR
 }
 
 /* The guest goes on while its tables are read: that may take a while. */
-static json_t *maps(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+static json_t *maps(void *context, json_t *params, struct control_error *error)
 {
 	struct machine *machine = context;
 	struct view view;
@@ -188,19 +199,30 @@ static json_t *maps(void *context, json_t *params, char error[CONTROL_ERROR_SIZE
 	return maps_to_json(machine, view.vcpu, &view.paging);
 }
 
-static json_t *stat(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+static json_t *stat(void *context, json_t *params, struct control_error *error)
 {
 	return stat_to_json(context);
 }
 
+static json_t *hello(void *context, json_t *params, struct control_error *error)
+{
+	json_t *names = json_array();
+
+	for (const struct control_method *m = inspect_methods; m->name != NULL; m++)
+		json_array_append_new(names, json_string(m->name));
+	return json_pack("{s:i, s:s, s:o}", "protocol", CONTROL_PROTOCOL, "version", BIFOLD_VERSION,
+			 "methods", names);
+}
+
 const struct control_method inspect_methods[] = {
-	{ "translate", translate },
-	{ "maps", maps },
-	{ "stat", stat },
-	{ "pause", steer_pause },
-	{ "resume", steer_resume },
-	{ "quit", steer_quit },
-	{ "balloon", steer_balloon },
-	{ "budget", steer_budget },
-	{ NULL, NULL },
+	{ "hello", hello, "" },
+	{ "translate", translate, "address addresses brief cr3 vcpu" },
+	{ "maps", maps, "cr3 vcpu" },
+	{ "stat", stat, "" },
+	{ "pause", steer_pause, "" },
+	{ "resume", steer_resume, "" },
+	{ "quit", steer_quit, "" },
+	{ "balloon", steer_balloon, "bytes" },
+	{ "budget", steer_budget, "bytes" },
+	{ NULL, NULL, NULL },
 };

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -43,9 +44,29 @@ int loader_refuse(const char *format, ...)
 /* Passes on what a write to guest memory said, which is logged. */
 static int fill(int error)
 {
-	if (error != 0)
+	if (error != 0 && error != -ECANCELED)
 		log_error("cannot fill the guest's memory: %s", strerror(-error));
 	return error;
+}
+
+/* In pieces, between which loading can be stopped. */
+static int put_bytes(struct loader *loader, uint64_t at, const uint8_t *data, uint64_t length)
+{
+	const struct loader_guest *guest = loader->guest;
+
+	while (length > 0) {
+		uint64_t piece = length < PIECE_SIZE ? length : PIECE_SIZE;
+		int error = ept_write(loader->space, gpa(at), data, piece);
+
+		if (error != 0)
+			return error;
+		if (guest->stopped != NULL && guest->stopped(guest->context))
+			return -ECANCELED;
+		at += piece;
+		data += piece;
+		length -= piece;
+	}
+	return 0;
 }
 
 /* The RAM below the device hole, in bytes. */
@@ -93,8 +114,7 @@ int loader_put(struct loader *loader, uint64_t at, uint64_t offset, uint64_t fil
 				     LOADER_LOW_END, LOADER_HIGH_START);
 	error = check_room(loader, at + memory_size);
 	if (error == 0)
-		error = fill(
-			ept_write(loader->space, gpa(at), loader->image.data + offset, file_size));
+		error = fill(put_bytes(loader, at, loader->image.data + offset, file_size));
 	if (error == 0 && at + memory_size > loader->kernel_end)
 		loader->kernel_end = at + memory_size;
 	loader->is_low |= at < LOADER_LOW_END;
@@ -121,28 +141,28 @@ static int put_piece(void *context, uint64_t offset, const void *data, size_t le
 {
 	struct loader *loader = context;
 
-	return ept_write(loader->space, gpa(loader->module_at + offset), data, length);
+	return put_bytes(loader, loader->module_at + offset, data, length);
 }
 
 static int put_file(struct loader *loader, int fd, uint64_t size)
 {
-	char piece[PIECE_SIZE];
+	char *piece = malloc(PIECE_SIZE);
+	int error = piece != NULL ? 0 : -ENOMEM;
 
-	for (uint64_t done = 0; done < size;) {
-		size_t most = size - done < sizeof(piece) ? size - done : sizeof(piece);
+	for (uint64_t done = 0; error == 0 && done < size;) {
+		size_t most = size - done < PIECE_SIZE ? size - done : PIECE_SIZE;
 		ssize_t n = pread(fd, piece, most, (off_t)done);
-		int error;
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return n < 0 ? -errno : -EIO; /* it has become shorter */
-		error = put_piece(loader, done, piece, (size_t)n);
-		if (error != 0)
-			return error;
-		done += (uint64_t)n;
+			error = n < 0 ? -errno : -EIO; /* it has become shorter */
+		else
+			error = put_piece(loader, done, piece, (size_t)n);
+		done += n > 0 ? (uint64_t)n : 0;
 	}
-	return 0;
+	free(piece);
+	return error;
 }
 
 /* Where the module is to end in a guest with so much RAM below its devices. */
@@ -196,7 +216,7 @@ static int place_module(struct loader *loader)
 		(module_top(loader, memory) - module->size) & ~(uint64_t)(PAGE_SIZE - 1);
 	error = module->archive != NULL ? archive_write(module->archive, put_piece, loader)
 					: put_file(loader, module->fd, module->size);
-	if (error != 0)
+	if (error != 0 && error != -ECANCELED)
 		log_error("cannot put %s into the guest's memory: %s", module->what,
 			  strerror(-error));
 	return error;

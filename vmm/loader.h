@@ -29,6 +29,9 @@ struct loader_guest {
 	const struct loader_module *module; /* or NULL */
 	bool stock; /* a kernel that expects a PC: the first MiB has a PC's holes */
 	gpa_t rsdp; /* of the ACPI tables; 0: there are none */
+	/* Asked after every so many bytes whether to give up; or NULL. */
+	bool (*stopped)(void *context);
+	void *context;
 };
 
 enum loader_mode {
@@ -50,7 +53,8 @@ struct loader_result {
 
 /*
  * 0 or -errno, with a line logged: -ENOEXEC, it is no kernel or a broken one; -ENOMEM or -ENOSPC,
- * memory is too small for it or for the module; -E2BIG, the command line is too long. The image's
+ * memory is too small for it or for the module; -ECANCELED, not
+ * logged: stopped() said so; -E2BIG, the command line is too long. The image's
  * every offset is checked: a kernel from --kernel is no more trusted than a guest.
  */
 int loader_load(struct ept_space *space, const struct loader_guest *guest,

@@ -55,6 +55,9 @@ struct machine_config {
 	unsigned cpu_count; /* 1..QUIRE_CPU_MAX */
 	bool stock;	    /* vmm/machine_stock.h */
 	bool unmanaged;
+	bool nested; /* unmanaged only: the guest sees VMX or SVM, where KVM offers it */
+	bool (*load_stopped)(void *context); /* as in struct loader_guest */
+	void *load_context;
 	uint64_t host_page_bytes; /* unmanaged: as in struct ept_config */
 	struct mm_config mm;	  /* frame_count, backing and failed are filled in by the machine */
 	struct devices_config devices;
@@ -64,13 +67,17 @@ struct machine;
 
 /* (C) constant after create; (L) the machine's lock; (V) the vCPU's thread only */
 struct vcpu {
-	struct machine *machine; /* (C) */
-	unsigned number;	 /* (C) its APIC id */
-	int fd, stats_fd;	 /* (C) stats_fd: kvm_stats.h */
-	struct kvm_run *run;	 /* (V) but immediate_exit, which any thread may set */
-	pthread_t thread;	 /* (L) */
-	bool started;		 /* (L) and not yet to be joined: others may kick it */
-	bool inside;		 /* (L) in KVM_RUN, or about to be */
+	struct machine *machine;       /* (C) */
+	unsigned number;	       /* (C) its APIC id */
+	int fd, stats_fd;	       /* (C) stats_fd: kvm_stats.h */
+	struct kvm_run *run;	       /* (V) but immediate_exit, which any thread may set */
+	pthread_t thread;	       /* (L) */
+	bool started;		       /* (L) and not yet to be joined: others may kick it */
+	bool inside;		       /* (L) in KVM_RUN, or about to be */
+	bool stood;		       /* (A) its process was stopped: the guest is to be told */
+	int thread_id;		       /* (A) as the kernel numbers its thread; 0: not started */
+	bool touched;		       /* (A) touch is to be told of at the next exit */
+	struct mm_balloon_touch touch; /* whoever has set touched owns it until it is clear again */
 };
 
 /* (C) constant after create; (L) lock; (A) atomic; (O) the creator's */
@@ -85,7 +92,9 @@ struct machine {
 	struct mm *mm;			 /* (C) NULL: unmanaged */
 	struct bus ports, mmio;		 /* (C) after start */
 	struct devices devices;		 /* its own key */
-	bool stock;			 /* (C) */
+	bool stock, nested;		 /* (C) */
+	bool (*load_stopped)(void *);	 /* (C) */
+	void *load_context;		 /* (C) */
 	struct quire_port port;		 /* (C) not stock */
 	struct serial *serial;		 /* (C) stock only */
 	struct power power;		 /* (C) stock only */
@@ -145,6 +154,9 @@ void machine_put_event(int fd);
 int machine_open_kvm(struct machine *machine);
 int machine_create_vm(struct machine *machine);
 
+/* Bounds what KVM keeps of shadow tables by the budget (0: none). May be called at any time. */
+void machine_bound_tables(struct machine *machine, uint64_t budget_bytes);
+
 /* machine_cpu.c: what processor it is. 0 or -errno. */
 int machine_set_processor(struct vcpu *vcpu);
 
@@ -155,6 +167,8 @@ int machine_add_doorbell(struct machine *machine);
 int machine_set_registers(struct machine *machine, const struct loader_result *entry);
 void *machine_vcpu_thread(void *vcpu);
 void machine_kick(struct machine *machine);
+/* For the manager's hook: under -v, a line that says who it was, and where a vCPU is then. */
+void machine_balloon_touched(void *machine, const struct mm_balloon_touch *touch);
 
 /*
  * pause.c. The vCPUs are kept out of the guest until machine_resume(), as often as paused; their
@@ -171,6 +185,8 @@ int machine_hold(struct machine *machine, unsigned milliseconds);
 void machine_let_go(struct machine *machine);
 bool machine_held(struct machine *machine);
 void machine_gate_init(struct machine *machine); /* the lock and the gate */
+/* The process was stopped (SIGSTOP, Ctrl-Z in its shell) and goes on: the guest is told. */
+void machine_continued(struct machine *machine);
 /* For the vCPU's thread, around KVM_RUN. False: the machine stops. */
 bool machine_enter(struct vcpu *vcpu);
 void machine_left(struct vcpu *vcpu);

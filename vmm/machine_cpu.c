@@ -14,8 +14,10 @@
 
 #define CPUID_MAX 256
 
+#define CPUID_1_ECX_VMX		 (1u << 5)
 #define CPUID_1_ECX_TSC_DEADLINE (1u << 24)
 #define CPUID_1_ECX_HYPERVISOR	 (1u << 31)
+#define CPUID_80000001_ECX_SVM	 (1u << 2)
 
 #define MSR_MISC_ENABLE		0x1a0u
 #define MISC_ENABLE_FAST_STRING 1u
@@ -71,6 +73,26 @@ static void complete_cpu(struct kvm_cpuid_entry2 *entry, const struct machine *m
 		entry->ecx |= CPUID_1_ECX_TSC_DEADLINE;
 }
 
+/*
+ * The processor's own virtualization. KVM holds the control pages of a guest's guest as pages of
+ * the host while it runs, past every change of the guest's mappings: what it writes to one that is
+ * evicted meanwhile is lost. Without these bits KVM refuses the instructions and their MSRs, too.
+ */
+static void hide_virtualization(struct kvm_cpuid_entry2 *entry)
+{
+	switch (entry->function) {
+	case 1:
+		entry->ecx &= ~CPUID_1_ECX_VMX;
+		break;
+	case 0x80000001u:
+		entry->ecx &= ~CPUID_80000001_ECX_SVM;
+		break;
+	case 0x8000000au: /* SVM's revision and features */
+		entry->eax = entry->ebx = entry->ecx = entry->edx = 0;
+		break;
+	}
+}
+
 static int set_cpuid(struct vcpu *vcpu, struct kvm_cpuid2 *cpuid)
 {
 	const struct machine *machine = vcpu->machine;
@@ -80,6 +102,8 @@ static int set_cpuid(struct vcpu *vcpu, struct kvm_cpuid2 *cpuid)
 		return -errno;
 	for (uint32_t i = 0; i < cpuid->nent; i++) {
 		number_cpu(&cpuid->entries[i], vcpu);
+		if (!machine->nested)
+			hide_virtualization(&cpuid->entries[i]);
 		if (machine->stock)
 			complete_cpu(&cpuid->entries[i], machine);
 	}

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
+#include "vmm/host.h"
 #include "vmm/kvm_stats.h"
 #include "vmm/machine.h"
 
@@ -148,4 +149,13 @@ refused:
 	error = -errno;
 	log_error("KVM refused %s: %m", step);
 	return error;
+}
+
+void machine_bound_tables(struct machine *machine, uint64_t budget_bytes)
+{
+	unsigned long pages = host_shadow_pages(budget_bytes, machine->memory_bytes);
+
+	if (pages != 0 && ioctl(machine->vm_fd, KVM_SET_NR_MMU_PAGES, pages) != 0)
+		log_warn("KVM does not bound its shadow page tables (%m): what they take of this "
+			 "host's memory is not in the budget");
 }

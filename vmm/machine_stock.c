@@ -125,6 +125,8 @@ int machine_load_stock(struct machine *machine, const struct loader_guest *guest
 	int error = put_firmware(machine);
 
 	complete.stock = true;
+	complete.stopped = machine->load_stopped;
+	complete.context = machine->load_context;
 	complete.rsdp = gpa(ACPI_AT);
 	if (error == 0)
 		error = loader_load(machine->space, &complete, &entry);

@@ -1,15 +1,21 @@
 /*
  * bifold: the subcommands, and the only exit().
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "vmm/arguments.h"
 #include "vmm/commands.h"
 
 #define STATUS_USAGE 125
+#define STACK_BYTES  (1u << 20)
 
 static const struct command {
 	const char *name;
@@ -87,10 +93,40 @@ static int dispatch(int argc, char **argv)
 	return complain(argv[1]);
 }
 
+/*
+ * A descriptor of the standard three that was closed at the start would be taken by the next file
+ * opened, and the guest's words would go there. In its place comes one that fails as a closed one
+ * does.
+ */
+static void keep_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+			return;
+}
+
+/* A limit on the main thread's stack would be every thread's. Memory that is not touched is free.
+ */
+static void size_stacks(void)
+{
+	pthread_attr_t attr;
+
+	if (pthread_attr_init(&attr) != 0)
+		return;
+	if (pthread_attr_setstacksize(&attr, STACK_BYTES) == 0)
+		pthread_setattr_default_np(&attr);
+	pthread_attr_destroy(&attr);
+}
+
 int main(int argc, char **argv)
 {
-	int status = dispatch(argc, argv);
+	int status;
 
+	keep_standard_descriptors();
+	size_stacks();
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of its write */
+	status = dispatch(argc, argv);
 	log_drain(-1, LOG_PATIENCE_MS);
 	exit(status);
 }

@@ -4,6 +4,7 @@
 
 #include "ept/maps.h"
 #include "mm/look.h"
+#include "vmm/host.h"
 #include "vmm/json.h"
 #include "vmm/machine.h"
 
@@ -32,7 +33,7 @@ static void set_count(json_t *object, const char *name, uint64_t value)
 
 static json_t *range_to_json(const struct range *r)
 {
-	static const char *const sizes[] = { "4k", "2m", "1g" };
+	static const char *const sizes[] = { "4K", "2M", "1G" };
 	json_t *pages = json_object(), *frames = json_object();
 
 	for (int i = 0; i < 3; i++)
@@ -99,6 +100,14 @@ static bool add_page(void *context, const struct ept_maps_page *page)
 	return g->frames < MAPS_FRAMES_MAX;
 }
 
+/* A path need not be UTF-8. */
+static json_t *program_name(const struct machine *machine)
+{
+	json_t *name = json_string(machine->about.name);
+
+	return name != NULL ? name : json_string("?");
+}
+
 json_t *maps_to_json(struct machine *machine, unsigned vcpu, const struct ept_paging *paging)
 {
 	struct gathering g = { .machine = machine, .ranges = json_array() };
@@ -106,8 +115,9 @@ json_t *maps_to_json(struct machine *machine, unsigned vcpu, const struct ept_pa
 
 	ept_maps(ept_walk_look, machine->space, paging, add_page, &g, &s);
 	finish_range(&g);
-	return json_pack("{s:i, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "vcpu", (int)vcpu,
-			 "cr3", json_hex(paging->cr3), "followed",
+	return json_pack("{s:o, s:s, s:i, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "program",
+			 program_name(machine), "second_layer", host_second_layer(), "vcpu",
+			 (int)vcpu, "cr3", json_hex(paging->cr3), "followed",
 			 s.end == EPT_WALK_PAGE && s.tables > 0, "ranges", g.ranges, "tables",
 			 (json_int_t)s.tables, "in_itself", (json_int_t)s.in_itself, "reserved",
 			 (json_int_t)s.reserved, "no_table", (json_int_t)s.no_table, "unreadable",

@@ -12,6 +12,7 @@
 
 #include "base/units.h"
 #include "vmm/json.h"
+#include "vmm/words.h"
 
 #define BARS_MAX  1024
 #define ROW	  22
@@ -23,9 +24,9 @@
 static const struct {
 	const char *name, *colour;
 } states[] = {
-	{ "resident", "#2f76ad" },    { "watched", "#8cbfe0" },	  { "evicting", "#b9d9ee" },
+	{ "mapped", "#2f76ad" },      { "watched", "#8cbfe0" },	  { "evicting", "#b9d9ee" },
 	{ "filling", "#b9d9ee" },     { "releasing", "#d9d9d9" }, { "compressed", "#e08a1e" },
-	{ "same-filled", "#f6d8a8" }, { "swapped", "#5a1208" },	  { "untouched", "#f2f2f2" },
+	{ "same_filled", "#f6d8a8" }, { "swapped", "#5a1208" },	  { "untouched", "#f2f2f2" },
 	{ "released", "#cfe8cf" },    { "unmanaged", "#6b6b6b" }, { "outside", "#ffffff" },
 };
 #define STATES (sizeof(states) / sizeof(states[0]))
@@ -79,14 +80,14 @@ static void draw_range(FILE *out, const json_t *range, int y)
 
 		if (count == 0)
 			continue;
-		snprintf(label, sizeof(label), "%" PRIu64 " %s", count, states[i].name);
+		snprintf(label, sizeof(label), "%" PRIu64 " %s", count, word_text(states[i].name));
 		draw_box(out, x, y, width, ROW - 6, states[i].colour, label);
 		x += width;
 	}
 	snprintf(label, sizeof(label), "%s%s%s",
-		 number(json_object_get(range, "pages"), "4k") ? " 4K" : "",
-		 number(json_object_get(range, "pages"), "2m") ? " 2M" : "",
-		 number(json_object_get(range, "pages"), "1g") ? " 1G" : "");
+		 number(json_object_get(range, "pages"), "4K") ? " 4K" : "",
+		 number(json_object_get(range, "pages"), "2M") ? " 2M" : "",
+		 number(json_object_get(range, "pages"), "1G") ? " 1G" : "");
 	draw_label(out, BAR_X + BAR_WIDTH + 10, y + 13, "start", label);
 }
 
@@ -103,8 +104,8 @@ static void draw_legend(FILE *out, const json_t *ranges)
 			used || number(json_object_get(range, "frames"), states[i].name) > 0;
 		if (!used)
 			continue;
-		draw_box(out, x, 44, 12, 12, states[i].colour, states[i].name);
-		draw_label(out, x + 18, 54, "start", states[i].name);
+		draw_box(out, x, 44, 12, 12, states[i].colour, word_text(states[i].name));
+		draw_label(out, x + 18, 54, "start", word_text(states[i].name));
 		x += 38 + 8 * (int)strlen(states[i].name);
 	}
 }

@@ -6,6 +6,7 @@
 
 #include "base/units.h"
 #include "vmm/json.h"
+#include "vmm/words.h"
 
 static uint64_t number(const json_t *object, const char *name)
 {
@@ -17,7 +18,7 @@ static char flag(const json_t *range, const char *name, char letter)
 	return json_truth(range, name) ? letter : '-';
 }
 
-/* "245 resident, 3 swapped" */
+/* "245 mapped, 3 swapped" */
 static void print_counts(const json_t *counts, const char *between, FILE *out)
 {
 	const char *name, *separator = "";
@@ -26,7 +27,7 @@ static void print_counts(const json_t *counts, const char *between, FILE *out)
 	json_object_foreach((json_t *)(uintptr_t)counts, name, count)
 	{
 		fprintf(out, "%s%" JSON_INTEGER_FORMAT "%s%s", separator, json_integer_value(count),
-			between, name);
+			between, word_text(name));
 		separator = ", ";
 	}
 }

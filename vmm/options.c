@@ -38,6 +38,7 @@ enum {
 	OPTION_NO_REPORTING,
 	OPTION_AUTO_BALLOON,
 	OPTION_UNMANAGED,
+	OPTION_NESTED,
 	OPTION_VERSION,
 };
 
@@ -62,6 +63,7 @@ static const struct option long_options[] = {
 	{ "no-reporting", no_argument, NULL, OPTION_NO_REPORTING },
 	{ "auto-balloon", no_argument, NULL, OPTION_AUTO_BALLOON },
 	{ "unmanaged", no_argument, NULL, OPTION_UNMANAGED },
+	{ "nested", no_argument, NULL, OPTION_NESTED },
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "version", no_argument, NULL, OPTION_VERSION },
@@ -113,6 +115,8 @@ static void print_help(void)
 	      "  --timeout SECONDS       stop the guest after that long (exit status 124)\n"
 	      "  --unmanaged             leave the guest's memory to the host kernel, to\n"
 	      "                          compare\n"
+	      "  --nested                the guest may use the processor's virtualization\n"
+	      "                          (needs --unmanaged)\n"
 	      "  --kernel FILE           boot this kernel: quire's interface for PROGRAM; a\n"
 	      "                          stock one is Linux (bzImage, or an ELF with a PVH\n"
 	      "                          entry) or Multiboot 1\n"
@@ -359,6 +363,9 @@ static int parse_one(struct run_options *options, int option, char *value, const
 	case OPTION_UNMANAGED:
 		options->unmanaged = true;
 		return 0;
+	case OPTION_NESTED:
+		options->nested = true;
+		return 0;
 	case 'q':
 		log_set_verbosity(LOG_QUIET);
 		return 0;
@@ -415,6 +422,12 @@ static int settle(struct run_options *options, const char *budget)
 	options->memory_bytes &= ~(uint64_t)4095;
 	if (check_kind(options) != 0)
 		return -EINVAL;
+	if (options->nested && !options->unmanaged) {
+		log_error("--nested needs --unmanaged: KVM keeps pages of a guest that runs guests "
+			  "in its own hands, and what is written to one that was evicted meanwhile "
+			  "is lost");
+		return -EINVAL;
+	}
 	if (budget == NULL)
 		return 0;
 	if (units_parse_size_or_percent(budget, options->memory_bytes, &options->budget_bytes) != 0)

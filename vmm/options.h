@@ -37,6 +37,7 @@ struct run_options {
 	bool stock;		   /* a kernel and no PROGRAM: vmm/machine_stock.h */
 	bool force;		   /* run a stock kernel where that is known not to work */
 	bool unmanaged;		   /* the host kernel manages guest memory: for comparisons */
+	bool nested;		   /* unmanaged only: VMX and SVM are the guest's to use */
 	struct devices_disk *disk; /* owned */
 	size_t disk_count;
 	bool no_balloon, no_reporting, auto_balloon;

@@ -26,6 +26,15 @@ void machine_gate_init(struct machine *machine)
 	pthread_condattr_destroy(&attr);
 }
 
+/*
+ * The clocks have gone on: a guest that knows KVM's clock is told, so that its watchdogs do not
+ * take the time for their own. Others have no such flag, and the ioctl fails. The vCPU is outside.
+ */
+static void tell_it_stood(struct vcpu *vcpu)
+{
+	ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
+}
+
 bool machine_enter(struct vcpu *vcpu)
 {
 	struct machine *machine = vcpu->machine;
@@ -41,6 +50,8 @@ bool machine_enter(struct vcpu *vcpu)
 		vcpu->inside = true;
 	}
 	pthread_mutex_unlock(&machine->lock);
+	if (__atomic_exchange_n(&vcpu->stood, false, __ATOMIC_ACQ_REL))
+		tell_it_stood(vcpu);
 	return go_in;
 }
 
@@ -74,6 +85,15 @@ static void call_out(struct machine *machine)
 		if (vcpu->started)
 			pthread_kill(vcpu->thread, SIGUSR1);
 	}
+}
+
+void machine_continued(struct machine *machine)
+{
+	for (unsigned i = 0; i < machine->vcpu_count; i++)
+		__atomic_store_n(&machine->vcpu[i].stood, true, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&machine->lock);
+	call_out(machine);
+	pthread_mutex_unlock(&machine->lock);
 }
 
 int machine_pause(struct machine *machine, unsigned milliseconds)
@@ -132,16 +152,12 @@ int machine_hold(struct machine *machine, unsigned milliseconds)
 	return error;
 }
 
-/*
- * The clocks have gone on: a guest that knows KVM's clock is told, so that its watchdogs do not
- * take the time for their own. Others have no such flag, and the ioctl fails.
- */
 void machine_let_go(struct machine *machine)
 {
 	if (!machine_held(machine))
 		return;
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
-		ioctl(machine->vcpu[i].fd, KVM_KVMCLOCK_CTRL, 0);
+		tell_it_stood(&machine->vcpu[i]);
 	set_held(machine, false);
 	machine_resume(machine);
 }

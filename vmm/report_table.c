@@ -2,6 +2,7 @@
 #include "base/units.h"
 #include "vmm/json.h"
 #include "vmm/report.h"
+#include "vmm/words.h"
 
 static void size_row(FILE *file, const char *name, uint64_t bytes, const char *remark)
 {
@@ -18,7 +19,7 @@ static void memory_rows(FILE *file, const json_t *report)
 	uint64_t pool_bytes = json_count(report, "pool_frames") << PAGE_SHIFT;
 	uint64_t most = json_count(report, "budget_most_bytes");
 	uint64_t stored = json_count(report, "pool_stored_bytes");
-	char remark[96];
+	char remark[96], ratio[24];
 
 	fprintf(file, "\n  %-22s %12s\n", "memory", "bytes");
 	size_row(file, "guest", json_count(report, "guest.memory_bytes"),
@@ -26,31 +27,35 @@ static void memory_rows(FILE *file, const json_t *report)
 	size_row(file, "touched", json_count(report, "touched_frames") << PAGE_SHIFT, "");
 	if (budget != 0)
 		size_row(file, "budget", budget, "");
-	size_row(file, "most held", peak,
+	size_row(file, "peak", peak,
 		 most == 0	? ""
 		 : peak <= most ? "within the budget"
 				: "OVER THE BUDGET");
 	size_row(file, "resident", json_count(report, "resident_bytes"), "");
-	snprintf(remark, sizeof(remark), "%llu pages, %.2f to 1",
-		 (unsigned long long)json_count(report, "pool_frames"),
-		 stored == 0 ? 0.0 : (double)pool_bytes / (double)stored);
-	size_row(file, "compressed", json_count(report, "pool_bytes"), remark);
-	snprintf(remark, sizeof(remark), "%llu pages of one value",
+	snprintf(ratio, sizeof(ratio), stored != 0 ? "%.2f" : WORD_NOTHING,
+		 (double)pool_bytes / (double)stored);
+	snprintf(remark, sizeof(remark), "%llu pages compressed, %s to 1; %llu same-filled",
+		 (unsigned long long)json_count(report, "pool_frames"), ratio,
 		 (unsigned long long)json_count(report, "same_filled_frames"));
-	size_row(file, "same-filled", 0, remark);
-	size_row(file, "swapped", json_count(report, "swap_bytes"), "");
+	size_row(file, "pool", json_count(report, "pool_bytes"), remark);
+	size_row(file, "tables", json_count(report, "table_bytes"), "");
+	size_row(file, "swap", json_count(report, "swap_bytes"), "");
 }
 
-static void fault_row(FILE *file, const json_t *report, const char *kind, const char *name)
+/* Of faults that there were none of nothing is known. */
+static void fault_row(FILE *file, const json_t *report, const struct word *kind)
 {
-	const json_t *latency = json_object_get(json_object_get(report, "latency_ns"), kind);
-	char p50[UNITS_TEXT_SIZE], p99[UNITS_TEXT_SIZE], max[UNITS_TEXT_SIZE];
+	static const char *const columns[] = { "p50", "p99", "max" };
+	const json_t *latency = json_object_get(json_object_get(report, "latency_ns"), kind->name);
+	uint64_t count = json_count(json_object_get(report, "faults"), kind->name);
+	char text[UNITS_TEXT_SIZE];
 
-	fprintf(file, "  %-22s %12llu %12s %12s %12s\n", name,
-		(unsigned long long)json_count(json_object_get(report, "faults"), kind),
-		units_format_ns(json_count(latency, "p50"), p50),
-		units_format_ns(json_count(latency, "p99"), p99),
-		units_format_ns(json_count(latency, "max"), max));
+	fprintf(file, "  %-22s %12llu", kind->text, (unsigned long long)count);
+	for (size_t i = 0; i < 3; i++)
+		fprintf(file, " %12s",
+			count != 0 ? units_format_ns(json_count(latency, columns[i]), text)
+				   : WORD_NOTHING);
+	fputc('\n', file);
 }
 
 void report_print_table(const json_t *report, FILE *file)
@@ -59,10 +64,8 @@ void report_print_table(const json_t *report, FILE *file)
 
 	memory_rows(file, report);
 	fprintf(file, "\n  %-22s %12s %12s %12s %12s\n", "faults", "count", "p50", "p99", "max");
-	fault_row(file, report, "zero_fill", "first touch (zeros)");
-	fault_row(file, report, "minor", "still resident");
-	fault_row(file, report, "pool", "from the pool");
-	fault_row(file, report, "swap", "from the swap file");
+	for (size_t i = 0; i < WORDS_OF_FAULTS; i++)
+		fault_row(file, report, &words_of_faults[i]);
 	fprintf(file,
 		"\n  evictions: %llu compressed, %llu swapped, %llu same-filled, %llu clean, "
 		"%llu cancelled\n",

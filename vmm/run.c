@@ -23,6 +23,7 @@
 #include "base/units.h"
 #include "vmm/commands.h"
 #include "vmm/control.h"
+#include "vmm/file.h"
 #include "vmm/host.h"
 #include "vmm/image.h"
 #include "vmm/inspect.h"
@@ -134,33 +135,6 @@ static int build_root(struct run *run)
 	return error;
 }
 
-/* A regular file with something in it. 0 or -errno, logged. */
-static int open_file(const char *path, int *fd, uint64_t *size)
-{
-	struct stat status;
-	int error = 0;
-
-	*fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (*fd < 0 || fstat(*fd, &status) != 0) {
-		error = -errno;
-		log_error("%s: %m", path);
-	} else if (!S_ISREG(status.st_mode)) {
-		error = -EINVAL;
-		log_error("%s is not a regular file", path);
-	} else if (status.st_size == 0) {
-		error = -EINVAL;
-		log_error("%s is empty", path);
-	}
-	if (error == 0) {
-		*size = (uint64_t)status.st_size;
-		return 0;
-	}
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-	return error;
-}
-
 static int open_kernel(struct run *run)
 {
 	const char *path = run->options.kernel_path;
@@ -172,7 +146,7 @@ static int open_kernel(struct run *run)
 	if (path == NULL)
 		return 0;
 	run->kernel = NULL;
-	error = open_file(path, &fd, &size);
+	error = file_open_input(path, &fd, &size);
 	if (error != 0)
 		return error;
 	run->kernel_size = size;
@@ -189,7 +163,7 @@ static int open_initrd(struct run *run)
 {
 	if (run->options.initrd_path == NULL)
 		return 0;
-	return open_file(run->options.initrd_path, &run->initrd_fd, &run->initrd_size);
+	return file_open_input(run->options.initrd_path, &run->initrd_fd, &run->initrd_size);
 }
 
 /* What only quire has: a root, and words for its init. */
@@ -232,15 +206,9 @@ static int check_host(const struct run *run)
 
 static int open_report(struct run *run)
 {
-	if (run->options.report_path == NULL)
-		return 0;
-	run->report_file = strcmp(run->options.report_path, "-") == 0
-				   ? stdout
-				   : fopen(run->options.report_path, "we");
-	if (run->report_file != NULL)
-		return 0;
-	log_error("%s: %m", run->options.report_path);
-	return -errno;
+	return run->options.report_path != NULL
+		       ? file_open_output(run->options.report_path, &run->report_file)
+		       : 0;
 }
 
 static bool has_virtio_console(const struct run *run)
@@ -254,6 +222,8 @@ static const char *guest_name(const struct run *run)
 		return basename(run->options.kernel_path);
 	return run->demo ? "demo" : run->program;
 }
+
+static bool loading_stopped(void *run);
 
 static int make_machine(struct run *run)
 {
@@ -272,6 +242,9 @@ static int make_machine(struct run *run)
 		.cpu_count = options->cpu_count,
 		.stock = options->stock,
 		.unmanaged = options->unmanaged,
+		.nested = options->nested,
+		.load_stopped = loading_stopped,
+		.load_context = run,
 		.devices = {
 			.balloon = !options->no_balloon,
 			.reporting = !options->no_reporting,
@@ -319,16 +292,25 @@ static void show_status(struct run *run, bool awaited)
 	log_status(text);
 }
 
+/* While the guest is loaded there is no terminal yet. */
+static void take_terminal_signal(struct run *run, uint32_t number)
+{
+	if (run->terminal != NULL && number == SIGWINCH)
+		terminal_measure(run->terminal);
+	if (run->terminal != NULL && number == SIGCONT)
+		terminal_continue(run->terminal);
+	if (number == SIGCONT)
+		machine_continued(run->machine);
+}
+
 static void take_signal(struct run *run)
 {
 	struct signalfd_siginfo info;
 
 	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGWINCH) {
-		terminal_measure(run->terminal);
-	} else if (info.ssi_signo == SIGCONT) {
-		terminal_continue(run->terminal);
+	if (info.ssi_signo == SIGWINCH || info.ssi_signo == SIGCONT) {
+		take_terminal_signal(run, info.ssi_signo);
 	} else if (machine_stop(run->machine, MACHINE_INTERRUPTED, 128 + (int)info.ssi_signo)) {
 		log_error("stopped by %s", strsignal((int)info.ssi_signo));
 	}
@@ -406,11 +388,37 @@ static bool shows_status(const struct run *run)
 	       !(run->terminal != NULL && isatty(STDIN_FILENO));
 }
 
+/* 0: none. */
+static uint64_t deadline_ns(const struct run *run)
+{
+	uint64_t seconds = run->options.timeout_seconds;
+
+	return seconds != 0 ? run->start_ns + seconds * 1000000000 : 0;
+}
+
+static void time_out(struct run *run)
+{
+	if (machine_stop(run->machine, MACHINE_TIMED_OUT, MACHINE_STATUS_TIMED_OUT))
+		log_error("stopped: %u s have passed", run->options.timeout_seconds);
+}
+
+/* Signals and time, while the guest's memory is filled. */
+static bool loading_stopped(void *context)
+{
+	struct run *run = context;
+	struct pollfd signals = { .fd = run->signal_fd, .events = POLLIN };
+	uint64_t deadline = deadline_ns(run);
+
+	if (poll(&signals, 1, 0) > 0)
+		take_signal(run);
+	if (deadline != 0 && clock_now_ns() >= deadline)
+		time_out(run);
+	return machine_stopping(run->machine);
+}
+
 static void wait_for_end(struct run *run)
 {
-	uint64_t deadline = run->options.timeout_seconds == 0
-				    ? 0
-				    : run->start_ns + run->options.timeout_seconds * 1000000000ull;
+	uint64_t deadline = deadline_ns(run);
 	uint64_t tick = shows_status(run) ? run->start_ns + STATUS_FIRST_NS : 0;
 	bool awaited = false;
 
@@ -438,9 +446,8 @@ static void wait_for_end(struct run *run)
 			awaited = false;
 			take_input(run);
 		}
-		if (deadline != 0 && now >= deadline &&
-		    machine_stop(run->machine, MACHINE_TIMED_OUT, MACHINE_STATUS_TIMED_OUT))
-			log_error("stopped: %u s have passed", run->options.timeout_seconds);
+		if (deadline != 0 && now >= deadline)
+			time_out(run);
 		if (tick != 0 && now >= tick && !machine_stopping(run->machine)) {
 			show_status(run, awaited);
 			tick = now + STATUS_PERIOD_NS;
@@ -496,6 +503,8 @@ static int tell(struct run *run)
 	else if (log_verbosity() > 0)
 		print_table(json);
 	if (run->report_file != NULL)
+		error = file_begin(run->report_file);
+	if (run->report_file != NULL && error == 0)
 		error = report_write(json, run->report_file);
 	json_decref(json);
 	if (error != 0) {
@@ -573,6 +582,8 @@ static int run_machine(struct run *run)
 		error = open_terminal(run);
 	if (error == 0)
 		error = machine_start(run->machine);
+	if (error == -ECANCELED)
+		return run->machine->stop_status;
 	if (error != 0)
 		return MACHINE_STATUS_FAILED;
 	wait_for_end(run);

@@ -157,6 +157,21 @@ static void end_sample(const struct metric *m, const json_t *value, FILE *file)
 	fputc('\n', file);
 }
 
+/* KVM has names of its own for what is 4K, 2M and 1G elsewhere. */
+static const char *label_text(const char *member)
+{
+	static const char *const sizes[][2] = {
+		{ "pages_4k", "4K" },
+		{ "pages_2m", "2M" },
+		{ "pages_1g", "1G" },
+	};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		if (strcmp(member, sizes[i][0]) == 0)
+			return sizes[i][1];
+	return member;
+}
+
 /* disk: its number, or NULL. *begun: the metric's head is there. */
 static void put_family(const struct metric *m, const json_t *object, const char *disk, bool *begun,
 		       const char *socket, FILE *file)
@@ -175,7 +190,7 @@ static void put_family(const struct metric *m, const json_t *object, const char 
 		begin_sample(m->name, socket, file);
 		if (disk != NULL)
 			put_label("disk", disk, file);
-		put_label(m->label, member, file);
+		put_label(m->label, label_text(member), file);
 		end_sample(m, value, file);
 	}
 }

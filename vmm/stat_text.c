@@ -3,6 +3,7 @@
 #include "vmm/json.h"
 #include "vmm/report.h"
 #include "vmm/stat.h"
+#include "vmm/words.h"
 
 void stat_format_head(const json_t *stat, char *text, size_t size)
 {
@@ -21,25 +22,16 @@ void stat_format_head(const json_t *stat, char *text, size_t size)
 
 static void frame_rows(const json_t *frames, FILE *file)
 {
-	static const char *const rows[][2] = {
-		{ "mapped", "in the guest's reach" },
-		{ "watched", "watched" },
-		{ "compressed", "compressed" },
-		{ "same_filled", "of one value" },
-		{ "swapped", "swapped" },
-		{ "released", "given up by the guest" },
-		{ "untouched", "never touched" },
-	};
 	uint64_t total = json_count(frames, "total");
 
 	if (total == 0)
 		return;
 	fprintf(file, "\n  %-22s %12s\n", "pages", "of 4 KiB");
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		uint64_t count = json_count(frames, rows[i][0]);
+	for (size_t i = 0; i < WORDS_OF_FRAMES; i++) {
+		uint64_t count = json_count(frames, words_of_frames[i].name);
 
-		fprintf(file, "  %-22s %12llu %6.1f %%\n", rows[i][1], (unsigned long long)count,
-			100.0 * (double)count / (double)total);
+		fprintf(file, "  %-22s %12llu %6.1f %%\n", words_of_frames[i].text,
+			(unsigned long long)count, 100.0 * (double)count / (double)total);
 	}
 }
 

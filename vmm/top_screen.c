@@ -9,9 +9,11 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/status.h"
 #include "base/units.h"
 #include "vmm/json.h"
 #include "vmm/stat.h"
+#include "vmm/words.h"
 
 #define LABEL_WIDTH 24
 #define ROW_MAX	    512 /* bytes */
@@ -45,7 +47,8 @@ static int paint_attributes(enum paint paint)
 	return has_colors() ? COLOR_PAIR(paint) : A_NORMAL;
 }
 
-/* Text at a place; what is no plain character becomes '?'. Returns the column behind it. */
+/* Text at a place, as many of its fields as fit; what is no plain character becomes '?'. Returns
+ * the column behind it. */
 __attribute__((format(printf, 3, 4))) static int put(int row, int column, const char *format, ...)
 {
 	char text[ROW_MAX];
@@ -58,7 +61,7 @@ __attribute__((format(printf, 3, 4))) static int put(int row, int column, const 
 		if (*at < ' ' || *at > '~')
 			*at = '?';
 	if (row < LINES && column < COLS)
-		mvaddnstr(row, column, text, COLS - column);
+		mvaddnstr(row, column, text, (int)status_cut(text, (size_t)(COLS - column)));
 	return column + (int)strlen(text);
 }
 
@@ -107,28 +110,19 @@ static int draw_memory(const struct top_model *m, int row)
 
 static int draw_frames(const struct top_model *m, int row)
 {
-	static const struct {
-		const char *member, *label;
-		enum paint paint;
-	} rows[] = {
-		{ "mapped", "in reach", PAINT_GOOD },
-		{ "watched", "watched", PAINT_NEAR },
-		{ "compressed", "compressed", PAINT_FAR },
-		{ "same_filled", "one value", PAINT_FAR },
-		{ "swapped", "swapped", PAINT_LOST },
-		{ "released", "given up", PAINT_NONE },
-		{ "untouched", "untouched", PAINT_NONE },
+	static const enum paint paints[WORDS_OF_FRAMES] = {
+		PAINT_GOOD, PAINT_NEAR, PAINT_FAR, PAINT_FAR, PAINT_LOST, PAINT_NONE, PAINT_NONE,
 	};
 	const json_t *frames = json_object_get(m->now, "frames");
 	uint64_t total = json_count(frames, "total");
 
 	put(row++, 0, "%llu pages", (unsigned long long)total);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		uint64_t count = json_count(frames, rows[i].member);
+	for (size_t i = 0; i < WORDS_OF_FRAMES; i++) {
+		uint64_t count = json_count(frames, words_of_frames[i].name);
 
-		put(row, 2, "%-12s %11llu %5.1f %%", rows[i].label, (unsigned long long)count,
-		    100 * share_of(count, total));
-		put_bar(row++, 41, share_of(count, total), rows[i].paint);
+		put(row, 2, "%-12s %11llu %5.1f %%", words_of_frames[i].text,
+		    (unsigned long long)count, 100 * share_of(count, total));
+		put_bar(row++, 41, share_of(count, total), paints[i]);
 	}
 	return row;
 }
@@ -139,28 +133,22 @@ static void put_latency(const struct top_model *m, int row, int column, const ch
 	uint64_t ns = top_permille(m, kind, permille);
 	char text[UNITS_TEXT_SIZE];
 
-	put(row, column, "%10s", ns == UINT64_MAX ? "-" : units_format_ns(ns, text));
+	put(row, column, "%10s", ns == UINT64_MAX ? WORD_NOTHING : units_format_ns(ns, text));
 }
 
 static int draw_faults(const struct top_model *m, int row)
 {
-	static const char *const rows[][2] = {
-		{ "zero_fill", "first touch" },
-		{ "minor", "still there" },
-		{ "pool", "from pool" },
-		{ "swap", "from swap" },
-	};
-
 	put(row++, 0, "%-12s %12s %10s %10s %10s %12s", "faults", "a second", "p50", "p99", "p99.9",
 	    "in all");
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < WORDS_OF_FAULTS; i++) {
+		const struct word *kind = &words_of_faults[i];
 		char path[32];
 
-		snprintf(path, sizeof(path), "faults.%s", rows[i][0]);
-		put(row, 2, "%-12s %10.0f", rows[i][1], top_rate(m, path));
-		put_latency(m, row, 26, rows[i][0], 500);
-		put_latency(m, row, 37, rows[i][0], 990);
-		put_latency(m, row, 48, rows[i][0], 999);
+		snprintf(path, sizeof(path), "faults.%s", kind->name);
+		put(row, 2, "%-12s %10.0f", kind->text, top_rate(m, path));
+		put_latency(m, row, 26, kind->name, 500);
+		put_latency(m, row, 37, kind->name, 990);
+		put_latency(m, row, 48, kind->name, 999);
 		put(row++, 59, "%12llu", (unsigned long long)json_count(m->now, path));
 	}
 	return row;
@@ -171,7 +159,7 @@ static int draw_rates(const struct top_model *m, int row)
 	double seconds = top_seconds(m);
 	double stalled = seconds > 0 ? top_rate(m, "stall_ns") / 1e9 : 0;
 
-	put(row++, 0, "refaults  %.0f a second   read ahead %.0f   evicted %.0f   cancelled %.0f",
+	put(row++, 0, "refaults  %.0f a second   filled ahead %.0f   evicted %.0f   cancelled %.0f",
 	    top_rate(m, "refaults"), top_rate(m, "filled_ahead"),
 	    top_rate(m, "evictions.compressed") + top_rate(m, "evictions.swapped") +
 		    top_rate(m, "evictions.same_filled") + top_rate(m, "evictions.clean"),

@@ -230,8 +230,8 @@ static json_t *second_to_json(const struct translation *t)
 	set(second, "layer", json_string(t->second_layer));
 	if (!t->has_kvm_pages || t->kvm[KVM_STAT_PAGES_4K] == UINT64_MAX)
 		return second;
-	pages = json_pack("{s:I, s:I, s:I}", "4k", (json_int_t)t->kvm[KVM_STAT_PAGES_4K], "2m",
-			  (json_int_t)t->kvm[KVM_STAT_PAGES_2M], "1g",
+	pages = json_pack("{s:I, s:I, s:I}", "4K", (json_int_t)t->kvm[KVM_STAT_PAGES_4K], "2M",
+			  (json_int_t)t->kvm[KVM_STAT_PAGES_2M], "1G",
 			  (json_int_t)t->kvm[KVM_STAT_PAGES_1G]);
 	set(second, "kvm_mappings", pages);
 	return second;

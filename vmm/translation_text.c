@@ -4,6 +4,7 @@
 
 #include "vmm/json.h"
 #include "vmm/translation.h"
+#include "vmm/words.h"
 
 static bool has(const json_t *object, const char *name)
 {
@@ -20,9 +21,9 @@ static void print_state(const json_t *fold, FILE *out)
 {
 	const char *state = json_text(fold, "state");
 
-	fputs(state, out);
+	fputs(word_text(state), out);
 	if (has(fold, "content"))
-		fprintf(out, ", its content %s", json_text(fold, "content"));
+		fprintf(out, ", its content %s", word_text(json_text(fold, "content")));
 	if (has(fold, "value"))
 		fprintf(out, " with %s", json_text(fold, "value"));
 	if (has(fold, "bytes"))
@@ -51,14 +52,14 @@ static void print_step(const json_t *step, FILE *out)
 		 json_number(step, "index"));
 	fprintf(out, "  %-9s at %-12s ", place, json_text(step, "at"));
 	if (!has(step, "entry")) {
-		fputs("-\n", out);
+		fputs(WORD_NOTHING "\n", out);
 		return;
 	}
 	json_array_foreach(json_object_get(step, "bits"), i,
 			   bit) if (n < sizeof(bits) && json_is_string(bit)) n +=
 		(size_t)snprintf(bits + n, sizeof(bits) - n, "%s%s", i > 0 ? " " : "",
 				 json_string_value(bit));
-	fprintf(out, "%s  %-16s", json_text(step, "entry"), i > 0 ? bits : "-");
+	fprintf(out, "%s  %-16s", json_text(step, "entry"), i > 0 ? bits : WORD_NOTHING);
 	if (json_number(step, "key") != 0 && i > 0)
 		fprintf(out, " key %lld", json_number(step, "key"));
 	if (has(in, "state")) {
@@ -154,7 +155,7 @@ static void print_host(const json_t *second, FILE *out)
 		fprintf(out,
 			"  KVM's mappings of the whole guest: %lld of 4 KiB, %lld of 2 MiB, %lld "
 			"of 1 GiB\n",
-			json_number(kvm, "4k"), json_number(kvm, "2m"), json_number(kvm, "1g"));
+			json_number(kvm, "4K"), json_number(kvm, "2M"), json_number(kvm, "1G"));
 }
 
 static void print_second(const json_t *second, FILE *out)

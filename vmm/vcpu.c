@@ -5,8 +5,10 @@
 #include <linux/kvm.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "vmm/machine.h"
@@ -194,6 +196,57 @@ static void handle_exit(struct vcpu *vcpu)
 	}
 }
 
+static void say_touch(const struct mm_balloon_touch *touch, const char *by)
+{
+	log_info("guest page 0x%llx (address 0x%llx) was %s, though the balloon holds it, by %s; "
+		 "it was %s; %llu such pages so far",
+		 (unsigned long long)touch->frame.v, (unsigned long long)gfn_to_gpa(touch->frame).v,
+		 touch->write ? "written" : "read", by, touch->was,
+		 (unsigned long long)touch->pages);
+}
+
+/* The vCPU has left the guest as soon as it could: at the instruction that touched the page, or
+ * right behind it. */
+static void say_where(struct vcpu *vcpu)
+{
+	struct kvm_regs registers;
+	char by[64];
+
+	if (ioctl(vcpu->fd, KVM_GET_REGS, &registers) != 0)
+		registers.rip = 0;
+	snprintf(by, sizeof(by), "vCPU %u at RIP 0x%llx", vcpu->number,
+		 (unsigned long long)registers.rip);
+	say_touch(&vcpu->touch, by);
+	__atomic_store_n(&vcpu->touched, false, __ATOMIC_RELEASE);
+}
+
+void machine_balloon_touched(void *context, const struct mm_balloon_touch *touch)
+{
+	struct machine *machine = context;
+	char by[32] = "a device of the monitor";
+
+	if (log_verbosity() < 1)
+		return;
+	for (unsigned i = 0; i < machine->vcpu_count && touch->thread != 0; i++) {
+		struct vcpu *vcpu = &machine->vcpu[i];
+
+		if (__atomic_load_n(&vcpu->thread_id, __ATOMIC_ACQUIRE) != touch->thread ||
+		    __atomic_load_n(&vcpu->touched, __ATOMIC_ACQUIRE))
+			continue;
+		vcpu->touch = *touch;
+		__atomic_store_n(&vcpu->touched, true, __ATOMIC_RELEASE);
+		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELEASE);
+		pthread_mutex_lock(&machine->lock);
+		if (vcpu->started)
+			pthread_kill(vcpu->thread, SIGUSR1);
+		pthread_mutex_unlock(&machine->lock);
+		return;
+	}
+	if (touch->thread != 0)
+		snprintf(by, sizeof(by), "thread %d", touch->thread);
+	say_touch(touch, by);
+}
+
 void *machine_vcpu_thread(void *argument)
 {
 	struct vcpu *vcpu = argument;
@@ -201,6 +254,7 @@ void *machine_vcpu_thread(void *argument)
 	cpu_set_t set;
 
 	pthread_setname_np(pthread_self(), "bifold-vcpu");
+	__atomic_store_n(&vcpu->thread_id, (int)gettid(), __ATOMIC_RELEASE);
 	if (machine->cpu >= 0) {
 		CPU_ZERO(&set);
 		CPU_SET((unsigned)machine->cpu, &set);
@@ -210,6 +264,12 @@ void *machine_vcpu_thread(void *argument)
 		int error = ioctl(vcpu->fd, KVM_RUN, 0) == 0 ? 0 : errno;
 
 		machine_left(vcpu);
+		if (__atomic_load_n(&vcpu->touched, __ATOMIC_ACQUIRE))
+			say_where(vcpu);
+		/* Nobody kicked it: a signal that stopped the process did, and it goes on now. */
+		if (error == EINTR &&
+		    !__atomic_load_n(&vcpu->run->immediate_exit, __ATOMIC_ACQUIRE))
+			__atomic_store_n(&vcpu->stood, true, __ATOMIC_RELEASE);
 		if (error == 0)
 			handle_exit(vcpu);
 		else if (error != EINTR && error != EAGAIN)

@@ -189,6 +189,11 @@ bool call_cuts_huge(const struct space *space, uint64_t start, uint64_t end);
 /* Reads a timespec into ns. 0, -EFAULT or -EINVAL. */
 int call_read_time(uint64_t address, uint64_t *ns);
 
+/* ns from now to the deadline of clock_now(), 0 at least; and the same written to the program's
+ * timespec, which may be none. Where it cannot be written it is left as it was. */
+uint64_t call_time_left(uint64_t deadline);
+void call_write_time_left(uint64_t address, uint64_t deadline);
+
 /* Fills and writes struct rusage. */
 struct usage;
 int call_write_usage(uint64_t address, const struct usage *usage);

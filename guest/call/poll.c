@@ -12,6 +12,7 @@
 #include "guest/memory/user.h"
 #include "guest/process/process.h"
 
+#define NS_PER_S  1000000000ull
 #define NS_PER_MS 1000000ull
 #define SET_WORDS (FILE_TABLE_MAX / 64)
 
@@ -90,7 +91,11 @@ int64_t call_ppoll(reg_t descriptors, reg_t count, reg_t timeout)
 	uint64_t deadline;
 	int64_t error = deadline_of(timeout, &deadline);
 
-	return error ? error : poll_until(descriptors, count, deadline);
+	if (error)
+		return error;
+	error = poll_until(descriptors, count, deadline);
+	call_write_time_left(timeout, deadline);
+	return error;
 }
 
 struct select_set {
@@ -165,16 +170,24 @@ int64_t call_select(reg_t count, reg_t in, reg_t out, reg_t except, reg_t timeou
 	reg_t set[3] = { in, out, except };
 	struct linux_timeval time;
 	uint64_t deadline = WAIT_FOREVER;
+	int64_t result;
 
 	if (timeout) {
 		if (user_read(&time, timeout, sizeof(time)))
 			return -EFAULT;
 		if (time.seconds < 0 || time.microseconds < 0 || time.microseconds >= 1000000)
 			return -EINVAL;
-		deadline = clock_now() + (uint64_t)time.seconds * 1000000000 +
-			   time.microseconds * 1000;
+		deadline =
+			clock_now() + (uint64_t)time.seconds * NS_PER_S + time.microseconds * 1000;
 	}
-	return select_until(count, set, deadline);
+	result = select_until(count, set, deadline);
+	if (timeout) {
+		uint64_t left = call_time_left(deadline);
+
+		time = (struct linux_timeval){ left / NS_PER_S, left % NS_PER_S / 1000 };
+		user_write(timeout, &time, sizeof(time));
+	}
+	return result;
 }
 
 int64_t call_pselect6(reg_t count, reg_t in, reg_t out, reg_t except, reg_t timeout)
@@ -183,5 +196,9 @@ int64_t call_pselect6(reg_t count, reg_t in, reg_t out, reg_t except, reg_t time
 	uint64_t deadline;
 	int64_t error = deadline_of(timeout, &deadline);
 
-	return error ? error : select_until(count, set, deadline);
+	if (error)
+		return error;
+	error = select_until(count, set, deadline);
+	call_write_time_left(timeout, deadline);
+	return error;
 }

@@ -78,15 +78,29 @@ int64_t call_clock_getres(reg_t clock, reg_t address)
 	return user_write(address, &time, sizeof(time));
 }
 
+uint64_t call_time_left(uint64_t deadline)
+{
+	uint64_t now = clock_now();
+
+	return deadline > now ? deadline - now : 0;
+}
+
+void call_write_time_left(uint64_t address, uint64_t deadline)
+{
+	struct linux_timespec left = to_timespec(call_time_left(deadline));
+
+	if (address)
+		user_write(address, &left, sizeof(left));
+}
+
 static int64_t sleep_until(uint64_t deadline, reg_t left_address)
 {
 	struct linux_timespec left;
-	uint64_t now;
 
-	while ((now = clock_now()) < deadline) {
+	while (clock_now() < deadline) {
 		if (thread_wait(NULL, deadline))
 			continue;
-		left = to_timespec(deadline - now);
+		left = to_timespec(call_time_left(deadline));
 		if (left_address && user_write(left_address, &left, sizeof(left)))
 			return -EFAULT;
 		return -EINTR;
@@ -196,7 +210,10 @@ static uint64_t set_alarm(uint64_t value, uint64_t interval)
 
 int64_t call_alarm(reg_t seconds)
 {
-	return (set_alarm((uint32_t)seconds * NS_PER_S, 0) + NS_PER_S - 1) / NS_PER_S;
+	uint64_t left = set_alarm((uint32_t)seconds * NS_PER_S, 0);
+
+	/* To the nearest second, but no alarm is told as none. */
+	return left ? MAX((left + NS_PER_S / 2) / NS_PER_S, 1) : 0;
 }
 
 int64_t call_getitimer(reg_t which, reg_t address)

@@ -9,15 +9,16 @@
  *                                            the first cache has, just before or after
  *   mapped                                   all memory is in use, and stays so until a byte is
  *                                            read, or the end of input: who listens may look
- *   event NAME COUNT P50 P99                 picoseconds
- *   absent NAME REASON...                    not to be had here (NAME "page": the page size)
- *   pcid kept|none                          what process switches did
+ *   tick FEMTOSECONDS                        of the processor's counter: at the start, and at the
+ * end event NAME COUNT P50 P99                 picoseconds absent NAME REASON... not to be had here
+ * (NAME "page": all that follows, or all that came before) pcid kept|none what process switches did
  *   right                                    the last line: all content was as it must be
  *
  * Content is checked beside the clock: every chase visits each node once and comes back, each round
  * ends where it must, and the sums of the other loops are right.
  */
 #include "guest/programs/translation.h"
+#include "guest/programs/calibrate.h"
 #include "guest/programs/chase.h"
 #include "guest/programs/check.h"
 
@@ -28,7 +29,6 @@
 #define MADV_HUGEPAGE	14
 #define MADV_NOHUGEPAGE 15
 #define ROUNDS_MOST	64
-#define CALIBRATION_NS	20000000
 #define PACE_NODES	CHASE_UNROLL
 #define PACE_LAPS	1024
 
@@ -46,14 +46,41 @@ uint64_t picoseconds(uint64_t ticks)
 	return (uint64_t)((double)ticks * ps_per_tick);
 }
 
-static void calibrate(void)
+static uint64_t read_now(void *context)
 {
-	uint64_t start = now(), ticks = chase_ticks(), passed;
+	return now();
+}
 
-	do
-		passed = now() - start;
-	while (passed < CALIBRATION_NS);
-	ps_per_tick = (double)passed * 1000 / (double)(chase_ticks() - ticks);
+static uint64_t read_ticks(void *context)
+{
+	return chase_ticks();
+}
+
+/* Femtoseconds a tick; 0: refused, and said. */
+static uint64_t take_tick(void)
+{
+	const struct calibrate_clock clock = { read_now, read_ticks, NULL };
+	uint64_t tick = calibrate(&clock);
+
+	if (tick != 0)
+		print("tick %lu\n", tick);
+	else
+		print("absent page the processor's counter and the clock do not agree on how long "
+		      "a "
+		      "tick is\n");
+	return tick;
+}
+
+/* What was measured between two ticks that differ was measured by neither. */
+static bool check_tick(uint64_t tick)
+{
+	uint64_t after = take_tick();
+
+	if (after != 0 && !calibrate_agree(tick, after))
+		print("absent page a tick of the processor's counter was %lu fs at the start, and "
+		      "%lu at the end\n",
+		      tick, after);
+	return after != 0 && calibrate_agree(tick, after);
 }
 
 /* --- the loops: ticks of so many laps --- */
@@ -255,13 +282,17 @@ int main(int argc, char **argv)
 	struct request request = { PAGE, 64 << 10, 16 * MIB, 9, 1 << 16, 0, "chase,packed" };
 	uint32_t *order;
 	char *memory, go;
+	uint64_t tick;
 
 	if (!parse(&request, argc, argv)) {
 		print_error("translation [--page 4K|2M|1G] [--least SIZE] [--most SIZE] "
 			    "[--loops NAME,...] [--rounds N] [--accesses N] [--events N]\n");
 		return 2;
 	}
-	calibrate();
+	tick = take_tick();
+	if (tick == 0)
+		return 0;
+	ps_per_tick = (double)tick / 1000;
 	/* Before there is much memory that a fork has to share. */
 	if (request.events > 0)
 		events_run((unsigned)request.events);
@@ -279,6 +310,8 @@ int main(int argc, char **argv)
 		}
 		sweep(&request, memory, order);
 	}
+	if (!check_tick(tick))
+		return 0;
 	print("mapped\n");
 	syscall3(SYS_READ, 0, &go, 1);
 	if (failures == 0)

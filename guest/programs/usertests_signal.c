@@ -77,6 +77,46 @@ static void signal_alarm(void)
 	expect(now() - start > 900000000 && now() - start < 5000000000, "an alarm at a wrong time");
 }
 
+/* A sleep of 2 s that a signal ends after 200 ms: what it says is left, in ns; and how long it was.
+ */
+static uint64_t left_of(long number, uint64_t unit, uint64_t *passed)
+{
+	struct timespec time = { 2, 0 }, wanted = time;
+	uint64_t alarm[4] = { 0, 0, 0, 200000 }, start = now();
+
+	call(SETITIMER, 0, alarm, 0);
+	if (number == SYS_NANOSLEEP)
+		expect(syscall3(number, &wanted, &time, 0) == -EINTR, "no EINTR");
+	else if (number == SYS_PPOLL)
+		expect(syscall6(number, 0, 0, (long)&time, 0, 8, 0) == -EINTR, "no EINTR");
+	else
+		expect(syscall6(number, 0, 0, 0, 0, (long)&time, 0) == -EINTR, "no EINTR");
+	*passed = now() - start;
+	return time.seconds * 1000000000ull + time.nanoseconds * unit;
+}
+
+static void signal_time_left(void)
+{
+	static const struct {
+		const char *name;
+		long number;
+		uint64_t unit;
+	} sleeps[] = { { "nanosleep", SYS_NANOSLEEP, 1 },
+		       { "ppoll", SYS_PPOLL, 1 },
+		       { "select", SYS_SELECT, 1000 },
+		       { "pselect6", SYS_PSELECT6, 1 } };
+
+	on_signal(SIGALRM, count_signal, 0);
+	for (unsigned i = 0; i < sizeof(sleeps) / sizeof(sleeps[0]); i++) {
+		uint64_t passed, left = left_of(sleeps[i].number, sleeps[i].unit, &passed);
+
+		if (left <= 1850000000 && left + passed >= 1999000000)
+			continue;
+		print("%s: %lu ns passed, %lu are left\n", sleeps[i].name, passed, left);
+		failures++;
+	}
+}
+
 static void raise_it(int signal)
 {
 	call(KILL, call(GETPID), signal);
@@ -346,6 +386,7 @@ const struct user_test signal_tests[] = {
 	{ "signal-mask", signal_mask },
 	{ "signal-child", signal_child },
 	{ "signal-alarm", signal_alarm },
+	{ "signal-time-left", signal_time_left },
 	{ "signal-deaths", signal_deaths },
 	{ "signal-stack", signal_stack },
 	{ "signal-return", signal_return },

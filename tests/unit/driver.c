@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static int serve_fault(void *manager, gfn_t frame, bool write)
+static int serve_fault(void *manager, gfn_t frame, bool write, int thread)
 {
 	return -EIO;
 }

@@ -27,6 +27,17 @@ static unsigned char *page_of(struct fake *fake, uint64_t frame)
 	return fake->memory + frame * PAGE_SIZE;
 }
 
+static void demand_frames(const struct fake *fake, const char *what, gfn_t first, uint32_t count)
+{
+	uint64_t hole_end = (uint64_t)fake->hole_first + fake->hole_count;
+
+	DEMAND(first.v + count <= fake->frame_count &&
+		       (fake->hole_count == 0 || first.v + count <= fake->hole_first ||
+			first.v >= hole_end),
+	       "%s of frames %llu to %llu, which are not all in the guest", what,
+	       (unsigned long long)first.v, (unsigned long long)(first.v + count - 1));
+}
+
 /* How many frames go well before the injected error; *error is it. */
 static uint32_t injected(struct fake *fake, enum fake_op op, uint32_t count, int *error)
 {
@@ -64,7 +75,7 @@ static int bring(struct fake *fake, gfn_t first, uint32_t count, const unsigned 
 
 	pthread_mutex_lock(&fake->lock);
 	good = injected(fake, op, count, &error);
-	DEMAND(first.v + count <= fake->frame_count, "frames beyond the guest");
+	demand_frames(fake, "fill", first, count);
 	*done = 0;
 	for (uint32_t i = 0; i < good; i++) {
 		uint64_t at = first.v + i;
@@ -102,6 +113,7 @@ static int fake_map(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 	struct fake *fake = backing;
 	int error;
 
+	demand_frames(fake, "map", first, count);
 	pthread_mutex_lock(&fake->lock);
 	*done = injected(fake, FAKE_MAP, count, &error);
 	for (uint32_t i = 0; i < *done; i++) {
@@ -119,6 +131,7 @@ static int fake_unmap(void *backing, gfn_t first, uint32_t count, uint32_t *done
 	uint32_t good;
 	int error;
 
+	demand_frames(fake, "unmap", first, count);
 	pthread_mutex_lock(&fake->lock);
 	good = injected(fake, FAKE_UNMAP, count, &error);
 	*done = told(fake, FAKE_UNMAP, good, error);
@@ -141,6 +154,7 @@ static int fake_release(void *backing, gfn_t first, uint32_t count, uint32_t *do
 
 	if (fake->releasing != NULL)
 		fake->releasing(fake, first, count);
+	demand_frames(fake, "release", first, count);
 	pthread_mutex_lock(&fake->lock);
 	good = injected(fake, FAKE_RELEASE, count, &error);
 	*done = told(fake, FAKE_RELEASE, good, error);
@@ -162,6 +176,7 @@ static int fake_wake(void *backing, gfn_t first, uint32_t count)
 	struct fake *fake = backing;
 	int error = 0;
 
+	demand_frames(fake, "wake", first, count);
 	pthread_mutex_lock(&fake->lock);
 	injected(fake, FAKE_WAKE, count, &error);
 	pthread_mutex_unlock(&fake->lock);
@@ -173,6 +188,7 @@ static void *fake_page(void *backing, gfn_t frame)
 	struct fake *fake = backing;
 
 	pthread_mutex_lock(&fake->lock);
+	demand_frames(fake, "page", frame, 1);
 	DEMAND(fake->present[frame.v], "page of absent frame %llu", (unsigned long long)frame.v);
 	pthread_mutex_unlock(&fake->lock);
 	return page_of(fake, frame.v);
@@ -239,8 +255,12 @@ static void fake_failed(void *context, const struct mm_failure *failure)
 
 struct mm_config fake_config(struct fake *fake)
 {
+	uint32_t hole_end = fake->hole_first + fake->hole_count;
+
 	return (struct mm_config){
 		.frame_count = fake->frame_count,
+		.range_count = fake->hole_count > 0 ? 2 : 0,
+		.ranges = { { 0, fake->hole_first }, { hole_end, fake->frame_count - hole_end } },
 		.policy = mm_policy_find("sfifo"),
 		.compressor = MM_COMPRESSOR_LZ4,
 		.swap_io = &test_swap_io,

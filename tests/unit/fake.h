@@ -28,6 +28,7 @@ enum fake_op {
 struct fake {
 	struct mm *mm;
 	uint32_t frame_count;
+	uint32_t hole_first, hole_count; /* frames that do not exist: before fake_config() */
 	unsigned char *memory;
 	unsigned char *present, *mapped;
 	pthread_mutex_t lock;
@@ -144,6 +145,10 @@ struct swap_memory {
 	struct swap_fault write, read;
 	uint32_t random_trouble; /* of 1000 transfers, so many come back short, EINTR or EAGAIN */
 	uint32_t random_refusal; /* of 1000 writes, so many say ENOSPC or EIO */
+	uint64_t capacity;	 /* pages the disk has room for; 0: for all */
+	uint64_t allocated;	 /* pages that are on it */
+	int punch_error;
+	uint64_t punches;
 	uint64_t rng;
 	uint64_t reads, writes, bytes_read, bytes_written;
 	void (*transferring)(void *context, bool write); /* before each; no lock is held */

@@ -8,6 +8,8 @@
 
 #define SWAP_MEMORY_BYTES (1ull << 32) /* of address space */
 
+static unsigned char on_disk[SWAP_MEMORY_BYTES / PAGE_SIZE];
+
 struct swap_memory swap_memory = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 void swap_memory_reset(void)
@@ -26,6 +28,7 @@ static int memory_open(const char *directory, void **file)
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (m->bytes == MAP_FAILED)
 		return -ENOMEM;
+	memset(on_disk, 0, sizeof(on_disk));
 	*file = m;
 	return 0;
 }
@@ -65,6 +68,25 @@ static int64_t verdict(struct swap_memory *m, const struct mm_swap_request *r, u
 	return (int64_t)length;
 }
 
+/* How many bytes of a write find room on the disk; none: ENOSPC. */
+static int64_t make_room(struct swap_memory *m, uint64_t at, int64_t length)
+{
+	uint64_t end = at + (uint64_t)length;
+
+	for (uint64_t page = at / PAGE_SIZE; page * PAGE_SIZE < end; page++) {
+		if (on_disk[page])
+			continue;
+		if (m->capacity != 0 && m->allocated >= m->capacity) {
+			uint64_t room = page * PAGE_SIZE > at ? page * PAGE_SIZE - at : 0;
+
+			return room > 0 ? (int64_t)room : -ENOSPC;
+		}
+		on_disk[page] = 1;
+		m->allocated++;
+	}
+	return length;
+}
+
 static void move(struct swap_memory *m, struct mm_swap_request *r)
 {
 	uint64_t length = 0, at = r->offset, left;
@@ -72,6 +94,8 @@ static void move(struct swap_memory *m, struct mm_swap_request *r)
 	for (unsigned i = 0; i < r->vector_count; i++)
 		length += r->vectors[i].iov_len;
 	r->result = verdict(m, r, length);
+	if (r->write && r->result > 0)
+		r->result = make_room(m, r->offset, r->result);
 	if (r->result < 0)
 		return;
 	left = (uint64_t)r->result;
@@ -103,8 +127,26 @@ static void memory_transfer(void *file, struct mm_swap_request *requests, unsign
 	pthread_mutex_unlock(&m->lock);
 }
 
+static int memory_punch(void *file, uint64_t offset, uint64_t length)
+{
+	struct swap_memory *m = file;
+
+	pthread_mutex_lock(&m->lock);
+	m->punches++;
+	for (uint64_t page = offset / PAGE_SIZE; page * PAGE_SIZE < offset + length; page++) {
+		if (m->punch_error != 0)
+			break;
+		m->allocated -= on_disk[page];
+		on_disk[page] = 0;
+		memset(m->bytes + page * PAGE_SIZE, 0, PAGE_SIZE);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return m->punch_error;
+}
+
 const struct mm_swap_io test_swap_io = {
 	.open = memory_open,
 	.close = memory_close,
 	.transfer = memory_transfer,
+	.punch = memory_punch,
 };

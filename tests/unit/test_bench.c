@@ -112,6 +112,30 @@ Test(bench, refuses_other_lines)
 	bench_cell_finish(&cell);
 }
 
+/* One whose calibration went wrong by four is not measured. */
+Test(bench, refuses_a_clock_of_its_own)
+{
+	struct bench_cell cell[4];
+
+	for (int i = 0; i < 4; i++) {
+		bench_cell_init(&cell[i]);
+		cr_expect_eq(bench_cell_take(&cell[i], "tick 400000"), 0);
+		cr_expect_eq(bench_cell_take(&cell[i], i == 2 ? "tick 100000" : "tick 401000"), 0);
+		cr_expect_eq(bench_cell_take(&cell[i], "right"), 0);
+	}
+	cr_expect_eq(bench_cell_take(&cell[0], "tick 0"), -EPROTO);
+	cr_expect_eq(bench_refuse_ticks(cell, 4), 1);
+	for (int i = 0; i < 4; i++) {
+		cr_expect_eq(cell[i].right, i != 2);
+		cr_expect_eq(cell[i].absent[0] != '\0', i == 2);
+	}
+	cr_expect_str_eq(cell[2].absent, "its clock was 75.0 % off that of the others");
+	cr_expect_eq(bench_refuse_ticks(cell, 4), 0, "once");
+	for (int i = 0; i < 4; i++)
+		bench_cell_finish(&cell[i]);
+	cr_expect_eq(bench_refuse_ticks(cell, 4), 0, "no clock at all");
+}
+
 Test(bench, largest_working_set_of_all)
 {
 	struct bench_cell a, b, absent;

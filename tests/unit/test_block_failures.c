@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -553,6 +555,57 @@ Test(failures_own, images)
 	free(odd);
 	free(empty);
 	free(fifo);
+}
+
+/* A loop device over an image. Returns its descriptor, or -1 with errno; it ends with that. */
+static int make_loop(const char *image, unsigned flags, char path[32])
+{
+	struct loop_config config = { .info.lo_flags = LO_FLAGS_AUTOCLEAR | flags };
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, loop, error;
+
+	if (control < 0)
+		return -1;
+	number = ioctl(control, LOOP_CTL_GET_FREE);
+	snprintf(path, 32, "/dev/loop%d", number);
+	loop = number < 0 ? -1 : open(path, O_RDWR | O_CLOEXEC);
+	config.fd = (uint32_t)open(image, O_RDWR | O_CLOEXEC);
+	if (loop >= 0 && ioctl(loop, LOOP_CONFIGURE, &config) != 0) {
+		error = errno;
+		close(loop);
+		loop = -1;
+		errno = error;
+	}
+	error = errno;
+	close((int)config.fd);
+	close(control);
+	errno = error;
+	return loop;
+}
+
+/* It can be opened for writing, and cannot be written. */
+Test(failures_own, block_devices_that_are_read_only)
+{
+	char folder[] = "/tmp/bifold-images-XXXXXX", device[32];
+	char *image;
+	int loop;
+
+	cr_assert(mkdtemp(folder) != NULL);
+	image = make_file(folder, "image", 1 << 20);
+	loop = make_loop(image, LO_FLAGS_READ_ONLY, device);
+	if (loop >= 0) {
+		expect_image(device, false, -EROFS);
+		expect_image(device, true, 0);
+		close(loop);
+		loop = make_loop(image, 0, device);
+		cr_assert_geq(loop, 0);
+		expect_image(device, false, 0);
+		close(loop);
+	}
+	unlink(image);
+	rmdir(folder);
+	free(image);
+	if (loop < 0)
+		cr_skip_test("SKIP: no loop device can be had");
 }
 
 /* One may write, or many may read. */

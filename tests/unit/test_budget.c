@@ -19,11 +19,20 @@ static struct mm_config config;
 static struct mm_stats stats;
 static uint64_t least;
 
+/* As a host of shadow pages spends. */
+static uint64_t beside(void *context, uint64_t budget)
+{
+	uint64_t share = budget / 10;
+
+	return KIB(900) + (share > KIB(640) ? share : KIB(640));
+}
+
 static void prepare(uint64_t budget)
 {
 	swap_memory_reset();
 	fake_init(&fake, FRAMES);
 	config = fake_config(&fake);
+	config.beside = beside;
 	config.swap_directory = "memory";
 	least = mm_least_budget(&config);
 	config.budget_bytes = budget;
@@ -59,6 +68,33 @@ Test(budget, under_the_least)
 	cr_assert_eq(mm_set_budget(fake.mm, least), 0);
 	cr_assert_eq(now()->budget_bytes, least);
 	fake_end(&fake);
+}
+
+/* What others spend is inside the budget, and follows it. */
+Test(budget, beside)
+{
+	uint64_t own;
+
+	prepare(MIB(16));
+	config.beside = NULL;
+	own = mm_least_budget(&config);
+	config.beside = beside;
+	cr_assert_geq(least, own + beside(NULL, least));
+	cr_assert_lt(least, own + beside(NULL, least) + KIB(4));
+	fake_create(&fake, &config);
+	put_all(FRAMES, 1);
+	own = now()->table_bytes - beside(NULL, MIB(16));
+	cr_assert_lt(own, MIB(2));
+	cr_assert_eq(mm_set_budget(fake.mm, MIB(64)), 0);
+	cr_assert_geq(now()->table_bytes, own + beside(NULL, MIB(64)));
+	put_all(FRAMES, 2);
+	cr_assert_eq(mm_set_budget(fake.mm, least), 0);
+	cr_assert_eq(now()->budget_bytes, least);
+	cr_assert_lt(now()->table_bytes, own + beside(NULL, least) + KIB(256));
+	expect_all(FRAMES, 2);
+	cr_assert_eq(mm_set_budget(fake.mm, 0), 0);
+	cr_assert_lt(now()->table_bytes, own + KIB(512));
+	fake_finish(&fake);
 }
 
 Test(budget, up)

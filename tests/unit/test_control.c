@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "tests/long.h"
 #include "vmm/control_client.h"
 #include "vmm/control_socket.h"
 
@@ -28,19 +29,19 @@ static char folder[64], path[96];
 static struct control *control;
 static atomic_uint answered;
 
-static json_t *echo(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+static json_t *echo(void *context, json_t *params, struct control_error *error)
 {
 	answered++;
 	return params != NULL ? json_incref(params) : json_null();
 }
 
-static json_t *fail(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+static json_t *fail(void *context, json_t *params, struct control_error *error)
 {
-	snprintf(error, CONTROL_ERROR_SIZE, "it is %s", (const char *)context);
+	control_refuse(error, CONTROL_FAILED, "it is %s", (const char *)context);
 	return NULL;
 }
 
-static json_t *big(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+static json_t *big(void *context, json_t *params, struct control_error *error)
 {
 	char *text = malloc(BIG);
 	json_t *result;
@@ -52,10 +53,8 @@ static json_t *big(void *context, json_t *params, char error[CONTROL_ERROR_SIZE]
 }
 
 static const struct control_method methods[] = {
-	{ "echo", echo },
-	{ "fail", fail },
-	{ "big", big },
-	{ NULL, NULL },
+	{ "echo", echo, NULL },		{ "fail", fail, "" }, { "big", big, NULL },
+	{ "picky", echo, "one other" }, { NULL, NULL, NULL },
 };
 
 static void init(void)
@@ -148,13 +147,52 @@ Test(control, answers)
 	say(fd, "{\"id\":{\"any\":null},\"method\":\"echo\"}\r\n");
 	expect(fd, "{\"id\":{\"any\":null},\"result\":null}\n");
 	say(fd, "{\"method\":\"fail\",\"id\":\"x\"}\n");
-	expect(fd, "{\"id\":\"x\",\"error\":\"it is wrong\"}\n");
+	expect(fd, "{\"id\":\"x\",\"error\":\"it is wrong\",\"code\":\"failed\"}\n");
 	/* Several at once, and one in pieces. */
 	say(fd, REQUEST REQUEST "\n  \n" REQUEST "{\"id\":1,\"met");
 	for (int i = 0; i < 3; i++)
 		expect(fd, RESPONSE);
 	say(fd, "hod\":\"fail\"}\n");
-	expect(fd, "{\"id\":1,\"error\":\"it is wrong\"}\n");
+	expect(fd, "{\"id\":1,\"error\":\"it is wrong\",\"code\":\"failed\"}\n");
+	close(fd);
+	end();
+}
+
+/* A member that nobody knows is never passed over: it may be another, misspelt. */
+Test(control, unknown_members)
+{
+	static const struct {
+		const char *request, *error, *code;
+	} cases[] = {
+		{ "{\"method\":\"nothing\"}", "there is no method 'nothing'", "unknown_method" },
+		{ "{\"method\":7}", "a request is an object with a \\\"method\\\"", "bad_request" },
+		{ "[]", "a request is an object with a \\\"method\\\"", "bad_request" },
+		{ "{\"method\":\"echo\",\"parms\":{}}", "a request has no member 'parms'",
+		  "bad_request" },
+		{ "{\"method\":\"echo\",\"params\":[]}", "\\\"params\\\" is an object",
+		  "bad_request" },
+		{ "{\"method\":\"picky\",\"params\":{\"one\":1,\"oth\":2}}",
+		  "'picky' has no parameter 'oth'; it takes one other", "unknown_parameter" },
+		{ "{\"method\":\"picky\",\"params\":{\"\":2}}",
+		  "'picky' has no parameter ''; it takes one other", "unknown_parameter" },
+		{ "{\"method\":\"fail\",\"params\":{\"one\":1}}", "'fail' has no parameter 'one'",
+		  "unknown_parameter" },
+	};
+	int fd;
+
+	begin();
+	fd = open_client();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char answer[256];
+
+		say(fd, cases[i].request);
+		say(fd, "\n");
+		snprintf(answer, sizeof(answer), "{\"id\":null,\"error\":\"%s\",\"code\":\"%s\"}\n",
+			 cases[i].error, cases[i].code);
+		expect(fd, answer);
+	}
+	say(fd, "{\"method\":\"picky\",\"params\":{\"other\":1,\"one\":2}}\n");
+	expect(fd, "{\"id\":null,\"result\":{\"other\":1,\"one\":2}}\n");
 	close(fd);
 	end();
 }
@@ -236,6 +274,43 @@ static void answered_with(const char *answer, int wanted)
 	cr_assert_eq(next_answer(&client, &result, error), wanted, "%s", answer);
 	json_decref(result);
 	control_client_finish(&client);
+}
+
+/* The length of a text stays, and so does what is text. */
+Test(control, terminal_commands_are_no_text)
+{
+	struct control_socket socket;
+	struct control_client client;
+	char error[CONTROL_ERROR_SIZE];
+	const char *answers[] = {
+		"{\"id\":1,\"result\":[{\"a\":\"\\u001b[31m\\u0007\\u009b2J \\u00e4\\n\"}]}\n",
+		"{\"id\":1,\"error\":\"\\u001bc\"}\n",
+		"{\"id\":1,\"result\":{\"\\u001bc\":1}}\n",
+	};
+	const int wanted[] = { 0, -EREMOTEIO, -EPROTO };
+
+	cr_assert_eq(control_socket_open(path, &socket), 0);
+	for (int i = 0; i < 3; i++) {
+		json_t *result = NULL;
+		const char *text;
+		int fd;
+
+		cr_assert_eq(control_client_init(&client, path), 0);
+		fd = accept(socket.fd, NULL, NULL);
+		cr_assert_eq(write(fd, answers[i], strlen(answers[i])),
+			     (ssize_t)strlen(answers[i]));
+		cr_assert_eq(control_client_call(&client, "x", NULL, &result, error), wanted[i]);
+		text = i == 0 ? json_string_value(json_object_get(json_array_get(result, 0), "a"))
+			      : error;
+		if (i == 0)
+			cr_assert_str_eq(text, "?[31m?\u00bf2J \u00e4?");
+		if (i == 1)
+			cr_assert_str_eq(text, "?c");
+		json_decref(result);
+		close(fd);
+		control_client_finish(&client);
+	}
+	control_socket_close(&socket);
 }
 
 Test(control, client_of_anything)
@@ -455,6 +530,50 @@ Test(control, stale_socket_is_replaced)
 	close(fd);
 	begin();
 	end();
+}
+
+#define STARTERS 4
+
+static pthread_barrier_t together;
+
+/* NULL: somebody else was first. */
+static void *start_one(void *argument)
+{
+	struct control_socket *socket = argument;
+
+	pthread_barrier_wait(&together);
+	return control_socket_open(path, socket) == 0 ? socket : NULL;
+}
+
+/* However many start at once over a dead socket, one serves, and clients reach him. */
+Test(control, one_of_many_starts_over_a_stale_socket)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	strcpy(address.sun_path, path);
+	pthread_barrier_init(&together, NULL, STARTERS);
+	for (unsigned round = 0; round < test_times(200, 2000); round++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), client;
+		struct control_socket socket[STARTERS], *served = NULL;
+		pthread_t thread[STARTERS];
+		unsigned count = 0;
+		void *won;
+
+		cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+		close(fd);
+		for (int i = 0; i < STARTERS; i++)
+			pthread_create(&thread[i], NULL, start_one, &socket[i]);
+		for (int i = 0; i < STARTERS; i++) {
+			pthread_join(thread[i], &won);
+			count += won != NULL;
+			served = won != NULL ? won : served;
+		}
+		cr_assert_eq(count, 1, "round %u: %u serve", round, count);
+		client = control_socket_connect(path);
+		cr_assert_geq(client, 0);
+		close(client);
+		control_socket_close(served);
+	}
 }
 
 Test(control, what_is_no_socket_is_left_alone)

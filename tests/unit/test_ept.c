@@ -131,7 +131,7 @@ static const struct ept_host_ops fake_host = {
 	.read = fake_read,
 };
 
-static int serve(void *context, gfn_t frame, bool write)
+static int serve(void *context, gfn_t frame, bool write, int thread)
 {
 	struct fake_manager *manager = context;
 	uint32_t done;
@@ -418,7 +418,7 @@ static void thread_dies(struct fake_manager *manager, int error, const char *wha
 	/* What waits for a page is let go, with an error instead of a page: here, SIGSEGV would be
 	 * the answer, so the page is served by hand. */
 	manager->answer = 0;
-	serve(manager, gfn(1), false);
+	serve(manager, gfn(1), false, 0);
 	pthread_join(toucher, NULL);
 	ept_space_destroy(manager->space);
 }

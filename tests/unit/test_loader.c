@@ -108,6 +108,44 @@ Test(loader, puts_everything_in_place)
 	cr_assert_str_eq(text, "init=/x -- x");
 }
 
+static bool stop_at(void *context)
+{
+	return --*(unsigned *)context == 0;
+}
+
+/* Between any two pieces, of the kernel and of what goes with it. */
+Test(loader, stops_between_pieces)
+{
+	static char data[300000];
+	struct ept_config config = { .memory_bytes = MEMORY };
+	struct archive *root = archive_create();
+	struct loader_module module = { .what = "the files", .archive = root };
+	unsigned left = UINT32_MAX, pieces;
+	struct loader_result result;
+	struct loader_guest guest = {
+		.kernel = image,
+		.kernel_size = sizeof(image),
+		.command_line = "x",
+		.module = &module,
+		.stopped = stop_at,
+		.context = &left,
+	};
+
+	cr_assert_eq(archive_add_memory(root, data, sizeof(data), "/data"), 0);
+	module.size = archive_size(root);
+	make_image();
+	cr_assert_eq(ept_space_create(&config, &space), 0);
+	cr_assert_eq(loader_load(space, &guest, &result), 0);
+	pieces = UINT32_MAX - left;
+	cr_assert_gt(pieces, sizeof(data) / 65536);
+	for (unsigned i = 1; i <= pieces; i++) {
+		left = i;
+		cr_assert_eq(loader_load(space, &guest, &result), -ECANCELED, "%u of %u", i,
+			     pieces);
+	}
+	archive_destroy(root);
+}
+
 Test(loader, refuses_hostile_images)
 {
 	struct loader_result result;

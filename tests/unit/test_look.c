@@ -87,10 +87,10 @@ Test(look, resident_and_pinned)
 	prepare();
 	fake_create(&fake, &config);
 	fake_put(&fake, 5, CONTENT_RANDOM, 1);
-	expect(5, MM_LOOK_RESIDENT, CONTENT_RANDOM);
+	expect(5, MM_LOOK_MAPPED, CONTENT_RANDOM);
 	cr_assert_eq(look.pins, 0);
 	cr_assert_eq(mm_pin(fake.mm, gfn(5), 1), 0);
-	expect(5, MM_LOOK_RESIDENT, CONTENT_RANDOM);
+	expect(5, MM_LOOK_MAPPED, CONTENT_RANDOM);
 	cr_assert_eq(look.pins, 1);
 	mm_unpin(fake.mm, gfn(5), 1);
 	fake_end(&fake);
@@ -185,7 +185,7 @@ Test(look, swapped)
 	cr_assert_eq(look.slot, fake.mm->frames[200].where);
 	/* Back in memory, with the slot kept. */
 	cr_assert_eq(fake_expect(&fake, 200, CONTENT_RANDOM, 1), 0);
-	expect(200, MM_LOOK_RESIDENT, CONTENT_RANDOM);
+	expect(200, MM_LOOK_MAPPED, CONTENT_RANDOM);
 	cr_assert_eq(look.slot, fake.mm->frames[200].where);
 	fake_end(&fake);
 }
@@ -365,8 +365,8 @@ Test(look, backing_that_cannot_be_read)
 	fake.inject[FAKE_READ].error = -EIO;
 	fake.inject[FAKE_READ].times = 1;
 	cr_assert_eq(look_at(9), -EIO);
-	cr_assert_eq(look.state, MM_LOOK_RESIDENT);
-	expect(9, MM_LOOK_RESIDENT, CONTENT_TEXT);
+	cr_assert_eq(look.state, MM_LOOK_MAPPED);
+	expect(9, MM_LOOK_MAPPED, CONTENT_TEXT);
 	fake_end(&fake);
 }
 
@@ -393,10 +393,10 @@ Test(look, counts)
 	fake_put(&fake, 3, CONTENT_TEXT, 1);
 	cr_assert_eq(mm_look_count(fake.mm, gfn(0), FRAMES, counts), 0);
 	cr_assert_eq(counts[MM_LOOK_SWAPPED], 5);
-	cr_assert_eq(counts[MM_LOOK_RESIDENT], 1);
+	cr_assert_eq(counts[MM_LOOK_MAPPED], 1);
 	cr_assert_eq(counts[MM_LOOK_UNTOUCHED], FRAMES - 6);
 	cr_assert_eq(mm_look_count(fake.mm, gfn(3), 1, counts), 0);
-	cr_assert_eq(counts[MM_LOOK_RESIDENT], 2, "added to what was there");
+	cr_assert_eq(counts[MM_LOOK_MAPPED], 2, "added to what was there");
 	cr_assert_eq(mm_look_count(fake.mm, gfn(1), FRAMES, counts), -ERANGE);
 	cr_assert_eq(mm_look_count(fake.mm, gfn(1), UINT64_MAX, counts), -ERANGE);
 	fake_end(&fake);

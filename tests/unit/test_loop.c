@@ -209,3 +209,35 @@ Test(loop, stops_once_for_each_stop)
 	loop_destroy(loop);
 	loop_destroy(NULL);
 }
+
+/* What the host refuses ends the loop with its error, and not the process. */
+Test(loop, refused_change)
+{
+	struct loop *loop = open_loop();
+	struct seen seen = { .loop = loop, .other = -1 };
+	int fd = ready_event();
+
+	cr_assert_eq(loop_add(loop, fd, EPOLLIN, note, &seen), 0);
+	close(fd); /* our own bug, but the host's answer is the same for any cause */
+	loop_change(loop, fd, 0);
+	cr_assert_eq(loop_run(loop), -EBADF);
+	loop_destroy(loop);
+}
+
+static void *fail_later(void *argument)
+{
+	loop_fail(argument, -ENOMEM);
+	loop_fail(argument, -EIO);
+	return NULL;
+}
+
+Test(loop, fails_from_another_thread)
+{
+	struct loop *loop = open_loop();
+	pthread_t thread;
+
+	cr_assert_eq(pthread_create(&thread, NULL, fail_later, loop), 0);
+	cr_assert_eq(loop_run(loop), -ENOMEM);
+	pthread_join(thread, NULL);
+	loop_destroy(loop);
+}

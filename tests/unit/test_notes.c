@@ -131,6 +131,11 @@ void __wrap_log_info(const char *format, ...)
 	line();
 }
 
+static void on_touch(void *context, const struct mm_balloon_touch *touch)
+{
+	line();
+}
+
 static void expect_line(void)
 {
 	cr_assert_eq(lines, 1, "%u lines", lines);
@@ -184,6 +189,7 @@ Test(notes, a_failed_store_of_the_reclaimer)
 Test(notes, a_touch_of_what_the_balloon_holds)
 {
 	prepare();
+	config.balloon_touched = on_touch;
 	fake_create(&fake, &config);
 	cr_assert_eq(mm_release(fake.mm, gfn(7), 2, MM_RELEASE_BALLOON, 0), 0);
 	put(7, CONTENT_HALF);

@@ -165,16 +165,49 @@ Test(pool, oldest_first)
 	begin(MIB(32));
 	for (uint32_t i = 0; i < 200; i++)
 		cr_assert_eq(store(i, 2000), 0);
-	n = pool_oldest(p.pool, &cursor, owners, 64);
+	n = pool_oldest(p.pool, &cursor, false, owners, 64);
 	cr_assert(n > 32 && n <= 64);
 	for (unsigned i = 0; i < n; i++)
 		cr_assert_lt(owners[i], 64);
 	cr_assert_neq(cursor, 0);
 	do
-		n = pool_oldest(p.pool, &cursor, owners, 64);
+		n = pool_oldest(p.pool, &cursor, false, owners, 64);
 	while (cursor != 0);
 	cr_assert_gt(n, 0);
 	cr_assert_gt(owners[n - 1], 180);
+	end();
+}
+
+/* A block of many small objects goes by parts; no young object takes the place of one that went. */
+Test(pool, dense_blocks_go_by_parts)
+{
+	uint32_t cursor = 0, owners[64], next = 400, blocks;
+	unsigned n;
+
+	begin(MIB(32));
+	for (uint32_t i = 0; i < 400; i++)
+		cr_assert_eq(store(i, 200), 0);
+	n = pool_oldest(p.pool, &cursor, false, owners, 64);
+	cr_assert_eq(n, 0, "passed over, unless they are wanted");
+	cr_assert_eq(cursor, 0);
+	blocks = (uint32_t)(pool_bytes(p.pool) / POOL_BLOCK_SIZE);
+	for (uint32_t left = 150; left > 0; left -= n) {
+		cursor = 0;
+		n = pool_oldest(p.pool, &cursor, true, owners, 64);
+		cr_assert_geq(n, left < 64 ? left : 64);
+		n = n < left ? n : left;
+		for (unsigned i = 0; i < n; i++) {
+			cr_assert_lt(owners[i], 150, "the oldest block's");
+			drop(owners[i]);
+			cr_assert_eq(store(next++, 200), 0);
+		}
+		pool_compact(p.pool, 8);
+		cr_assert_eq(pool_check(p.pool, stderr), 0);
+	}
+	for (uint32_t i = 150; i < next; i++)
+		expect(i);
+	/* The one that was emptied is a spare now. */
+	cr_assert_leq(pool_bytes(p.pool) / POOL_BLOCK_SIZE, blocks + 1);
 	end();
 }
 
@@ -197,6 +230,15 @@ Test(pool, random_model)
 		}
 		if (i % 64 == 0)
 			pool_compact(p.pool, 2);
+		if (i % 1000 == 0) {
+			uint32_t cursor = 0, owners[40];
+			unsigned n = pool_oldest(p.pool, &cursor, true, owners, 40);
+
+			for (unsigned k = 0; k < n; k++) {
+				expect(owners[k]);
+				drop(owners[k]);
+			}
+		}
 		if (i % 4096 == 0)
 			cr_assert_eq(pool_check(p.pool, stderr), 0);
 		cr_assert_leq(p.charged, p.limit);

@@ -11,7 +11,9 @@
 #include "tests/long.h"
 #include "tests/unit/fake.h"
 
-#define FRAMES 3000
+#define FRAMES	   3000 /* with a hole in the middle */
+#define HOLE_FIRST 1400u
+#define HOLE_COUNT 200u
 
 struct model {
 	struct fake fake;
@@ -64,7 +66,13 @@ static void set_hooks(struct model *m, bool on)
 	m->fake.paged = on ? at_page : NULL;
 }
 
-static uint32_t choose_frame(struct model *m)
+/* None of them is in the hole. */
+static bool exist(uint32_t first, uint32_t count)
+{
+	return first + count <= HOLE_FIRST || first >= HOLE_FIRST + HOLE_COUNT;
+}
+
+static uint32_t any_frame(struct model *m)
 {
 	switch (rng_below(&m->rng, 4)) {
 	case 0:
@@ -79,6 +87,15 @@ static uint32_t choose_frame(struct model *m)
 	}
 }
 
+static uint32_t choose_frame(struct model *m)
+{
+	uint32_t frame = any_frame(m);
+
+	while (!exist(frame, 1))
+		frame = any_frame(m);
+	return frame;
+}
+
 /* A stretch full of zeros, or one frame full of a word. */
 static void give_up(struct model *m)
 {
@@ -89,6 +106,10 @@ static void give_up(struct model *m)
 	uint64_t page[PAGE_SIZE / 8] = { 0 };
 	uint32_t version = ++m->next_version;
 
+	if (!exist(first, count)) {
+		cr_assert_eq(mm_release(m->fake.mm, gfn(first), count, kind, 0), -ERANGE);
+		return;
+	}
 	if (poison)
 		content_make(page, CONTENT_WORD, first, version);
 	set_hooks(m, false);
@@ -106,7 +127,10 @@ static void take_again(struct model *m)
 {
 	uint32_t count = 1 + rng_below(&m->rng, 400), first = rng_below(&m->rng, FRAMES - count);
 
-	cr_assert_eq(mm_balloon_return(m->fake.mm, gfn(first), count), 0);
+	cr_assert_eq(mm_balloon_return(m->fake.mm, gfn(first), count),
+		     exist(first, count) ? 0 : -ERANGE);
+	if (!exist(first, count))
+		return;
 	for (uint32_t i = first; i < first + count; i++)
 		m->balloon[i] = false;
 }
@@ -127,6 +151,10 @@ static void pin_or_unpin(struct model *m)
 			return;
 	int error = mm_pin(m->fake.mm, gfn(frame), count);
 
+	if (!exist(frame, count)) {
+		cr_assert_eq(error, -ERANGE);
+		return;
+	}
 	cr_assert(error == 0 || error == -ENOMEM);
 	for (uint32_t i = 0; i < count && error == 0; i++)
 		m->pins[frame + i]++;
@@ -223,7 +251,8 @@ static void run(const struct mm_config *config, uint64_t steps, const char *name
 			cr_assert_eq(mm_check(m->fake.mm, stderr), 0);
 	}
 	for (uint32_t i = 0; i < FRAMES; i++)
-		cr_assert_eq(fake_expect(&m->fake, i, m->kind[i], m->version[i]), 0);
+		if (exist(i, 1))
+			cr_assert_eq(fake_expect(&m->fake, i, m->kind[i], m->version[i]), 0);
 	for (uint32_t i = 0; i < FRAMES; i++)
 		while (m->pins[i] > 0) {
 			mm_unpin(m->fake.mm, gfn(i), 1);
@@ -251,10 +280,13 @@ static void run(const struct mm_config *config, uint64_t steps, const char *name
 	/* Nothing may be left behind once all content is dropped. */
 	set_hooks(m, false);
 	m->fake.inject[FAKE_UNMAP].times = 0;
-	cr_assert_eq(mm_release(m->fake.mm, gfn(0), FRAMES, MM_RELEASE_BALLOON, 0), 0);
+	cr_assert_eq(mm_release(m->fake.mm, gfn(0), HOLE_FIRST, MM_RELEASE_BALLOON, 0), 0);
+	cr_assert_eq(mm_release(m->fake.mm, gfn(HOLE_FIRST + HOLE_COUNT),
+				FRAMES - HOLE_FIRST - HOLE_COUNT, MM_RELEASE_BALLOON, 0),
+		     0);
 	mm_stats_get(m->fake.mm, &stats);
-	cr_assert_eq(stats.released_frames, FRAMES);
-	cr_assert_eq(stats.balloon_frames, FRAMES);
+	cr_assert_eq(stats.released_frames, FRAMES - HOLE_COUNT);
+	cr_assert_eq(stats.balloon_frames, FRAMES - HOLE_COUNT);
 	cr_assert_eq(stats.resident_bytes, 0);
 	cr_assert_eq(stats.pool_stored_bytes, 0);
 	cr_assert_eq(stats.swap_bytes, 0);
@@ -265,6 +297,8 @@ static struct mm_config prepare(void)
 {
 	swap_memory_reset();
 	fake_init(&model.fake, FRAMES);
+	model.fake.hole_first = HOLE_FIRST;
+	model.fake.hole_count = HOLE_COUNT;
 	return fake_config(&model.fake);
 }
 

@@ -154,7 +154,7 @@ static void write_all_back(void)
 
 	pthread_mutex_lock(&fake.mm->lock);
 	work = reclaim_work_take(fake.mm, true);
-	EXPECT(write_back(fake.mm, work) > 0);
+	EXPECT(write_back(fake.mm, work, false) > 0);
 	reclaim_work_put(fake.mm, work);
 	pthread_mutex_unlock(&fake.mm->lock);
 }
@@ -371,13 +371,31 @@ static void begin(uint32_t frames)
 	fake_create(&fake, &config);
 }
 
-/* A touch is a pin, too; it is counted for as long as the balloon has the page. */
+static struct mm_balloon_touch touch;
+static unsigned touches;
+
+static void on_touch(void *context, const struct mm_balloon_touch *t)
+{
+	touch = *t;
+	touches++;
+}
+
+/* A touch is a pin, too. Each page counts once for each time it goes into the balloon, however
+ * often it is used, and whatever stale messages say of it. */
 Test(release, touches_of_the_balloon)
 {
 	begin(FRAMES);
 	cr_assert_eq(mm_release(fake.mm, gfn(10), 4, MM_RELEASE_BALLOON, 0), 0);
 	fake_write(&fake, 11, 5);
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(mm_fault(fake.mm, gfn(11), false), 0);
+	mm_reclaim(fake.mm, FRAMES);
+	fake_read(&fake, 11);
+	mm_stats_get(fake.mm, &stats);
+	cr_assert_eq(stats.balloon_touches, 1);
 	cr_assert_eq(mm_pin(fake.mm, gfn(12), 2), 0);
+	cr_assert_eq(mm_pin(fake.mm, gfn(12), 2), 0);
+	mm_unpin(fake.mm, gfn(12), 2);
 	mm_stats_get(fake.mm, &stats);
 	cr_assert_eq(stats.balloon_touches, 3);
 	cr_assert_eq(stats.balloon_frames, 4);
@@ -390,6 +408,39 @@ Test(release, touches_of_the_balloon)
 	mm_stats_get(fake.mm, &stats);
 	cr_assert_eq(stats.balloon_touches, 3);
 	cr_assert_eq(stats.balloon_frames, 0);
+	fake_end(&fake);
+}
+
+/* Who it was, and what the page was; not more often than once a second. */
+Test(release, touches_are_told_of)
+{
+	swap_memory_reset();
+	fake_init(&fake, FRAMES);
+	config = fake_config(&fake);
+	config.policy = mm_policy_find("fifo");
+	config.swap_directory = "memory";
+	config.balloon_touched = on_touch;
+	fake_create(&fake, &config);
+	cr_assert_eq(mm_release(fake.mm, gfn(10), 4, MM_RELEASE_BALLOON, 0), 0);
+	cr_assert_eq(mm_fault_of(fake.mm, gfn(5), true, 7), 0);
+	cr_assert_eq(touches, 0, "it is not in the balloon");
+	cr_assert_eq(mm_fault_of(fake.mm, gfn(12), true, 7), 0);
+	cr_assert_eq(touches, 1);
+	cr_assert_eq(touch.frame.v, 12);
+	cr_assert_eq(touch.thread, 7);
+	cr_assert(touch.write);
+	cr_assert_str_eq(touch.was, "released");
+	cr_assert_eq(touch.pages, 1);
+	cr_assert_eq(mm_fault_of(fake.mm, gfn(13), false, 8), 0);
+	cr_assert_eq(touches, 1, "so soon");
+	mm_stats_get(fake.mm, &stats);
+	cr_assert_eq(stats.balloon_touches, 2);
+	/* Out and in again: it counts again. */
+	cr_assert_eq(mm_balloon_return(fake.mm, gfn(10), 4), 0);
+	cr_assert_eq(mm_release(fake.mm, gfn(10), 4, MM_RELEASE_BALLOON, 0), 0);
+	cr_assert_eq(mm_fault_of(fake.mm, gfn(12), true, 7), 0);
+	mm_stats_get(fake.mm, &stats);
+	cr_assert_eq(stats.balloon_touches, 3);
 	fake_end(&fake);
 }
 

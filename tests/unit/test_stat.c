@@ -97,7 +97,7 @@ Test(stat, metrics)
 	expect(4, "bifold_faults_total", "kind=\"minor\"");
 	expect(1.000000001, "bifold_stall_seconds_total");
 	expect(4, "bifold_evictions_total", "to=\"clean\"");
-	expect(7, "bifold_kvm_mappings", "size=\"pages_4k\"");
+	expect(7, "bifold_kvm_mappings", "size=\"4K\"");
 	expect(20480, "bifold_balloon_bytes");
 	expect(12288, "bifold_guest_available_bytes");
 	expect(5, "bifold_disk_requests_total", "disk=\"0\"", "what=\"reads\"");
@@ -186,11 +186,13 @@ Test(stat, table)
 	static const char *const parts[] = {
 		"on quire, 2 CPUs, process 42\n",
 		"paused, up 2.5 s: ",
-		"most held",
+		"  peak  ",
 		"within the budget",
-		"from the swap file",
-		"30 pages, 2.46 to 1",
-		"of one value                      3    1.2 %",
+		"  zero-fill  ",
+		"  swap  ",
+		"  mapped  ",
+		"30 pages compressed, 2.46 to 1; 3 same-filled",
+		"same-filled                       3    1.2 %",
 		"balloon: 20.0 KiB of 40.0 KiB",
 		"could spare 12.0 KiB, it said 2.0 s ago",
 		"time stalled in faults: 1.0 s",

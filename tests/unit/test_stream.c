@@ -11,7 +11,7 @@ static uint32_t first, count;
 
 static void fault(uint32_t frame)
 {
-	stream_window(&table, frame, 64, FRAMES, &first, &count);
+	stream_window(&table, frame, 64, 0, FRAMES, &first, &count);
 	cr_assert(count >= 1 && count <= 64);
 	cr_assert(frame == first || frame == first + count - 1);
 	cr_assert_leq(first + count, FRAMES);

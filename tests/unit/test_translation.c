@@ -66,11 +66,11 @@ static void fold(struct fold *f, uint64_t address, const struct mm_look *look)
 			   PAGE_SIZE },
 		.managed = true,
 		.look = *look,
-		.host = { .known = true, .present = look->state == MM_LOOK_RESIDENT },
+		.host = { .known = true, .present = look->state == MM_LOOK_MAPPED },
 	};
 }
 
-static const struct mm_look resident = { MM_LOOK_RESIDENT, MM_LOOK_RESIDENT,
+static const struct mm_look resident = { MM_LOOK_MAPPED, MM_LOOK_MAPPED,
 					 .slot = MM_LOOK_NO_SLOT };
 
 static void make(uint64_t address, const char *layer)
@@ -263,11 +263,11 @@ static const char maps_json[] =
 	"\"no_table\":3,\"unreadable\":4,\"cut\":true,\"ranges\":["
 	"{\"start\":\"0x400000\",\"last\":\"0x43ffff\",\"bytes\":262144,\"user\":true,\"write\":"
 	"false,"
-	"\"execute\":true,\"pages\":{\"4k\":64},\"frames\":{\"resident\":40,\"compressed\":20,"
+	"\"execute\":true,\"pages\":{\"4K\":64},\"frames\":{\"mapped\":40,\"compressed\":20,"
 	"\"swapped\":4}},"
 	"{\"start\":\"0xffff800000000000\",\"last\":\"0xffff80003fffffff\",\"bytes\":1073741824,"
-	"\"user\":false,\"write\":true,\"execute\":false,\"pages\":{\"2m\":256,\"1g\":1},"
-	"\"frames\":{\"untouched\":1000,\"outside\":12,\"same-filled\":5}}]}";
+	"\"user\":false,\"write\":true,\"execute\":false,\"pages\":{\"2M\":256,\"1G\":1},"
+	"\"frames\":{\"untouched\":1000,\"outside\":12,\"same_filled\":5}}]}";
 
 static void print_maps(const char *name, int (*print_one)(const json_t *, FILE *))
 {
@@ -300,8 +300,8 @@ Test(translation, maps_of_whatever_comes)
 		"{\"ranges\":{}}",
 		"{\"ranges\":[]}",
 		"{\"ranges\":[1,null,{\"start\":7,\"bytes\":-1,\"pages\":3,\"frames\":{"
-		"\"resident\":-5}},"
-		"{\"pages\":{\"4k\":\"<\"},\"frames\":{\"swapped\":\"<\",\"resident\":1e99}}]}",
+		"\"mapped\":-5}},"
+		"{\"pages\":{\"4K\":\"<\"},\"frames\":{\"swapped\":\"<\",\"mapped\":1e99}}]}",
 	};
 	FILE *out = fopen("/dev/null", "w");
 

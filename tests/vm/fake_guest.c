@@ -29,12 +29,12 @@ static json_t *look(void)
 			 (json_int_t)fake_guest.target);
 }
 
-static json_t *balloon(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+static json_t *balloon(void *context, json_t *params, struct control_error *error)
 {
 	json_t *bytes = json_object_get(params, "bytes");
 
 	if (bytes != NULL && json_count_of(bytes) > MEMORY) {
-		snprintf(error, CONTROL_ERROR_SIZE, "the guest has no more than that");
+		control_refuse(error, CONTROL_FAILED, "the guest has no more than that");
 		return NULL;
 	}
 	fake_guest.looks++;
@@ -43,7 +43,7 @@ static json_t *balloon(void *context, json_t *params, char error[CONTROL_ERROR_S
 	return look();
 }
 
-static json_t *stat(void *context, json_t *params, char error[CONTROL_ERROR_SIZE])
+static json_t *stat(void *context, json_t *params, struct control_error *error)
 {
 	return json_pack("{s:s, s:{s:s, s:s, s:I, s:i}, s:o, s:I}", "state",
 			 fake_guest.paused ? "paused" : "running", "guest", "name", "fake",
@@ -52,9 +52,9 @@ static json_t *stat(void *context, json_t *params, char error[CONTROL_ERROR_SIZE
 }
 
 static const struct control_method methods[] = {
-	{ "balloon", balloon },
-	{ "stat", stat },
-	{ NULL, NULL },
+	{ "balloon", balloon, "bytes" },
+	{ "stat", stat, "" },
+	{ NULL, NULL, NULL },
 };
 
 void fake_guest_start(void)

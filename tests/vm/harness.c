@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/vm/cage.h"
+
 #define SCRATCH_PREFIX "bifold-test-"
 #define CHILD_MAX      16
 #define WORD_MAX       32
@@ -69,6 +71,7 @@ void harness_init(void)
 {
 	signal(SIGPIPE, SIG_IGN);
 	remove_orphans();
+	cage_remove_orphans();
 	snprintf(scratch, sizeof(scratch), "/tmp/" SCRATCH_PREFIX "%d-XXXXXX", getpid());
 	cr_assert(mkdtemp(scratch) != NULL, "mkdtemp: %s", strerror(errno));
 }
@@ -84,6 +87,7 @@ static void forget(struct child *child)
 	close_end(&child->err);
 	free(child->out_text);
 	free(child->err_text);
+	cage_remove(child->cage);
 	free(child);
 }
 
@@ -215,6 +219,7 @@ struct child *child_start(const char *const *argv, prepare_fn *prepare)
 	must_pipe(in);
 	must_pipe(out);
 	must_pipe(err);
+	child->cage = cage_make(argv);
 	child->pid = fork();
 	cr_assert(child->pid >= 0, "fork: %s", strerror(errno));
 	if (child->pid == 0) {
@@ -223,6 +228,8 @@ struct child *child_start(const char *const *argv, prepare_fn *prepare)
 		dup2(err[1], STDERR_FILENO);
 		signal(SIGPIPE, SIG_DFL);
 		prctl(PR_SET_PDEATHSIG, SIGKILL); /* no child outlives its test */
+		if (child->cage != NULL && cage_enter(child->cage) != 0)
+			_exit(126);
 		if (prepare != NULL && prepare() != 0) {
 			dprintf(STDERR_FILENO, "%s", strerror(errno));
 			_exit(STATUS_UNABLE);
@@ -307,6 +314,10 @@ void child_finish(struct child *child, const void *input, size_t input_size)
 		cr_assert(errno == EINTR);
 	child->pid = 0;
 	child->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	cr_assert(child->cage == NULL || !cage_killed(child->cage),
+		  "it held more of the host's memory than its budget and what is stated beside it: "
+		  "%llu bytes",
+		  cage_peak(child->cage));
 	if (child->status == STATUS_UNABLE && child->changed_world)
 		cr_skip_test("SKIP: the child's world cannot be changed here: %s", child->err_text);
 }

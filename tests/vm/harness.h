@@ -19,6 +19,7 @@ struct child {
 	char *out_text, *err_text; /* what came so far, NUL-terminated */
 	size_t out_size, err_size;
 	bool changed_world; /* by prepare() */
+	char *cage;	    /* around a run with a budget: cage.h */
 	int status;	    /* after child_finish(): exit status, or 128 + signal */
 };
 
@@ -47,7 +48,7 @@ const char *test_program(const char *name); /* built from tests/vm/programs */
 const char *linux_file(const char *name);   /* "vmlinuz", "initrd", "disk.img": linux_guest.h */
 
 /*
- * Start argv. prepare (or NULL) runs in the child before exec, to change its world; a non-zero
+ * Start argv, a run with a budget inside its cage. prepare (or NULL) runs in the child before exec, to change its world; a non-zero
  * answer ends the child with status 77. arguments after "bifold" for start_bifold().
  */
 typedef int prepare_fn(void);

@@ -76,7 +76,7 @@ Test(control, translates)
 
 	cr_assert_str_eq(text_of(t, "end"), "page");
 	cr_assert_eq(strtoull(text_of(t, "guest_physical"), NULL, 16) % 4096, 0x123);
-	cr_assert_str_eq(text_of(json_object_get(t, "second"), "state"), "resident");
+	cr_assert_str_eq(text_of(json_object_get(t, "second"), "state"), "mapped");
 	cr_assert(may(t, "read") && may(t, "write") && !may(t, "execute"));
 	t = translate(read_only);
 	cr_assert(may(t, "read") && !may(t, "write") && !may(t, "execute"));
@@ -196,7 +196,7 @@ static void compare(const struct told *told, const json_t *t, const char *seed, 
 		return;
 	tally->pages++;
 	tally->huge += json_integer_value(json_object_get(t, "page_size")) == 2 << 20;
-	tally->away += strcmp(text_of(t, "state"), "resident") != 0;
+	tally->away += strcmp(text_of(t, "state"), "mapped") != 0;
 }
 
 /* The next addresses that the guest told of, up to `most`. */

@@ -3,9 +3,12 @@
  */
 #include <criterion/criterion.h>
 #include <elf.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/vm/harness.h"
 #include "tests/vm/world.h"
@@ -96,6 +99,149 @@ Test(errors, program_is_32_bit)
 	chmod(path, 0755);
 	expect_error(run_bifold(path), 126, "is a 32-bit program");
 	free(whole);
+}
+
+/* Nobody waits for the other end, and nothing is taken for what it is not. */
+Test(errors, files_that_are_fifos)
+{
+	const char *fifo = scratch_path("fifo");
+	const char *kernel = test_program("pc-pvh.elf");
+
+	cr_assert_eq(mkfifo(fifo, 0600), 0);
+	expect_error(run_bifold("--force", "--kernel", fifo), 125, "is not a regular file");
+	expect_error(run_bifold("--force", "--kernel", kernel, "--initrd", fifo), 125,
+		     "is not a regular file");
+	expect_error(run_bifold("--file", fifo, busybox_path(), "true"), 125,
+		     "is not a regular file");
+	expect_error(run_bifold("--report", fifo, busybox_path(), "true"), 125,
+		     "nobody reads there");
+	expect_error(run_bifold(fifo), 126, "is not a regular file");
+}
+
+Test(errors, report_to_a_fifo_that_is_read)
+{
+	const char *fifo = scratch_path("fifo");
+	char text[65536];
+	ssize_t n;
+	int fd;
+
+	need_kvm();
+	cr_assert_eq(mkfifo(fifo, 0600), 0);
+	fd = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	cr_assert_eq(run_bifold("--report", fifo, busybox_path(), "true")->status, 0);
+	n = read(fd, text, sizeof(text) - 1);
+	cr_assert_gt(n, 0);
+	text[n] = '\0';
+	cr_assert(strstr(text, "\"exit_status\": 0") != NULL, "%s", text);
+	close(fd);
+}
+
+/* A run that comes to nothing leaves an older report alone; the next one leaves nothing of it. */
+Test(errors, report_is_emptied_when_it_is_written)
+{
+	static const char old[] = "an older report, which is long\n";
+	const char *report = scratch_path("r.json");
+	static char longer[65536];
+	size_t size;
+
+	need_kvm();
+	write_file(report, old, sizeof(old) - 1);
+	expect_error(run_bifold("--report", report, "--budget", "64K", busybox_path(), "true"), 125,
+		     "the least that works is");
+	cr_assert_str_eq(read_file(report, &size), old);
+	memset(longer, 'x', sizeof(longer));
+	write_file(report, longer, sizeof(longer));
+	cr_assert_eq(run_bifold("--report", report, busybox_path(), "true")->status, 0);
+	cr_assert_eq(report_number(report, "exit_status"), 0);
+}
+
+/* Filling memory takes longer than this run may: it is not even begun. */
+Test(errors, time_is_up_while_loading)
+{
+	const char *initrd = scratch_path("initrd");
+	const char *report = scratch_path("r.json");
+	struct child *child;
+	size_t size;
+
+	need_kvm();
+	write_file(initrd, "x", 1);
+	cr_assert_eq(truncate(initrd, 2700ll << 20), 0);
+	write_file(report, "old", 3);
+	child = run_bifold("--force", "--memory", "3G", "--timeout", "1", "--report", report,
+			   "--kernel", test_program("pc-pvh.elf"), "--initrd", initrd);
+	expect_error(child, 124, "1 s have passed");
+	cr_assert_str_eq(read_file(report, &size), "old");
+}
+
+static int close_input(void)
+{
+	return close(STDIN_FILENO);
+}
+
+static int close_output(void)
+{
+	return close(STDOUT_FILENO);
+}
+
+static int close_all(void)
+{
+	return close(STDIN_FILENO) != 0 || close(STDOUT_FILENO) != 0 || close(STDERR_FILENO) != 0;
+}
+
+/* As on the host: a service manager starts programs so. No file of the monitor's takes the place.
+ */
+Test(errors, standard_descriptors_that_are_closed)
+{
+	const char *report = scratch_path("r.json");
+	struct child *child;
+
+	need_kvm();
+	child = run_bifold_in(close_input, busybox_path(), "cat");
+	cr_assert_eq(child->status, 1, "status %d: %s", child->status, child->err_text);
+	cr_assert(strstr(child->err_text, "Bad file descriptor") != NULL, "%s", child->err_text);
+	child = run_bifold_in(close_output, busybox_path(), "echo", "hi");
+	cr_assert_eq(child->status, 1, "status %d: %s", child->status, child->err_text);
+	child = run_bifold_in(close_all, "-v", "--report", report, busybox_path(), "sh", "-c",
+			      "echo hi >&2; exit 3");
+	cr_assert_eq(child->status, 3);
+	cr_assert_eq(report_number(report, "exit_status"), 3);
+}
+
+static int small_stack(void)
+{
+	const struct rlimit limit = { 64 << 10, 64 << 10 };
+
+	return setrlimit(RLIMIT_STACK, &limit);
+}
+
+Test(errors, small_stack)
+{
+	const char *initrd = scratch_path("initrd");
+	struct child *child;
+
+	need_kvm();
+	child = run_bifold_in(small_stack, "--memory", "96M", "--budget", "12M", busybox_path(),
+			      "sh", "-c", "cat >/x; cat /x");
+	cr_assert_eq(child->status, 0, "status %d: %s", child->status, child->err_text);
+	write_file(initrd, "x", 1);
+	child = run_bifold_in(small_stack, "--force", "--timeout", "1", "--initrd", initrd,
+			      "--kernel", test_program("pc-pvh.elf"));
+	cr_assert_lt(child->status, 126, "status %d: %s", child->status, child->err_text);
+}
+
+static int no_files(void)
+{
+	const struct rlimit limit = { 0, 0 };
+
+	return setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+Test(errors, files_that_may_not_grow)
+{
+	need_kvm();
+	expect_error(
+		run_bifold_in(no_files, "--report", scratch_path("r.json"), busybox_path(), "true"),
+		125, "File too large");
 }
 
 Test(errors, budget_larger_than_memory_runs)

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/long.h"
 #include "tests/vm/linux_guest.h"
 
 #define MIB (1ll << 20)
@@ -88,6 +89,26 @@ static void balloon(const char *size)
 	cr_assert_eq(asked->status, 0, "status %d: %s%s", asked->status, asked->out_text,
 		     asked->err_text);
 	child_forget(asked);
+}
+
+/* More memory than fits below the hole, under a budget far smaller. */
+Test(linux_memory, above_the_hole)
+{
+	static const char *const sizes[] = { "5G", "3145732K" };
+
+	for (unsigned i = 0; i < test_times(1, 2); i++) {
+		struct child *guest =
+			linux_start(WORDS("--memory", sizes[i], "--budget", "192M", "--swap",
+					  scratch_path(".")),
+				    false,
+				    "grep MemTotal /proc/meminfo; "
+				    "/demo --touch 64M --passes 1 --pattern sequential");
+
+		linux_end(guest);
+		cr_assert(strstr(guest->out_text, "every page read was right") != NULL, "%s",
+			  guest->out_text);
+		harness_forget();
+	}
 }
 
 /* In and out around a program whose data stays whole, under a budget that has stored much of it. */

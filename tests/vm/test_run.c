@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/vm/cage.h"
 #include "tests/vm/harness.h"
 
 #define MIB(n) ((int64_t)(n) << 20)
@@ -135,6 +136,24 @@ Test(run, busybox_time_and_clock)
 	expect_status(child, 0);
 	cr_assert_str_eq(child->out_text, "hi\n");
 	cr_assert(strstr(child->err_text, "real") != NULL, "%s", child->err_text);
+}
+
+/* Every run with a budget is judged so: tests/vm/cage.h. */
+Test(run, the_host_can_judge_budgets)
+{
+	if (cage_obstacle() != NULL)
+		cr_skip_test("SKIP: runs with a budget are not in a memory cgroup: %s",
+			     cage_obstacle());
+}
+
+/* A guest's page tables are few, and what KVM makes of them is much: it is in the budget. */
+Test(run, page_tables_stay_in_the_budget)
+{
+	struct child *child = run_bifold("--memory", "512M", "--budget", "12M", "--",
+					 test_program("tables"), "256", "12");
+
+	expect_status(child, 0);
+	cr_assert_str_eq(child->out_text, "held\n");
 }
 
 static void libc_program(const char *name)
@@ -339,6 +358,35 @@ Test(run, demo_checks_itself)
 		      4 * report_number(report, "budget_bytes"));
 	cr_assert_leq(report_number(report, "peak_host_bytes"), MIB(7));
 	cr_assert_gt(report_number(report, "evictions.compressed"), 0);
+}
+
+/* Whether this host's KVM would let a guest run guests. */
+static bool kvm_nests(void)
+{
+	static const char *const paths[] = { "/sys/module/kvm_amd/parameters/nested",
+					     "/sys/module/kvm_intel/parameters/nested" };
+	size_t size;
+
+	for (int i = 0; i < 2; i++) {
+		char *text = read_file(paths[i], &size);
+
+		if (text != NULL && (text[0] == '1' || text[0] == 'Y'))
+			return true;
+	}
+	return false;
+}
+
+/* KVM would keep control pages that may be evicted: a managed guest sees no VMX and no SVM. */
+Test(run, virtualization_is_hidden)
+{
+	const char *program = test_program("virtualization");
+
+	cr_assert_str_eq(run_bifold(program)->out_text, "none\n");
+	cr_assert_str_eq(run_bifold("--unmanaged", program)->out_text, "none\n");
+	expect_status(run_bifold("--nested", program), 125);
+	if (!kvm_nests())
+		cr_skip_test("SKIP: this host's KVM offers no nesting: --nested shows nothing");
+	cr_assert_str_neq(run_bifold("--unmanaged", "--nested", program)->out_text, "none\n");
 }
 
 /* The same guest with its memory left to the host kernel: what tools/bench compares with. */

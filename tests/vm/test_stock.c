@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/vm/harness.h"
+#include "tests/vm/guests.h"
 #include "tests/vm/screen.h"
 
 static void init(void)
@@ -121,6 +121,58 @@ Test(stock, ways_to_end)
 		expect(run_pc(PC("multiboot", "--budget", "12M"), ways[i].keys), ways[i].status,
 		       ways[i].said);
 	}
+}
+
+/* Registers of before are told, or that there are none any more; never those of after. */
+Test(stock, a_triple_fault_tells_of_before)
+{
+	struct child *child = run_pc(PC("pvh"), "t");
+
+	expect(child, 125, "triple fault");
+	cr_assert(strstr(child->err_text, "rip 000000000000fff0") == NULL, "%s", child->err_text);
+	cr_assert((strstr(child->err_text, "code at rip:") != NULL) !=
+			  (strstr(child->err_text, "cannot be told any more") != NULL),
+		  "%s", child->err_text);
+}
+
+/* It is counted as one page, and -v says who it was, and where: at the instruction, or behind it.
+ */
+Test(stock, a_page_of_the_balloon_is_used)
+{
+	struct child *child =
+		run_bifold("--force", "--memory", "16M", "--timeout", "60", "-v", "--report",
+			   scratch_path("r.json"), "--kernel", test_program("inflated.elf"));
+	const char *said = strstr(child->err_text, "guest page 0x800 (address 0x800000) was "
+						   "written, though the balloon holds it, by vCPU "
+						   "0 at RIP 0x");
+	unsigned long here, rip;
+
+	expect(child, 0, "it was released; 1 such pages so far");
+	cr_assert(said != NULL, "%s", child->err_text);
+	cr_assert_eq(sscanf(child->out_text, "at RIP %lx\ndone\n", &here), 1, "%s",
+		     child->out_text);
+	cr_assert_eq(sscanf(strstr(said, "RIP"), "RIP %lx", &rip), 1);
+	cr_assert(rip >= here && rip <= here + 6, "%#lx, %#lx", here, rip);
+	cr_assert_eq(report_number(scratch_path("r.json"), "balloon_touches"), 1);
+}
+
+/* Stopped by its shell, say: the guest hears of it when it goes on. */
+Test(stock, the_guest_is_told_that_it_stood)
+{
+	struct child *child =
+		child_start(WORDS(bifold_path(), "run", "--force", "--memory", "16M", "--timeout",
+				  "60", "--kernel", test_program("clock.elf")),
+			    NULL);
+	int status;
+
+	child_wait_for(child, false, "ready");
+	kill(child->pid, SIGSTOP);
+	cr_assert_eq(waitpid(child->pid, &status, WUNTRACED), child->pid);
+	cr_assert(WIFSTOPPED(status));
+	kill(child->pid, SIGCONT);
+	child_finish(child, NULL, 0);
+	expect(child, 0, "");
+	cr_assert_str_eq(child->out_text, "ready\nstood\n");
 }
 
 /* Its input has ended, and it goes on. */

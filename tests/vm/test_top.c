@@ -40,7 +40,8 @@ static void real_guest(const char *type, bool colours)
 	screen_wait_for(&screen, "16384 pages");
 	screen_wait_for(&screen, "running, up ");
 	screen_wait_for(&screen, "of 12.0 MiB");
-	screen_wait_for(&screen, "from swap");
+	screen_wait_for(&screen, "  same-filled ");
+	screen_wait_for(&screen, "  zero-fill ");
 	screen_wait_for(&screen, "q quit");
 	cr_assert(screen_shows(&screen, "[#"), "%s", screen_text(&screen));
 	cr_assert_eq(screen.coloured, colours);

@@ -1,0 +1,228 @@
+/*
+ * The disk of the swap file is full: what lies free in the file is used first, and given back when
+ * there is much of it; and only then somebody has to wait.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#include "mm/mm_internal.h"
+#include "tests/unit/fake.h"
+
+#define FRAMES 16384
+
+static struct fake fake;
+static struct mm_config config;
+
+static void prepare(void)
+{
+	swap_memory_reset();
+	fake_init(&fake, FRAMES);
+	config = fake_config(&fake);
+	config.policy = mm_policy_find("fifo");
+	config.swap_directory = "memory";
+}
+
+static void put(uint32_t first, uint32_t count, uint32_t version)
+{
+	for (uint32_t i = first; i < first + count; i++)
+		cr_assert_eq(fake_put(&fake, i, CONTENT_RANDOM, version), 0);
+}
+
+static void expect(uint32_t first, uint32_t count, uint32_t version)
+{
+	for (uint32_t i = first; i < first + count; i++)
+		cr_assert_eq(fake_expect(&fake, i, CONTENT_RANDOM, version), 0);
+}
+
+static uint32_t resident(void)
+{
+	return fake.mm->count[FRAME_MAPPED] + fake.mm->count[FRAME_WATCHED];
+}
+
+/*
+ * A guest that turns over more than its budget on a disk with room for that and little more: for
+ * ever, as the sort of the demo does. The file's free slots lie before the ones never used.
+ */
+Test(full, free_slots_are_used_first)
+{
+	struct mm_stats stats;
+
+	prepare();
+	config.budget_bytes = mm_least_budget(&config) + 400 * PAGE_SIZE;
+	swap_memory.capacity = 2100;
+	fake_create(&fake, &config);
+	for (uint32_t round = 1; round < 12; round++)
+		put(0, 2600, round);
+	expect(0, 2600, 11);
+	mm_stats_get(fake.mm, &stats);
+	cr_assert_gt(stats.store_failures, 0, "the disk was never full: this shows nothing");
+	cr_assert_leq(swap_memory.allocated, 2100);
+	fake_end(&fake);
+}
+
+/* Full, and full no more: new slots are tried again after a while. */
+Test(full, the_file_grows_again)
+{
+	prepare();
+	swap_memory.capacity = 100;
+	fake_create(&fake, &config);
+	put(0, 300, 1);
+	mm_reclaim(fake.mm, 300);
+	cr_assert_eq(fake.mm->count[FRAME_SWAP], 100);
+	cr_assert(swap_is_full(fake.mm->swap) && fake.mm->disk_full);
+	swap_memory.capacity = 0;
+	while (fake.mm->count[FRAME_SWAP] < 300)
+		mm_reclaim(fake.mm, 300);
+	cr_assert(!swap_is_full(fake.mm->swap) && !fake.mm->disk_full);
+	expect(0, 300, 1);
+	fake_end(&fake);
+}
+
+/* Pages given up leave slots behind; most of them go back to the disk, some are kept at hand. */
+static void fill_and_give_up(void)
+{
+	fake_create(&fake, &config);
+	put(0, 10000, 1);
+	while (resident() > 0)
+		mm_reclaim(fake.mm, FRAMES);
+	cr_assert_eq(swap_memory.allocated, 10000);
+	cr_assert_eq(mm_release(fake.mm, gfn(0), 9000, MM_RELEASE_BALLOON, 0), 0);
+}
+
+Test(full, slots_go_back_to_the_disk)
+{
+	prepare();
+	config.no_reclaimer = false;
+	fill_and_give_up();
+	while (__atomic_load_n(&swap_memory.allocated, __ATOMIC_ACQUIRE) > 6000)
+		sched_yield();
+	expect(9000, 1000, 1);
+	put(0, 3000, 2);
+	mm_reclaim(fake.mm, 3000);
+	expect(0, 3000, 2);
+	fake_end(&fake);
+}
+
+/* A file system that cannot: the slots stay good. */
+Test(full, slots_cannot_be_punched)
+{
+	prepare();
+	config.no_reclaimer = false;
+	swap_memory.punch_error = -EOPNOTSUPP;
+	fill_and_give_up();
+	while (__atomic_load_n(&swap_memory.punches, __ATOMIC_ACQUIRE) == 0)
+		sched_yield();
+	put(0, 3000, 2);
+	mm_reclaim(fake.mm, 3000);
+	expect(0, 3000, 2);
+	expect(9000, 1000, 1);
+	cr_assert_eq(swap_memory.punches, 1, "it is not asked again");
+	cr_assert_lt(swap_memory.allocated, 10300, "%llu", (unsigned long long)swap_memory.allocated);
+	fake_end(&fake);
+}
+
+/* ---- who waits */
+
+static struct {
+	unsigned calls, over;
+	unsigned room_after; /* calls; 0: never */
+	unsigned give_up_after;
+	uint64_t since_ns;
+} owner;
+
+static bool full(void *context, uint64_t since_ns)
+{
+	cr_assert(owner.calls == 0 ? since_ns == 0 : since_ns >= owner.since_ns);
+	owner.since_ns = since_ns;
+	owner.calls++;
+	/* The lock is free: whoever wants to see how it stands can. */
+	cr_assert_eq(mm_check(fake.mm, stderr), 0);
+	if (owner.calls == owner.room_after)
+		swap_memory.capacity = 0;
+	return owner.give_up_after == 0 || owner.calls < owner.give_up_after;
+}
+
+static void full_no_more(void *context)
+{
+	owner.over++;
+}
+
+static void prepare_owner(void)
+{
+	memset(&owner, 0, sizeof(owner));
+	prepare();
+	config.full = full;
+	config.full_no_more = full_no_more;
+	config.budget_bytes = mm_least_budget(&config) + 400 * PAGE_SIZE;
+	swap_memory.capacity = 200;
+}
+
+Test(full, the_owner_waits_until_there_is_room)
+{
+	prepare_owner();
+	owner.room_after = 5;
+	fake_create(&fake, &config);
+	put(0, 3000, 1);
+	cr_assert_eq(owner.calls, 5);
+	cr_assert_eq(owner.over, 1);
+	cr_assert_eq(fake.failure_count, 0);
+	expect(0, 3000, 1);
+	fake_end(&fake);
+}
+
+Test(full, the_owner_does_not_wait_for_ever)
+{
+	int error = 0;
+
+	prepare_owner();
+	fake.expect_failure = true;
+	owner.give_up_after = 3;
+	fake_create(&fake, &config);
+	for (uint32_t i = 0; i < 3000 && error == 0; i++)
+		error = fake_put(&fake, i, CONTENT_RANDOM, 1);
+	cr_assert_eq(error, -ENOSPC);
+	cr_assert_eq(owner.calls, 3);
+	cr_assert_eq(owner.over, 0);
+	cr_assert_eq(fake.failure.error, ENOSPC);
+	cr_assert_not_null(strstr(fake.failure.text, "the disk of the swap file is full"));
+	fake_end(&fake);
+}
+
+/* A pin is no less in need of it. */
+Test(full, a_pin_waits_as_well)
+{
+	uint32_t i = 0;
+
+	prepare_owner();
+	owner.room_after = 2;
+	fake_create(&fake, &config);
+	while (owner.calls == 0) {
+		cr_assert_eq(mm_pin(fake.mm, gfn(i), 1), 0);
+		cr_assert_eq(fake_put(&fake, i, CONTENT_RANDOM, 1), 0);
+		mm_unpin(fake.mm, gfn(i++), 1);
+	}
+	cr_assert_eq(owner.calls, 2);
+	cr_assert_eq(owner.over, 1);
+	expect(0, i, 1);
+	fake_end(&fake);
+}
+
+/* Its own limit is no matter of the disk: nobody waits for room that cannot come. */
+Test(full, a_swap_file_at_its_limit)
+{
+	int error = 0;
+
+	prepare_owner();
+	fake.expect_failure = true;
+	swap_memory.capacity = 0;
+	config.swap_bytes = 200 * PAGE_SIZE;
+	config.budget_bytes = mm_least_budget(&config) + 400 * PAGE_SIZE;
+	fake_create(&fake, &config);
+	for (uint32_t i = 0; i < 3000 && error == 0; i++)
+		error = fake_put(&fake, i, CONTENT_RANDOM, 1);
+	cr_assert_eq(error, -ENOMEM);
+	cr_assert_eq(owner.calls, 0);
+	fake_end(&fake);
+}
