@@ -26,6 +26,8 @@
 
 #define BUFFER_SIZE 65536
 
+#define VECTOR_MIN 576 /* x87, SSE and the header */
+
 /* Waits until fd takes (or gives) bytes. 0, or -EINTR when the VM stops first. */
 static int wait_ready(const struct quire_port *port, int fd, short events)
 {
@@ -277,6 +279,25 @@ static int64_t do_console(struct quire_port *port, const struct quire_request *r
 	return result;
 }
 
+static int64_t do_vector(struct quire_port *port, const struct quire_request *request)
+{
+	uint64_t length = request->segment[0].length;
+	_Alignas(64) char state[QUIRE_VECTOR_MAX] = { 0 };
+	int error = 0;
+
+	if (request->segment_count != 1 || length < VECTOR_MIN || length > QUIRE_VECTOR_MAX)
+		return -EINVAL;
+	if (request->arg0 != 0)
+		error = port->events->vector_get(port->context, state);
+	if (error == 0 && request->arg0 != 0)
+		error = ept_write(port->space, gpa(request->arg0), state, length);
+	if (error != 0 || request->arg1 == 0)
+		return error;
+	memset(state, 0, sizeof(state));
+	error = ept_read(port->space, gpa(request->arg1), state, length);
+	return error == 0 ? port->events->vector_set(port->context, state) : error;
+}
+
 static int64_t dispatch(struct quire_port *port, struct quire_request *request)
 {
 	switch (request->op) {
@@ -301,6 +322,8 @@ static int64_t dispatch(struct quire_port *port, struct quire_request *request)
 		return do_release(port, request);
 	case QUIRE_OP_WAIT:
 		return port->events->wait(port->context);
+	case QUIRE_OP_VECTOR:
+		return do_vector(port, request);
 	case QUIRE_OP_YIELD:
 		sched_yield();
 		return 0;

@@ -26,6 +26,10 @@ struct quire_port_events {
 	/* The vCPU that rang sleeps from its next entry on, until an interrupt is pending. 0 or
 	 * -errno. */
 	int (*wait)(void *context);
+	/* The vector state of the vCPU that rang, QUIRE_VECTOR_MAX bytes in XSAVE's standard form.
+	 * 0 or -errno. */
+	int (*vector_get)(void *context, void *state);
+	int (*vector_set)(void *context, const void *state);
 	/* Input was asked for and there is none: call quire_port_input_ready() when there is. */
 	void (*await_input)(void *context);
 };

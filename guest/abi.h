@@ -71,10 +71,16 @@ enum quire_op {
 	QUIRE_OP_WAIT = 10,
 	/* Another CPU holds what this one spins for: give the host's processor away. Result 0. */
 	QUIRE_OP_YIELD = 11,
+	/* With QUIRE_HOST_KEEPS_VECTOR: the vector state of the CPU that rings (x87, SSE, AVX) goes
+	 * to arg0 and then becomes what lies at arg1, in XSAVE's standard form. They are physical
+	 * addresses; 0 leaves that half out. Segment 0's length is that of each, 576 to
+	 * QUIRE_VECTOR_MAX bytes. Result 0 or -errno. */
+	QUIRE_OP_VECTOR = 12,
 };
 
 /* What the host is like; no CPUID says it. */
-#define QUIRE_HOST_EMULATES 1 /* ring 0 is emulated: some instructions are missing there */
+#define QUIRE_HOST_EMULATES	1 /* ring 0 is emulated: some instructions are missing there */
+#define QUIRE_HOST_KEEPS_VECTOR 2 /* QUIRE_OP_VECTOR does what XSAVE and XRSTOR would */
 
 enum quire_level {
 	QUIRE_LEVEL_ERROR = 0, /* always shown */
@@ -83,6 +89,7 @@ enum quire_level {
 };
 
 #define QUIRE_SEGMENT_MAX 32
+#define QUIRE_VECTOR_MAX  4096
 #define QUIRE_LOG_MAX	  512 /* bytes of a LOG, PANIC or NO_INIT message */
 
 /* Interrupt vector the monitor raises (as an MSI to CPU 0) when awaited input has come. */

@@ -51,8 +51,9 @@ static void direct_map_init(uint64_t end)
 	}
 }
 
-/* The last words are for hosts whose ring 0 has no XSAVE: FXSAVE leaves the upper halves of the AVX
- * registers behind at a switch, so that glibc is told not to use them. */
+/* The last words are for hosts whose ring 0 has no XSAVE: where the monitor does not keep the upper
+ * halves of the AVX registers either they are lost at a switch, and where it does they cost. So
+ * glibc is told not to use them. */
 static int init_strings(struct exec_strings *strings, bool emulated)
 {
 	static const char *const environment[] = {
@@ -141,6 +142,7 @@ void kernel_main(uint64_t start_info)
 	cpu_init(&cpus[0]);
 	alone = !doorbell_init(&host);
 	cpu_find_features(host.emulates);
+	cpu_features.vector_by_monitor = host.keeps_vector;
 	cpu_enable();
 	start_read(start_info, &start);
 	log_set_verbose(start.verbose);

@@ -176,13 +176,14 @@ int bench_write_json(const struct bench_sweep *sweep, FILE *file)
 	const char *counters = bench_counters_text(sweep);
 	json_t *cells = json_array();
 	json_t *root = json_pack(
-		"{s:s, s:s, s:b, s:b, s:s, s:i, s:i, s:f, s:f, s:f, s:f}", "bench", "translation",
-		"second_layer", sweep->second_layer, "nested", bench_is_nested(sweep->second_layer),
-		"host_is_guest", sweep->host_is_guest, "counters",
-		counters == NULL ? "available" : counters, "rounds", (int)sweep->options->rounds,
-		"passes", (int)sweep->options->passes, "seconds", sweep->seconds,
-		"others_processors", sweep->others, "stolen_processors", sweep->stolen,
-		"disturbed_rounds", sweep->disturbed);
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:i, s:i, s:f, s:f, s:f, s:f}",
+		"bench", "translation", "version", BIFOLD_VERSION, "date", sweep->date, "processor",
+		sweep->processor, "kernel", sweep->kernel, "second_layer", sweep->second_layer,
+		"nested", bench_is_nested(sweep->second_layer), "host_is_guest",
+		sweep->host_is_guest, "counters", counters == NULL ? "available" : counters,
+		"rounds", (int)sweep->options->rounds, "passes", (int)sweep->options->passes,
+		"seconds", sweep->seconds, "others_processors", sweep->others, "stolen_processors",
+		sweep->stolen, "disturbed_rounds", sweep->disturbed);
 	int error = 0;
 
 	for (int guest = 0; guest < BENCH_PAGES; guest++) {

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -268,6 +270,39 @@ static bool is_guest(void)
 	return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx >> 31 & 1) != 0;
 }
 
+/* "?" where nothing says it. */
+static void read_processor(char *name, size_t size)
+{
+	FILE *file = fopen("/proc/cpuinfo", "re");
+	char line[256];
+
+	snprintf(name, size, "?");
+	if (file == NULL)
+		return;
+	while (fgets(line, sizeof(line), file) != NULL) {
+		char *value = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
+
+		if (value == NULL)
+			continue;
+		value[strcspn(value, "\n")] = '\0';
+		snprintf(name, size, "%s", value + 1 + strspn(value + 1, " "));
+		break;
+	}
+	fclose(file);
+}
+
+static void name_host(struct bench_sweep *sweep)
+{
+	time_t now = time(NULL);
+	struct utsname system;
+	struct tm date;
+
+	read_processor(sweep->processor, sizeof(sweep->processor));
+	snprintf(sweep->kernel, sizeof(sweep->kernel), "%s",
+		 uname(&system) == 0 ? system.release : "?");
+	strftime(sweep->date, sizeof(sweep->date), "%Y-%m-%d", localtime_r(&now, &date));
+}
+
 /* --- who else ran --- */
 
 struct load {
@@ -363,6 +398,7 @@ int bench_sweep_run(struct bench_sweep *sweep, const struct bench_options *optio
 	sweep->options = options;
 	sweep->second_layer = host_second_layer();
 	sweep->host_is_guest = is_guest();
+	name_host(sweep);
 	for (unsigned pass = 0; pass < passes_of(options) && error == 0; pass++)
 		error = take_pass(&turn, pass, &pages);
 	bench_pages_release(&pages);

@@ -12,6 +12,7 @@
 struct bench_sweep {
 	const struct bench_options *options;
 	const char *second_layer;
+	char processor[64], kernel[72], date[16]; /* of this host; when it began, 2026-11-30 */
 	bool host_is_guest; /* this host has a hypervisor under it: so has the baseline */
 	bool counters;	    /* the processor's counts can be read */
 	/* By guest page and host page; BENCH_NATIVE: the ordinary process. */

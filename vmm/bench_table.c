@@ -221,6 +221,8 @@ void bench_print_table(const struct bench_sweep *sweep, FILE *file)
 	const char *counters = bench_counters_text(sweep);
 	int size = bench_largest_size(sweep);
 
+	fprintf(file, "%s, Linux %s, %s, bifold " BIFOLD_VERSION "\n", sweep->processor,
+		sweep->kernel, sweep->date);
 	fprintf(file, "second layer: %s\n", bench_layer_text(sweep));
 	if (sweep->host_is_guest)
 		fputs("this host is itself a guest: its own hypervisor's layer is under every "

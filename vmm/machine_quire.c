@@ -78,6 +78,18 @@ static int wait_for_interrupt(void *context)
 	return ioctl(own_vcpu(context)->fd, KVM_SET_MP_STATE, &state) == 0 ? 0 : -errno;
 }
 
+_Static_assert(sizeof(struct kvm_xsave) == QUIRE_VECTOR_MAX, "XSAVE's form");
+
+static int vector_get(void *context, void *state)
+{
+	return ioctl(own_vcpu(context)->fd, KVM_GET_XSAVE, state) == 0 ? 0 : -errno;
+}
+
+static int vector_set(void *context, const void *state)
+{
+	return ioctl(own_vcpu(context)->fd, KVM_SET_XSAVE, state) == 0 ? 0 : -errno;
+}
+
 static void await_input(void *context)
 {
 	machine_put_event(((struct machine *)context)->input_fd);
@@ -90,6 +102,8 @@ static const struct quire_port_events port_events = {
 	.failed = guest_failed,
 	.release = release,
 	.wait = wait_for_interrupt,
+	.vector_get = vector_get,
+	.vector_set = vector_set,
 	.await_input = await_input,
 };
 
@@ -112,7 +126,8 @@ int machine_add_doorbell(struct machine *machine)
 		.error_fd = STDERR_FILENO,
 		.stop_fd = machine->stop_fd,
 		.cpu_count = machine->vcpu_count,
-		.host_flags = host_emulates_ring0() ? QUIRE_HOST_EMULATES : 0,
+		.host_flags =
+			host_emulates_ring0() ? QUIRE_HOST_EMULATES | QUIRE_HOST_KEEPS_VECTOR : 0,
 	};
 	pthread_mutex_init(&machine->port.lock, NULL);
 	return bus_add(&machine->ports, QUIRE_PORT_DOORBELL, 1, &quire_port_ops, &machine->port);

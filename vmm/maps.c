@@ -1,6 +1,7 @@
 #include "vmm/maps.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "ept/maps.h"
 #include "mm/look.h"
@@ -100,6 +101,17 @@ static bool add_page(void *context, const struct ept_maps_page *page)
 	return g->frames < MAPS_FRAMES_MAX;
 }
 
+/* In UTC, as ISO 8601 has it. */
+static json_t *date_now(void)
+{
+	time_t now = time(NULL);
+	char text[32];
+	struct tm date;
+
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &date));
+	return json_string(text);
+}
+
 /* A path need not be UTF-8. */
 static json_t *program_name(const struct machine *machine)
 {
@@ -115,11 +127,11 @@ json_t *maps_to_json(struct machine *machine, unsigned vcpu, const struct ept_pa
 
 	ept_maps(ept_walk_look, machine->space, paging, add_page, &g, &s);
 	finish_range(&g);
-	return json_pack("{s:o, s:s, s:i, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "program",
-			 program_name(machine), "second_layer", host_second_layer(), "vcpu",
-			 (int)vcpu, "cr3", json_hex(paging->cr3), "followed",
-			 s.end == EPT_WALK_PAGE && s.tables > 0, "ranges", g.ranges, "tables",
-			 (json_int_t)s.tables, "in_itself", (json_int_t)s.in_itself, "reserved",
-			 (json_int_t)s.reserved, "no_table", (json_int_t)s.no_table, "unreadable",
-			 (json_int_t)s.unreadable, "cut", s.cut);
+	return json_pack("{s:o, s:s, s:o, s:i, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:b}",
+			 "program", program_name(machine), "second_layer", host_second_layer(),
+			 "date", date_now(), "vcpu", (int)vcpu, "cr3", json_hex(paging->cr3),
+			 "followed", s.end == EPT_WALK_PAGE && s.tables > 0, "ranges", g.ranges,
+			 "tables", (json_int_t)s.tables, "in_itself", (json_int_t)s.in_itself,
+			 "reserved", (json_int_t)s.reserved, "no_table", (json_int_t)s.no_table,
+			 "unreadable", (json_int_t)s.unreadable, "cut", s.cut);
 }

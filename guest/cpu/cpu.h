@@ -73,6 +73,11 @@ struct cpu {
 	uint64_t pcid_space[PCID_COUNT], pcid_generation[PCID_COUNT];
 	unsigned pcid, pcid_next;
 
+	/* vector.c, with vector_by_monitor. Between two requests arg0 is where the registers' state
+	 * belongs, or 0: it is there. */
+	struct quire_request vector_request;
+	uint32_t vector_bell;
+
 	const uint64_t *ldt; /* segment.c: loaded, or NULL */
 	uint64_t gdt[GDT_ENTRIES];
 	struct tss tss;
@@ -83,7 +88,8 @@ struct cpu {
 
 /* What CPUID offers and quire uses. */
 struct cpu_features {
-	bool emulated; /* ring 0 is: QUIRE_HOST_EMULATES */
+	bool emulated;		/* ring 0 is: QUIRE_HOST_EMULATES */
+	bool vector_by_monitor; /* QUIRE_HOST_KEEPS_VECTOR */
 	bool smep, smap, umip, xsave, pcid, gigabyte_pages;
 	uint64_t xcr0;
 };

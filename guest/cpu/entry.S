@@ -20,6 +20,8 @@
 
 #define SYSCALL_LENGTH 2
 #define IRET_FRAME 40 /* what IRETQ takes; it stays there when it faults */
+#define IRET_CS	   8
+#define IRET_SS	   32
 
 	.text
 
@@ -97,14 +99,22 @@ user_iretq:
 
 /*
  * A program's segments may not be what they were when it was interrupted: another thread has changed
- * the LDT. Then IRETQ faults, in ring 0 with the program's GS. It is the program's fault, at the
- * instruction that it does not get back to.
+ * the LDT. Then IRETQ faults, in ring 0 with the program's GS. 64-bit code has no use for its stack's
+ * segment and gets the usual one; else it is the program's fault, at the instruction that it does not
+ * get back to.
  */
 user_return_failed:
 	swapgs
 	movq %gs:CPU_KERNEL_STACK, %rsp
 	subq $IRET_FRAME, %rsp
-	pushq $0
+	cmpq $SELECTOR_USER_DATA, IRET_SS(%rsp)
+	je 1f
+	cmpq $SELECTOR_USER_CODE, IRET_CS(%rsp)
+	jne 1f
+	movq $SELECTOR_USER_DATA, IRET_SS(%rsp)
+	swapgs
+	jmp user_iretq
+1:	pushq $0
 	pushq $VECTOR_PROTECTION
 	push_registers
 	jmp user_trap
@@ -185,7 +195,6 @@ trap_page_fault:
 	cmpq $syscall_entry, 8(%rsp)
 	jne 1f
 	movq %rcx, 8(%rsp)
-	movq $SELECTOR_USER_DATA, 40(%rsp)	/* as SYSCALL would have left it */
 	shrq $CANONICAL_BITS, %rcx
 	jnz 2f
 	swapgs

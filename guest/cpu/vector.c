@@ -1,16 +1,22 @@
 /*
- * Vector state by XSAVE where ring 0 has it, else by FXSAVE, which leaves the upper halves of the
- * AVX registers alone.
+ * Vector state by XSAVE where ring 0 has it; where ring 0 is emulated by the monitor; else by
+ * FXSAVE, which leaves the upper halves of the AVX registers alone.
  *
  * A thread has a state from its first vector instruction on, which traps: CR0.TS is set while a
  * thread without one runs. Where ring 0 is emulated ring 3 knows no TS, and every thread has one.
+ *
+ * A request to the monitor is an exit of the guest. So a switch makes one, which saves and loads,
+ * and none where the registers still hold what the next thread needs. A thread that may go on on
+ * another CPU is saved before this one sleeps.
  */
 #include "guest/cpu/vector.h"
 #include "guest/cpu/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/count.h"
+#include "guest/memory/page.h"
 #include "guest/memory/slab.h"
+#include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
 
 #define FXSAVE_SIZE   512
@@ -23,18 +29,69 @@
 
 uint32_t vector_size = FXSAVE_SIZE;
 static bool use_xsave;
+bool vector_by_monitor;
 static uint32_t allocated = FXSAVE_SIZE;
+
+/* Of XSAVE's standard form, up to the last component that is used: CPUID may be another
+ * processor's, whose XCR0 is not ours. */
+static uint32_t size_of_state(void)
+{
+	uint32_t size = VECTOR_LEAST;
+
+	for (unsigned component = 2; component < 64; component++) {
+		struct cpuid_result leaf;
+
+		if (!(cpu_features.xcr0 >> component & 1))
+			continue;
+		leaf = cpuid(0xd, component);
+		size = MAX(size, leaf.ebx + leaf.eax);
+	}
+	return size;
+}
 
 void vector_init(void)
 {
 	/* x87 and SSE alone are FXSAVE's. */
-	use_xsave = !cpu_features.emulated && (cpu_features.xcr0 & ~3ull);
-	if (use_xsave)
-		vector_size = cpuid(0xd, 0).ebx;
+	bool more = cpu_features.xcr0 & ~3ull;
+
+	vector_by_monitor =
+		cpu_features.vector_by_monitor && more && size_of_state() <= QUIRE_VECTOR_MAX;
+	use_xsave = !cpu_features.emulated && more;
+	if (use_xsave || vector_by_monitor)
+		vector_size = size_of_state();
+	for (unsigned i = 0; i < CPU_MAX; i++)
+		cpus[i].vector_bell = doorbell_vector_init(&cpus[i].vector_request, vector_size);
 	allocated = ROUND_UP(vector_size, VECTOR_ALIGN);
 	/* A power of two from the slab is aligned to its size, up to a page. */
 	while (allocated & (allocated - 1))
 		allocated += allocated & -allocated;
+}
+
+uint32_t vector_length(const void *state)
+{
+	const uint64_t *header = (const uint64_t *)((const uint8_t *)state + HEADER_AT);
+
+	return vector_by_monitor && !(*header & ~3ull) ? VECTOR_LEAST : vector_size;
+}
+
+static uint64_t physical(const void *state)
+{
+	return (uint64_t)state - DIRECT_BASE;
+}
+
+/* Of the registers' state, whose thread keeps them. */
+static bool exchange(uint64_t save, uint64_t load)
+{
+	struct cpu *cpu = this_cpu();
+	struct quire_request *request = &cpu->vector_request;
+	uint64_t owner = request->arg0;
+	bool done;
+
+	request->arg0 = save;
+	request->arg1 = load;
+	done = doorbell_vector(request, cpu->vector_bell);
+	request->arg0 = owner;
+	return done;
 }
 
 static void store(void *state)
@@ -44,12 +101,16 @@ static void store(void *state)
 				 :
 				 : "r"(state), "a"((uint32_t)cpu_features.xcr0), "d"(0)
 				 : "memory");
+	else if (vector_by_monitor)
+		exchange(physical(state), 0);
 	else
 		__asm__ volatile("fxsave64 (%0)" : : "r"(state) : "memory");
 }
 
-static void load(const void *state)
+static bool load(const void *state)
 {
+	if (vector_by_monitor)
+		return exchange(0, physical(state));
 	if (use_xsave)
 		__asm__ volatile("xrstor64 (%0)"
 				 :
@@ -57,11 +118,13 @@ static void load(const void *state)
 				 : "memory");
 	else
 		__asm__ volatile("fxrstor64 (%0)" : : "r"(state) : "memory");
+	return true;
 }
 
 static void set_default(uint8_t *state)
 {
-	memset(state, 0, vector_size);
+	/* Its header says that nothing else counts. */
+	memset(state, 0, MIN(vector_size, VECTOR_LEAST));
 	*(uint16_t *)state = FCW_DEFAULT;
 	*(uint32_t *)(state + MXCSR_AT) = MXCSR_DEFAULT;
 }
@@ -78,11 +141,18 @@ static void set_trap(bool on)
 		cr0_write(cr0 ^ CR0_TS);
 }
 
+/* XSAVE leaves gaps, and of the header all but its first word. */
+void *vector_buffer(void)
+{
+	return use_xsave ? memory_alloc_zero(allocated) : memory_alloc(allocated);
+}
+
 static int create(struct thread *thread)
 {
 	thread->vector_state = memory_alloc(allocated);
 	if (!thread->vector_state)
 		return -ENOMEM;
+	thread->vector_physical = physical(thread->vector_state);
 	set_default(thread->vector_state);
 	return 0;
 }
@@ -93,8 +163,27 @@ void vector_save(struct thread *thread)
 		store(thread->vector_state);
 }
 
+/* One that may go on on another CPU is saved; on the only one it stays in the registers. */
+void vector_leave(struct thread *thread)
+{
+	struct quire_request *request = &this_cpu()->vector_request;
+
+	if (!thread->space || thread->state == THREAD_DEAD)
+		return;
+	if (!vector_by_monitor) {
+		vector_save(thread);
+	} else if (cpu_count > 1) {
+		store(thread->vector_state);
+		request->arg0 = 0;
+	}
+}
+
 void vector_load(struct thread *thread)
 {
+	if (vector_by_monitor) {
+		vector_exchange(this_cpu(), thread);
+		return;
+	}
 	set_trap(!thread->vector_state);
 	if (thread->vector_state)
 		load(thread->vector_state);
@@ -124,14 +213,13 @@ int vector_restore(void *state)
 	if (!current()->vector_state && !vector_first_use())
 		return -ENOMEM;
 	*(uint32_t *)(bytes + MXCSR_AT) &= MXCSR_MASK;
-	if (use_xsave) {
+	if (use_xsave || vector_by_monitor) {
 		uint64_t *header = (uint64_t *)(bytes + HEADER_AT);
 
 		header[0] &= cpu_features.xcr0;
 		memset(header + 1, 0, HEADER_SIZE - 8);
 	}
-	load(state);
-	return 0;
+	return load(state) ? 0 : -EINVAL;
 }
 
 int vector_prepare(struct thread *thread)
@@ -146,6 +234,7 @@ int vector_copy(struct thread *child)
 	child->vector_state = memory_alloc(allocated);
 	if (!child->vector_state)
 		return -ENOMEM;
+	child->vector_physical = physical(child->vector_state);
 	if (use_xsave)
 		memset(child->vector_state + HEADER_AT, 0, HEADER_SIZE);
 	store(child->vector_state);
@@ -160,11 +249,16 @@ void vector_reset(void)
 		set_default(thread->vector_state);
 	else
 		vector_free(thread);
+	this_cpu()->vector_request.arg0 = 0; /* what the registers hold is the program's before */
 	vector_load(thread);
 }
 
 void vector_free(struct thread *thread)
 {
+	for (unsigned i = 0; i < cpu_count; i++) {
+		if (cpus[i].vector_request.arg0 == thread->vector_physical)
+			cpus[i].vector_request.arg0 = 0;
+	}
 	memory_free(thread->vector_state);
 	thread->vector_state = NULL;
 }

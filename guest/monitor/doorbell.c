@@ -53,6 +53,7 @@ bool doorbell_init(struct doorbell_host *host)
 	if (ring(request, QUIRE_OP_HELLO) != RESULT_UNANSWERED) {
 		host->cpu_count = MIN(MAX(request->arg0, 1), QUIRE_CPU_MAX);
 		host->emulates = request->arg1 & QUIRE_HOST_EMULATES;
+		host->keeps_vector = request->arg1 & QUIRE_HOST_KEEPS_VECTOR;
 		return true;
 	}
 	alone = true;
@@ -190,6 +191,13 @@ int64_t doorbell_release(uint64_t physical, uint64_t length)
 	request->segment_count = 1;
 	request->segment[0] = (struct quire_segment){ physical, length };
 	return ring(request, QUIRE_OP_RELEASE);
+}
+
+uint32_t doorbell_vector_init(struct quire_request *request, uint32_t size)
+{
+	request->segment_count = 1;
+	request->segment[0].length = size;
+	return prepare(request, QUIRE_OP_VECTOR);
 }
 
 void doorbell_user_start(void)

@@ -7,11 +7,13 @@
 
 #include "guest/lib/types.h"
 #include "guest/abi.h"
+#include "guest/cpu/asm.h"
 
 /* What the monitor tells of its host. */
 struct doorbell_host {
 	unsigned cpu_count;
-	bool emulates; /* ring 0 is emulated: QUIRE_HOST_EMULATES */
+	bool emulates;	   /* ring 0 is emulated: QUIRE_HOST_EMULATES */
+	bool keeps_vector; /* QUIRE_HOST_KEEPS_VECTOR */
 };
 
 /* Says hello; before it nothing can be said. False when nobody answers: a plain PC, of which one
@@ -42,6 +44,19 @@ void doorbell_yield(void);
 
 /* Gives back the host memory of whole pages: they read as zeros from now on. 0 or -errno. */
 int64_t doorbell_release(uint64_t physical, uint64_t length);
+
+/* Makes a CPU's request to exchange its vector state, whose form takes `size` bytes. At each
+ * switch: kept, so that only two addresses are written before it is rung, with what this returns.
+ * The request lies in the kernel's image. */
+uint32_t doorbell_vector_init(struct quire_request *request, uint32_t size);
+
+/* This CPU's vector state goes to arg0, and becomes what lies at arg1: physical addresses, 0 for
+ * one that is left out. False: the monitor refuses what it would become. */
+static inline bool doorbell_vector(struct quire_request *request, uint32_t bell)
+{
+	out32(QUIRE_PORT_DOORBELL, bell);
+	return request->result == 0;
+}
 
 /* Sleeps until an interrupt has come. Interrupts are off before and after. */
 void doorbell_wait(void);

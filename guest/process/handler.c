@@ -100,14 +100,13 @@ static void save_registers(struct context *context, const struct trap_frame *fra
 
 static bool write_vector_state(uint64_t to)
 {
-	/* The slab aligns an object to its size, and the size is a power of two there. */
-	uint8_t *state = memory_alloc_zero(4096);
+	uint8_t *state = vector_buffer();
 	bool done;
 
 	if (!state)
 		return false;
 	vector_store(state);
-	done = user_write(to, state, vector_size) == 0;
+	done = user_write(to, state, vector_length(state)) == 0;
 	memory_free(state);
 	return done;
 }
@@ -149,12 +148,17 @@ bool handler_enter(struct trap_frame *frame, const struct linux_sigaction *actio
 
 static bool read_vector_state(uint64_t from)
 {
-	uint8_t *state = memory_alloc_zero(4096);
+	uint8_t *state = vector_buffer();
+	uint32_t least = MIN(vector_size, VECTOR_LEAST), length;
 	bool done;
 
 	if (!state)
 		return false;
-	done = user_read(state, from, vector_size) == 0 && vector_restore(state) == 0;
+	done = user_read(state, from, least) == 0;
+	length = vector_length(state);
+	if (done && length > least)
+		done = user_read(state + least, from + least, length - least) == 0;
+	done = done && vector_restore(state) == 0;
 	memory_free(state);
 	return done;
 }

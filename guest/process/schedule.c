@@ -212,8 +212,19 @@ void events_handle(void)
 		cpu->work |= WORK_YIELD;
 }
 
-/* Everything of a thread that the CPU holds. */
-static void load(struct thread *next)
+static void switch_vector(struct cpu *cpu, struct thread *next, struct thread *old)
+{
+	if (likely(vector_by_monitor)) {
+		vector_exchange(cpu, next);
+		return;
+	}
+	if (old && old->space && old->state != THREAD_DEAD)
+		vector_save(old);
+	vector_load(next);
+}
+
+/* Everything of a thread that the CPU holds. old: that had it, or NULL. */
+static void load(struct thread *next, struct thread *old)
 {
 	struct cpu *cpu = this_cpu();
 
@@ -221,15 +232,17 @@ static void load(struct thread *next)
 	next->state = THREAD_RUNNING;
 	next->cpu = cpu;
 	space_switch(next->space);
-	if (!next->space)
+	if (!next->space) {
+		vector_leave(old);
 		return;
+	}
 	cpu_set_kernel_stack(next->stack_top);
 	cpu->work = signal_waits(next) || next->process->exiting || next->process->stopped
 			    ? WORK_SIGNAL
 			    : 0;
 	msr_write(MSR_FS_BASE, next->fs_base);
 	msr_write(MSR_KERNEL_GS_BASE, next->gs_base);
-	vector_load(next);
+	switch_vector(cpu, next, old);
 	if (unlikely(next->process->ldt != cpu->ldt))
 		segment_load(next->process->ldt);
 }
@@ -254,9 +267,7 @@ static void switch_to(struct thread *next)
 	switch_count++;
 	if (unlikely(now >= load_next))
 		load_count(now, old == cpu->idle);
-	if (old->space && old->state != THREAD_DEAD)
-		vector_save(old);
-	load(next);
+	load(next, old);
 	switch_stack(&old->stack_pointer, next->stack_pointer);
 	bury();
 }
@@ -361,7 +372,7 @@ void thread_start(struct thread *first)
 	idle_create(cpu);
 	CHECK(ready_take() == first);
 	cpu->switched = cpu->started = rdtsc();
-	load(first);
+	load(first, NULL);
 	trap_return(thread_frame(first));
 }
 

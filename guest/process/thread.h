@@ -47,6 +47,7 @@ struct thread {
 	struct process *process;
 	struct space *space;		   /* the process's; NULL: an idle thread */
 	uint8_t *vector_state;		   /* vector.c; NULL: none of its own yet */
+	uint64_t vector_physical;	   /* of the state */
 	struct thread *next;		   /* in the process */
 	struct thread *queue, *queue_prev; /* neighbours in the ready queue or among the waiters */
 	enum thread_state state;

@@ -102,6 +102,7 @@ long task_start(struct task *task, void (*body)(void *), void *argument)
 		return -ENOMEM;
 	top = (uint64_t *)(task->stack + TASK_STACK);
 	*--top = 0;
+	*--top = 0; /* at the call the stack is aligned */
 	*--top = (uint64_t)argument;
 	*--top = (uint64_t)body;
 	task->tid = 1;

@@ -69,13 +69,31 @@ static int on_wait(void *context)
 	return 0;
 }
 
+static char vector_of_cpu[QUIRE_VECTOR_MAX];
+
+static int on_vector_get(void *context, void *state)
+{
+	memcpy(state, vector_of_cpu, sizeof(vector_of_cpu));
+	return 0;
+}
+
+/* As KVM does, it refuses a header that it does not know. */
+static int on_vector_set(void *context, const void *state)
+{
+	if (((const char *)state)[520] != 0)
+		return -EINVAL;
+	memcpy(vector_of_cpu, state, sizeof(vector_of_cpu));
+	return 0;
+}
+
 static void on_await(void *context)
 {
 	seen.awaits++;
 }
 
-static const struct quire_port_events events = { on_start,   on_exit_of_init, on_no_init, on_failed,
-						 on_release, on_wait,	      on_await };
+static const struct quire_port_events events = { on_start,	on_exit_of_init, on_no_init,
+						 on_failed,	on_release,	 on_wait,
+						 on_vector_get, on_vector_set,	 on_await };
 
 static struct bench *open_bench(void)
 {
@@ -103,7 +121,8 @@ static int64_t ring(struct bench *bench, const struct quire_request *request)
 
 	cr_assert_eq(ept_write(bench->port.space, gpa(REQUEST_AT), request, sizeof(*request)), 0);
 	cr_assert_eq(
-		bus_write(&bench->bus, QUIRE_PORT_DOORBELL, 4, REQUEST_AT >> QUIRE_REQUEST_SHIFT), 0);
+		bus_write(&bench->bus, QUIRE_PORT_DOORBELL, 4, REQUEST_AT >> QUIRE_REQUEST_SHIFT),
+		0);
 	cr_assert_eq(ept_read(bench->port.space, gpa(REQUEST_AT), &answer, sizeof(answer)), 0);
 	return answer.result;
 }
@@ -180,9 +199,9 @@ Test(doorbell, hostile_requests)
 	cr_assert_eq(seen.failures, 0);
 	cr_assert_eq(bus_write(&bench->bus, QUIRE_PORT_DOORBELL, 4, UINT32_MAX), 0);
 	cr_assert_eq(seen.failures, 1);
-	cr_assert_eq(
-		bus_write(&bench->bus, QUIRE_PORT_DOORBELL, 4, (MEMORY - 64) >> QUIRE_REQUEST_SHIFT),
-		0);
+	cr_assert_eq(bus_write(&bench->bus, QUIRE_PORT_DOORBELL, 4,
+			       (MEMORY - 64) >> QUIRE_REQUEST_SHIFT),
+		     0);
 	cr_assert_eq(seen.failures, 2);
 }
 
@@ -232,6 +251,60 @@ Test(doorbell, releases_whole_pages)
 	cr_assert_eq(ring(bench, &request), -ERANGE);
 	request.segment[0] = (struct quire_segment){ 0, UINT64_MAX & ~4095ul };
 	cr_assert_eq(ring(bench, &request), -EINVAL);
+}
+
+Test(doorbell, exchanges_vector_state)
+{
+	struct bench *bench = open_bench();
+	struct quire_request request = { .op = QUIRE_OP_VECTOR,
+					 .arg0 = DATA_AT + 8192,
+					 .arg1 = DATA_AT,
+					 .segment_count = 1,
+					 .segment = { { 0, 640 } } };
+	char state[QUIRE_VECTOR_MAX];
+
+	memset(vector_of_cpu, 'o', sizeof(vector_of_cpu));
+	memset(state, 'n', sizeof(state));
+	state[520] = 0;
+	cr_assert_eq(ept_write(bench->port.space, gpa(DATA_AT), state, sizeof(state)), 0);
+	cr_assert_eq(ring(bench, &request), 0);
+	cr_assert_eq(ept_read(bench->port.space, gpa(DATA_AT + 8192), state, 641), 0);
+	cr_assert(state[0] == 'o' && state[639] == 'o' && state[640] == 0, "saved to its length");
+	cr_assert(vector_of_cpu[639] == 'n' && vector_of_cpu[640] == 0, "and then loaded");
+	request.arg1 = 0;
+	request.segment[0].length = QUIRE_VECTOR_MAX;
+	cr_assert_eq(ring(bench, &request), 0);
+	cr_assert(vector_of_cpu[639] == 'n', "a half that is left out");
+}
+
+Test(doorbell, hostile_vector_state)
+{
+	static const uint64_t lengths[] = { 0, 575, QUIRE_VECTOR_MAX + 1, UINT64_MAX };
+	static const uint64_t places[] = { MEMORY, MEMORY - 1, UINT64_MAX - 8 };
+	struct bench *bench = open_bench();
+	struct quire_request request = { .op = QUIRE_OP_VECTOR, .segment = { { 0, 576 } } };
+	char bad = 1;
+
+	for (unsigned count = 0; count < QUIRE_SEGMENT_MAX; count++) {
+		request.segment_count = count;
+		cr_assert_eq(ring(bench, &request), count == 1 ? 0 : -EINVAL);
+	}
+	request.segment_count = 1;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		request.arg0 = places[i];
+		request.arg1 = 0;
+		cr_assert_eq(ring(bench, &request), -EFAULT);
+		request.arg0 = 0;
+		request.arg1 = places[i];
+		cr_assert_eq(ring(bench, &request), -EFAULT);
+	}
+	request.arg1 = DATA_AT;
+	cr_assert_eq(ept_write(bench->port.space, gpa(DATA_AT + 520), &bad, 1), 0);
+	cr_assert_eq(ring(bench, &request), -EINVAL, "what KVM refuses");
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		request.segment[0].length = lengths[i];
+		cr_assert_eq(ring(bench, &request), -EINVAL);
+	}
 }
 
 Test(doorbell, reads_input_when_there_is_some)

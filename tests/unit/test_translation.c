@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,8 +71,7 @@ static void fold(struct fold *f, uint64_t address, const struct mm_look *look)
 	};
 }
 
-static const struct mm_look resident = { MM_LOOK_MAPPED, MM_LOOK_MAPPED,
-					 .slot = MM_LOOK_NO_SLOT };
+static const struct mm_look resident = { MM_LOOK_MAPPED, MM_LOOK_MAPPED, .slot = MM_LOOK_NO_SLOT };
 
 static void make(uint64_t address, const char *layer)
 {
@@ -258,7 +258,9 @@ Test(translation, prints_whatever_comes)
 /* --- address spaces --- */
 
 static const char maps_json[] =
-	"{\"vcpu\":1,\"cr3\":\"0x1000\",\"followed\":true,\"tables\":9,\"in_itself\":1,"
+	"{\"program\":\"/bin/"
+	"<sort>\",\"second_layer\":\"npt\",\"date\":\"2026-11-30T00:10:00Z\",\"vcpu\":1,\"cr3\":"
+	"\"0x1000\",\"followed\":true,\"tables\":9,\"in_itself\":1,"
 	"\"reserved\":2,"
 	"\"no_table\":3,\"unreadable\":4,\"cut\":true,\"ranges\":["
 	"{\"start\":\"0x400000\",\"last\":\"0x43ffff\",\"bytes\":262144,\"user\":true,\"write\":"
@@ -291,6 +293,74 @@ Test(translation, maps_as_text)
 Test(translation, maps_as_picture)
 {
 	print_maps("maps.svg", maps_draw);
+}
+
+static char *draw_maps(const char *json)
+{
+	json_t *maps = json_loads(json, 0, NULL);
+	char *text;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	cr_assert_not_null(maps);
+	cr_assert_eq(maps_draw(maps, out), 0);
+	fclose(out);
+	json_decref(maps);
+	return text;
+}
+
+/* How wide the box with that title is, behind the legend. */
+static double width_of(const char *svg, const char *title)
+{
+	const char *at = strstr(svg, title);
+	double width = 0;
+
+	cr_assert_not_null(at, "%s", title);
+	while (at > svg && strncmp(at, " width=\"", 8) != 0)
+		at--;
+	sscanf(at, " width=\"%lf", &width);
+	return width;
+}
+
+/* A page and 61 MiB are not drawn alike: each doubling is a step of the same length. */
+Test(translation, maps_bars_have_a_scale)
+{
+	char *svg = draw_maps("{\"ranges\":["
+			      "{\"bytes\":4096,\"frames\":{\"mapped\":1}},"
+			      "{\"bytes\":8192,\"frames\":{\"mapped\":2}},"
+			      "{\"bytes\":63963136,\"frames\":{\"swapped\":15616}}]}");
+	double page = width_of(svg, ">1 mapped<");
+
+	cr_assert_gt(page, 1);
+	cr_assert_float_eq(width_of(svg, ">2 mapped<"), 2 * page, 0.02);
+	cr_assert_float_eq(width_of(svg, ">15616 swapped<"), page * (log2(15616) + 1), 0.2);
+	cr_assert_not_null(strstr(svg, ">4 KiB<"));
+	free(svg);
+}
+
+/* No two states are filled alike. */
+Test(translation, maps_states_differ)
+{
+	static const char *const states[] = { "mapped",	   "watched",	 "evicting",	"filling",
+					      "releasing", "compressed", "same_filled", "swapped",
+					      "untouched", "released",	 "unmanaged",	"outside" };
+	char json[512], fill[12][32], *svg, *at;
+	int used = snprintf(json, sizeof(json), "{\"ranges\":[{\"bytes\":49152,\"frames\":{");
+
+	for (int i = 0; i < 12; i++)
+		used += snprintf(json + used, sizeof(json) - (size_t)used, "%s\"%s\":1",
+				 i > 0 ? "," : "", states[i]);
+	snprintf(json + used, sizeof(json) - (size_t)used, "}}]}");
+	svg = at = draw_maps(json);
+	for (int i = 0; i < 12; i++) {
+		at = strstr(at, "height=\"11\" fill=\"");
+		cr_assert_not_null(at, "%d states in the legend", i);
+		at += strlen("height=\"11\" fill=\"");
+		sscanf(at, "%31[^\"]", fill[i]);
+		for (int j = 0; j < i; j++)
+			cr_assert_str_neq(fill[i], fill[j], "%d and %d", i, j);
+	}
+	free(svg);
 }
 
 Test(translation, maps_of_whatever_comes)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/vm/harness.h"
@@ -199,19 +200,34 @@ static bool is_installed(const char *word)
 	return child->status == 0;
 }
 
-static bool is_svg(const char *path)
+/* A whole picture, which says of what, on what and when. */
+static bool is_svg(const char *path, const char *says)
 {
+	static const char *const parts[] = { "<svg", "</svg>", "second layer: ", "bifold 0",
+					     "Linux " };
+	char date[16];
+	time_t now = time(NULL);
 	size_t size;
 	char *text = read_file(path, &size);
-	bool whole = text != NULL && strstr(text, "<svg") != NULL && strstr(text, "</svg>") != NULL;
+	bool whole = text != NULL && strstr(text, says) != NULL;
 
+	strftime(date, sizeof(date), "%Y-", localtime(&now));
+	whole = whole && strstr(text, date) != NULL;
+	for (size_t i = 0; whole && i < sizeof(parts) / sizeof(parts[0]); i++)
+		whole = strstr(text, parts[i]) != NULL;
 	free(text);
 	return whole;
 }
 
 Test(bench, plots)
 {
-	static const char *const pictures[] = { "chase", "translation", "matrix" };
+	/* Of those with an axis, both of its ends are labelled. */
+	static const char *const pictures[][2] = {
+		{ "chase", "64 KiB" },	    { "chase", "128 KiB" },
+		{ "chase-page", "64 KiB" }, { "chase-page", "128 KiB" },
+		{ "translation", "-1" },    { "translation-page", "128 KiB" },
+		{ "matrix", "guest 4K" },   { "matrix-page", "measured" },
+	};
 	struct child *child;
 
 	if (!is_installed("gnuplot"))
@@ -223,8 +239,8 @@ Test(bench, plots)
 	for (size_t i = 0; i < sizeof(pictures) / sizeof(pictures[0]); i++) {
 		char name[64];
 
-		snprintf(name, sizeof(name), "plots/%s.svg", pictures[i]);
-		cr_expect(is_svg(scratch_path(name)), "%s", name);
+		snprintf(name, sizeof(name), "plots/%s.svg", pictures[i][0]);
+		cr_expect(is_svg(scratch_path(name), pictures[i][1]), "%s", name);
 	}
 }
 

@@ -21,7 +21,7 @@ static void init(void)
 	need_linux();
 }
 
-TestSuite(linux_drivers, .init = init, .fini = harness_finish, .timeout = 150);
+TestSuite(linux_drivers, .init = init, .fini = harness_finish, .timeout = 1800);
 
 static void wait_for_balloon(int64_t bytes)
 {
@@ -51,9 +51,9 @@ static void come_and_go(const char *how, unsigned times)
 
 	snprintf(script, sizeof(script), "echo here; read go; /drivers.sh %s %u && read end", how,
 		 times);
-	guest = linux_start(
-		WORDS("--budget", "256M", "--disk", make_disk("a"), "--disk", make_disk("b")),
-		false, script);
+	guest = linux_start(WORDS("--budget", "256M", "--disk", make_disk("a"), "--disk",
+				  make_disk("b"), "--timeout", test_is_long() ? "1700" : "140"),
+			    false, script);
 	child_wait_for(guest, false, "here");
 	asked = run_words(NULL, NULL, bifold_path(), "balloon", socket_path(), "20M", NULL);
 	cr_assert_eq(asked->status, 0, "%s%s", asked->out_text, asked->err_text);

@@ -92,7 +92,7 @@ static void balloon(const char *size)
 }
 
 /* More memory than fits below the hole, under a budget far smaller. */
-Test(linux_memory, above_the_hole)
+Test(linux_memory, above_the_hole, .timeout = 300)
 {
 	static const char *const sizes[] = { "5G", "3145732K" };
 

@@ -134,13 +134,14 @@ Test(messages, dash_is_standard_output)
 	json_t *report;
 
 	need_kvm();
-	child = run_bifold("--memory", "32M", "--report", "-", busybox_path(), "true");
+	child = run_bifold_in(in_scratch, "--memory", "32M", "--report", "-", busybox_path(),
+			      "true");
 	cr_assert_eq(child->status, 0, "%s", child->err_text);
 	report = json_loads(child->out_text, 0, NULL);
 	cr_expect(json_is_object(report), "%s", child->out_text);
 	cr_expect(json_is_integer(json_object_get(report, "exit_status")));
 	json_decref(report);
-	cr_expect_eq(access("-", F_OK), -1);
+	cr_expect_eq(access(scratch_path("-"), F_OK), -1);
 }
 
 Test(messages, of_a_guest)
