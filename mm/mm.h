@@ -105,13 +105,13 @@ struct mm_config {
 	uint64_t (*beside)(void *context, uint64_t budget_bytes);
 	void *beside_context;
 
-	*The disk of the swap file is full, and a fault or a pin cannot go on
-	    : nothing else can be *given
-		      up.Called without mm's lock, over and over, since_ns after the first time; it waits
-			      *a while.True : try again;
-	false : that is the failure then.And : there was room, it went *on.Both or neither;
-	from the threads that fault and pin,
-		also from several at a time.* / bool (*full)(void *context, uint64_t since_ns);
+	/*
+	 * The disk of the swap file is full, and a fault or a pin cannot go on: nothing else can be
+	 * given up. Called without mm's lock, over and over, since_ns after the first time; it waits
+	 * a while. True: try again; false: that is the failure then. And: there was room, it went
+	 * on. Both or neither; from the threads that fault and pin, also from several at a time.
+	 */
+	bool (*full)(void *context, uint64_t since_ns);
 	void (*full_no_more)(void *context);
 
 	bool no_reclaimer; /* no background thread: all reclaim is direct (tests, simulation) */
