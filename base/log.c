@@ -40,6 +40,7 @@ enum way {
 };
 
 static int verbosity;
+static bool spoken; /* (atomic) */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool status_shown;      /* (lock) */
 static unsigned others;	       /* (lock) between log_yield() and log_return() */
@@ -202,6 +203,8 @@ static void say(const char *kind, const char *format, va_list arguments)
                                                                                                    \
 		if (verbosity < (least))                                                           \
 			return;                                                                    \
+		if ((least) == LOG_QUIET)                                                          \
+			__atomic_store_n(&spoken, true, __ATOMIC_RELAXED);                         \
 		va_start(arguments, format);                                                       \
 		say(kind, format, arguments);                                                      \
 		va_end(arguments);                                                                 \
@@ -212,6 +215,11 @@ LOG_FUNCTION(log_warn, 0, "warning: ")
 LOG_FUNCTION(log_note, 0, "")
 LOG_FUNCTION(log_info, 1, "")
 LOG_FUNCTION(log_debug, 2, "")
+
+bool log_has_spoken(void)
+{
+	return __atomic_load_n(&spoken, __ATOMIC_RELAXED);
+}
 
 bool log_status_possible(void)
 {

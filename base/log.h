@@ -23,6 +23,7 @@ int log_verbosity(void);
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+bool log_has_spoken(void); /* whether there was an error so far */
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* from -v on */
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2))); /* from -vv on */
 

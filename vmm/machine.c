@@ -218,6 +218,9 @@ static int create_memory(struct machine *machine, const struct machine_config *c
 	mm.failed = manager_failed;
 	mm.balloon_touched = machine_balloon_touched;
 	mm.failed_context = machine;
+	mm.full = machine_full;
+	mm.full_no_more = machine_full_no_more;
+	machine->stop_when_full = config->stop_when_full;
 	mm.beside = spends;
 	mm.beside_context = machine;
 	error = check_budget(&mm, config->memory_bytes);

@@ -55,6 +55,7 @@ struct machine_config {
 	unsigned cpu_count; /* 1..QUIRE_CPU_MAX */
 	bool stock;	    /* vmm/machine_stock.h */
 	bool unmanaged;
+	bool stop_when_full; /* the disk of the swap file; else the guest stands for a while */
 	bool nested; /* unmanaged only: the guest sees VMX or SVM, where KVM offers it */
 	bool (*load_stopped)(void *context); /* as in struct loader_guest */
 	void *load_context;
@@ -107,6 +108,8 @@ struct machine {
 	pthread_cond_t gate;		  /* (L) a pause began to hold, or ended; or the stop */
 	unsigned pauses;		  /* (L) who wants the vCPUs outside */
 	bool held;			  /* (L) one of these is the user */
+	bool full;			  /* (L) one is the disk of the swap file */
+	bool stop_when_full;		  /* (C) instead */
 	enum machine_stop_kind stop_kind; /* (L) */
 	int stop_status;		  /* (L) */
 
@@ -184,6 +187,9 @@ void machine_resume(struct machine *machine);
 int machine_hold(struct machine *machine, unsigned milliseconds);
 void machine_let_go(struct machine *machine);
 bool machine_held(struct machine *machine);
+/* The hooks of struct mm_config: the guest stands while the disk of the swap file is full. */
+bool machine_full(void *machine, uint64_t since_ns);
+void machine_full_no_more(void *machine);
 void machine_gate_init(struct machine *machine); /* the lock and the gate */
 /* The process was stopped (SIGSTOP, Ctrl-Z in its shell) and goes on: the guest is told. */
 void machine_continued(struct machine *machine);

@@ -24,6 +24,7 @@ enum {
 	OPTION_APPEND,
 	OPTION_SWAP,
 	OPTION_SWAP_SIZE,
+	OPTION_ON_FULL,
 	OPTION_COMPRESSOR,
 	OPTION_POLICY,
 	OPTION_FILE,
@@ -49,6 +50,7 @@ static const struct option long_options[] = {
 	{ "append", required_argument, NULL, OPTION_APPEND },
 	{ "swap", required_argument, NULL, OPTION_SWAP },
 	{ "swap-size", required_argument, NULL, OPTION_SWAP_SIZE },
+	{ "on-full", required_argument, NULL, OPTION_ON_FULL },
 	{ "compressor", required_argument, NULL, OPTION_COMPRESSOR },
 	{ "policy", required_argument, NULL, OPTION_POLICY },
 	{ "file", required_argument, NULL, OPTION_FILE },
@@ -94,6 +96,8 @@ static void print_help(void)
 	      "                          /var/tmp)\n"
 	      "  --swap-size SIZE        the most the swap file may hold (default: the guest's\n"
 	      "                          memory)\n"
+	      "  --on-full pause|stop    when the swap file's disk is full: wait a minute for\n"
+	      "                          room (default), or stop at once\n"
 	      "  --compressor NAME       lz4 (default), zstd or none\n"
 	      "  --policy NAME[,OPT=VAL...]  which pages go first:\n",
 	      stdout);
@@ -308,6 +312,15 @@ static int check_append(const char *value)
 	return 0;
 }
 
+static int parse_on_full(struct run_options *options, const char *value)
+{
+	options->stop_when_full = strcmp(value, "stop") == 0;
+	if (options->stop_when_full || strcmp(value, "pause") == 0)
+		return 0;
+	log_error("--on-full: '%s' is neither 'pause' nor 'stop'", value);
+	return -EINVAL;
+}
+
 static int parse_one(struct run_options *options, int option, char *value, const char **budget)
 {
 	switch (option) {
@@ -326,6 +339,8 @@ static int parse_one(struct run_options *options, int option, char *value, const
 		return 0;
 	case OPTION_SWAP_SIZE:
 		return parse_size("--swap-size", value, &options->swap_bytes);
+	case OPTION_ON_FULL:
+		return parse_on_full(options, value);
 	case OPTION_COMPRESSOR:
 		return parse_compressor(options, value);
 	case OPTION_POLICY:

@@ -13,7 +13,11 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "vmm/machine.h"
+
+#define FULL_SECONDS 60u		 /* the longest wait for room on the disk */
+#define FULL_LOOK_NS (250 * 1000 * 1000) /* between two looks whether there is some */
 
 void machine_gate_init(struct machine *machine)
 {
@@ -159,5 +163,58 @@ void machine_let_go(struct machine *machine)
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
 		tell_it_stood(&machine->vcpu[i]);
 	set_held(machine, false);
+	machine_resume(machine);
+}
+
+/*
+ * No vCPU is waited for: one of them waits for the very page that there is no room for. The others
+ * stay outside, so that the guest stands as a whole and nothing in it runs into a time limit.
+ */
+bool machine_full(void *context, uint64_t since_ns)
+{
+	struct machine *machine = context;
+	struct timespec deadline;
+	bool first, running;
+	int error = 0;
+
+	if (machine->stop_when_full)
+		return false;
+	pthread_mutex_lock(&machine->lock);
+	first = !machine->full;
+	if (first) {
+		machine->full = true;
+		machine->pauses++;
+		call_out(machine);
+	}
+	pthread_mutex_unlock(&machine->lock);
+	if (first)
+		log_warn("the disk of the swap file is full: the guest stands until there is room, "
+			 "for %u s at most",
+			 FULL_SECONDS);
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_nsec += FULL_LOOK_NS;
+	deadline.tv_sec += deadline.tv_nsec / 1000000000;
+	deadline.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&machine->lock);
+	while (error == 0 && machine->stop_kind == MACHINE_RUNNING)
+		error = pthread_cond_timedwait(&machine->gate, &machine->lock, &deadline);
+	running = machine->stop_kind == MACHINE_RUNNING;
+	pthread_mutex_unlock(&machine->lock);
+	return running && since_ns < FULL_SECONDS * 1000000000ull;
+}
+
+void machine_full_no_more(void *context)
+{
+	struct machine *machine = context;
+	bool was_full;
+
+	pthread_mutex_lock(&machine->lock);
+	was_full = machine->full;
+	machine->full = false;
+	pthread_mutex_unlock(&machine->lock);
+	if (!was_full)
+		return;
+	log_warn("there is room on the disk of the swap file again: the guest goes on");
+	machine_continued(machine);
 	machine_resume(machine);
 }

@@ -16,8 +16,11 @@
 
 static uint32_t area_flags(uint32_t protection)
 {
+	uint32_t more = protection & (PROT_WRITE | PROT_EXEC);
+
 	/* Whatever the processor can write or execute it can read. */
-	return (protection & PROT_FLAGS ? AREA_READ : 0) |
+	return (more && !(protection & PROT_READ) ? AREA_NOT_ASKED : 0) |
+	       (protection & PROT_FLAGS ? AREA_READ : 0) |
 	       (protection & PROT_WRITE ? AREA_WRITE : 0) |
 	       (protection & PROT_EXEC ? AREA_EXEC : 0);
 }
@@ -272,7 +275,7 @@ int64_t call_munmap(reg_t address, reg_t length)
 /* The flags an area has once its access is `access`. */
 static uint32_t with_access(const struct area *area, uint32_t access)
 {
-	uint32_t flags = (area->flags & ~AREA_ACCESS) | access;
+	uint32_t flags = (area->flags & ~(AREA_ACCESS | AREA_NOT_ASKED)) | access;
 
 	if ((access & AREA_WRITE) && !(flags & (AREA_SHARED | AREA_NO_COUNT | AREA_HUGETLB)))
 		flags |= AREA_ACCOUNT;

@@ -84,29 +84,51 @@ int64_t call_clone3(reg_t address, reg_t size)
 			     a.parent_tid, a.child_tid, a.tls);
 }
 
+/* One more string of the program. */
+static int64_t gather_one(struct exec_strings *strings, reg_t address)
+{
+	uint64_t room;
+	int64_t length, error;
+
+	for (;;) {
+		room = MIN(strings->size - strings->used, EXEC_STRING_MAX);
+		length = room ? user_read_string(strings->text + strings->used, address, room)
+			      : -ENAMETOOLONG;
+		if (length != -ENAMETOOLONG)
+			break;
+		if (room == EXEC_STRING_MAX)
+			return -E2BIG;
+		error = exec_strings_reserve(strings, room + 1, 1);
+		if (error)
+			return error;
+	}
+	if (length < 0)
+		return length;
+	error = exec_strings_reserve(strings, length + 1, 1);
+	if (!error)
+		strings->used += length + 1;
+	return error;
+}
+
 /* The strings of a vector of the program. */
 static int64_t gather(struct exec_strings *strings, reg_t vector, unsigned *count)
 {
 	for (*count = 0; vector; vector += 8, (*count)++) {
 		uint64_t address;
-		int64_t length;
+		int64_t error;
 
 		if (user_read(&address, vector, 8))
 			return -EFAULT;
 		if (!address)
 			break;
-		if (strings->used == EXEC_STRINGS_MAX)
-			return -E2BIG;
-		length = user_read_string(strings->text + strings->used, address,
-					  EXEC_STRINGS_MAX - strings->used);
-		if (length < 0)
-			return length == -ENAMETOOLONG ? -E2BIG : length;
-		strings->used += length + 1;
+		error = gather_one(strings, address);
+		if (error)
+			return error;
 	}
 	return 0;
 }
 
-static int64_t execute(const char *path, const struct exec_strings *strings)
+static int64_t execute(const char *path, struct exec_strings *strings)
 {
 	struct process *process = current_process();
 	struct node *node;
@@ -125,9 +147,10 @@ static int64_t execute(const char *path, const struct exec_strings *strings)
 
 int64_t call_execve(reg_t path_address, reg_t arguments, reg_t environment)
 {
+	uint64_t limit = current_process()->limit[RLIMIT_STACK].current;
 	struct exec_strings strings;
 	char *path = memory_alloc(PATH_LIMIT);
-	int64_t result = path ? exec_strings_init(&strings) : -ENOMEM;
+	int64_t result = path ? exec_strings_init(&strings, limit) : -ENOMEM;
 
 	if (result)
 		goto out_path;
@@ -349,15 +372,10 @@ int64_t call_setsid(void)
 	return self->pid;
 }
 
-/* User and group numbers, and calls whose effect nothing here can see. */
+/* Calls whose effect nothing here can see. */
 int64_t call_zero(void)
 {
 	return 0;
-}
-
-int64_t call_getgroups(reg_t size)
-{
-	return (int)size < 0 ? -EINVAL : 0;
 }
 
 int64_t call_sched_yield(void)
@@ -518,6 +536,8 @@ static int64_t set_limit(unsigned resource, const struct linux_rlimit *limit)
 {
 	if (limit->current > limit->maximum)
 		return -EINVAL;
+	if (limit->maximum > current_process()->limit[resource].maximum && !identity_is_root())
+		return -EPERM;
 	current_process()->limit[resource] = *limit;
 	if (resource == RLIMIT_STACK)
 		current_space()->stack_limit = MIN(limit->current, 1ull << 30);

@@ -170,17 +170,18 @@ static int write_part(struct node *node, uint64_t at, uint64_t from, uint64_t le
 }
 
 int64_t cache_write(struct node *node, const struct io_vector *vector, unsigned count,
-		    uint64_t *offset)
+		    uint64_t limit, uint64_t *offset)
 {
 	int64_t total = 0;
 	int error;
 
+	limit = MIN(limit, FILE_SIZE_MAX);
 	for (; count > 0; vector++, count--) {
 		for (uint64_t done = 0, part; done < vector->length; done += part) {
 			part = MIN(vector->length - done, PAGE_SIZE - (*offset & (PAGE_SIZE - 1)));
-			error = *offset < FILE_SIZE_MAX
-					? write_part(node, *offset, vector->base + done, part)
-					: -EFBIG;
+			part = MIN(part, limit - MIN(limit, *offset));
+			error = part > 0 ? write_part(node, *offset, vector->base + done, part)
+					 : -EFBIG;
 			if (error)
 				return total ? total : error;
 			*offset += part;

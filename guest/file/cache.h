@@ -33,11 +33,12 @@ struct node *cache_unnamed(uint64_t size);
 /* Counts `pages` as promised, until the file goes. */
 void cache_promise(struct node *node, uint64_t pages);
 
-/* As the ops of an open file: bytes or -errno; *offset moves. A write makes the file longer. */
+/* As the ops of an open file: bytes or -errno; *offset moves. A write makes the file longer, but
+ * not beyond `limit`, where it is cut short. */
 int64_t cache_read(struct node *node, const struct io_vector *vector, unsigned count,
 		   uint64_t *offset);
 int64_t cache_write(struct node *node, const struct io_vector *vector, unsigned count,
-		    uint64_t *offset);
+		    uint64_t limit, uint64_t *offset);
 
 /* Sets the size. What lies beyond goes, from mappings too. 0 or -EFBIG. */
 int cache_truncate(struct node *node, uint64_t size);

@@ -5,6 +5,7 @@
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/user.h"
+#include "guest/process/process.h"
 
 static int64_t regular_read(struct file *file, const struct io_vector *vector, unsigned count,
 			    uint64_t *offset)
@@ -12,12 +13,23 @@ static int64_t regular_read(struct file *file, const struct io_vector *vector, u
 	return cache_read(file->node, vector, count, offset);
 }
 
+static uint64_t vectors_length(const struct io_vector *vector, unsigned count)
+{
+	uint64_t length = 0;
+
+	while (count-- > 0)
+		length += vector[count].length;
+	return length;
+}
+
 static int64_t regular_write(struct file *file, const struct io_vector *vector, unsigned count,
 			     uint64_t *offset)
 {
 	if (file->flags & OPEN_APPEND)
 		*offset = file->node->size;
-	return cache_write(file->node, vector, count, offset);
+	if (unlikely(*offset >= process_file_limit()) && vectors_length(vector, count) > 0)
+		return process_file_too_large();
+	return cache_write(file->node, vector, count, process_file_limit(), offset);
 }
 
 static int64_t regular_sync(struct file *file)

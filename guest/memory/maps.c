@@ -37,6 +37,11 @@ static const char *area_name(const struct space *space, const struct area *area,
 	return area->flags & AREA_HUGETLB ? "/anon_hugepage (deleted)" : "";
 }
 
+static bool asked_to_read(const struct area *area)
+{
+	return (area->flags & (AREA_READ | AREA_NOT_ASKED)) == AREA_READ;
+}
+
 static void line(const struct space *space, const struct area *area, struct text *text)
 {
 	char path[PATH_MAX];
@@ -44,7 +49,7 @@ static void line(const struct space *space, const struct area *area, struct text
 	uint64_t used = text->used;
 
 	text_add(text, "%08lx-%08lx %c%c%c%c %08lx %02x:%02x %u ", area->start, area->end,
-		 area->flags & AREA_READ ? 'r' : '-', area->flags & AREA_WRITE ? 'w' : '-',
+		 asked_to_read(area) ? 'r' : '-', area->flags & AREA_WRITE ? 'w' : '-',
 		 area->flags & AREA_EXEC ? 'x' : '-', area->flags & AREA_SHARED ? 's' : 'p',
 		 area->node ? area->offset : 0, 0, area->node ? 1 : 0,
 		 area->node ? area->node->inode : 0);
@@ -185,7 +190,7 @@ static void flags_line(const struct area *area, struct text *text)
 
 	text_add(text, "VmFlags:");
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
-		if (area->flags & names[i].flag)
+		if (names[i].flag == AREA_READ ? asked_to_read(area) : area->flags & names[i].flag)
 			text_add(text, " %s", names[i].name);
 	}
 	text_add(text, " \n");

@@ -30,6 +30,7 @@ struct node;
 #define AREA_MAY_WRITE 0x4000  /* a shared file that was opened for writing */
 #define AREA_ACCOUNT   0x8000  /* counted in committed_pages */
 #define AREA_NO_COUNT  0x10000 /* MAP_NORESERVE: not to be counted */
+#define AREA_NOT_ASKED 0x40000 /* readable only because the processor knows no other way */
 #define AREA_LOCKED    0x20000 /* mlock: stays in memory */
 
 struct area {
@@ -75,10 +76,10 @@ struct space {
 	uint64_t committed;		    /* pages of areas with AREA_ACCOUNT */
 	bool doomed;			    /* its memory was taken: it gets no more */
 	unsigned transfers; /* of devices from or to its pages, which it keeps until they end */
-	struct space *next, *prev;	    /* all spaces */
-	uint32_t cpus;			    /* that have it loaded (tlb.c) */
-	uint64_t number;		    /* never used again */
-	uint64_t tlb_generation;	    /* of the last flush, with PCID */
+	struct space *next, *prev; /* all spaces */
+	uint32_t cpus;		   /* that have it loaded (tlb.c) */
+	uint64_t number;	   /* never used again */
+	uint64_t tlb_generation;   /* of the last flush, with PCID */
 };
 
 extern struct space *space_list;

@@ -40,8 +40,7 @@ struct elf_segment {
 #define BASE_DYN       0x555555554000
 #define BASE_DYN_BITS  15 /* random multiples of LEAF_SIZE above it: 64 GiB */
 
-/* Bytes of the file, which has them, into the kernel. */
-static int read_bytes(struct node *node, uint64_t offset, void *to, uint64_t length)
+int exec_read(struct node *node, uint64_t offset, void *to, uint64_t length)
 {
 	while (length > 0) {
 		uint64_t in_page = offset & (PAGE_SIZE - 1);
@@ -183,7 +182,7 @@ int elf_load(struct space *space, struct node *node, struct elf_image *image, co
 	struct elf_header header = { 0 };
 	struct elf_segment *segment;
 	uint64_t base = 0, size;
-	int error = read_bytes(node, 0, &header, MIN(sizeof(header), node->size));
+	int error = exec_read(node, 0, &header, MIN(sizeof(header), node->size));
 
 	*image = (struct elf_image){ 0 };
 	if (!error)
@@ -194,7 +193,7 @@ int elf_load(struct space *space, struct node *node, struct elf_image *image, co
 	segment = memory_alloc(size);
 	if (!segment)
 		return -ENOMEM;
-	error = read_bytes(node, header.headers, segment, size);
+	error = exec_read(node, header.headers, segment, size);
 	if (header.type == TYPE_DYN)
 		base = BASE_DYN + space_random(space, BASE_DYN_BITS) * LEAF_SIZE;
 	*image = (struct elf_image){ .entry = base + header.entry,

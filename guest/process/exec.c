@@ -44,18 +44,47 @@
 #define HEAP_BITS	   13
 #define FRAME_EXTRA	   2048 /* a signal frame's size beyond the vector state */
 
-int exec_strings_init(struct exec_strings *strings)
+#define STRINGS_FIRST 4096
+
+int exec_strings_init(struct exec_strings *strings, uint64_t stack_limit)
 {
-	*strings = (struct exec_strings){ .text = memory_alloc(EXEC_STRINGS_MAX) };
+	*strings = (struct exec_strings){
+		.text = memory_alloc(STRINGS_FIRST),
+		.size = STRINGS_FIRST,
+		.limit = MIN(MAX(stack_limit / 4, EXEC_STRINGS_MIN), EXEC_STRINGS_MAX),
+	};
 	return strings->text ? 0 : -ENOMEM;
+}
+
+int exec_strings_reserve(struct exec_strings *strings, uint64_t length, unsigned count)
+{
+	uint64_t pointers = count + strings->argument_count + strings->environment_count;
+	uint64_t size = strings->size;
+	char *text;
+
+	if (strings->used + length + pointers * 8 > strings->limit)
+		return -E2BIG;
+	while (size - strings->used < length)
+		size *= 2;
+	if (size == strings->size)
+		return 0;
+	text = memory_alloc(size);
+	if (!text)
+		return -ENOMEM;
+	memcpy(text, strings->text, strings->used);
+	memory_free(strings->text);
+	strings->text = text;
+	strings->size = size;
+	return 0;
 }
 
 int exec_strings_add(struct exec_strings *strings, const char *string)
 {
 	size_t length = strlen(string) + 1;
+	int error = exec_strings_reserve(strings, length, 1);
 
-	if (length > EXEC_STRINGS_MAX - strings->used)
-		return -E2BIG;
+	if (error)
+		return error;
 	memcpy(strings->text + strings->used, string, length);
 	strings->used += length;
 	return 0;
@@ -83,10 +112,10 @@ static void put_auxiliary(uint64_t **at, const struct elf_image *image, uint64_t
 	aux(at, AUX_BASE, 0);
 	aux(at, AUX_FLAGS, 0);
 	aux(at, AUX_ENTRY, image->entry);
-	aux(at, AUX_UID, 0);
-	aux(at, AUX_EUID, 0);
-	aux(at, AUX_GID, 0);
-	aux(at, AUX_EGID, 0);
+	aux(at, AUX_UID, current_process()->identity.user[ID_REAL]);
+	aux(at, AUX_EUID, current_process()->identity.user[ID_EFFECTIVE]);
+	aux(at, AUX_GID, current_process()->identity.group[ID_REAL]);
+	aux(at, AUX_EGID, current_process()->identity.group[ID_EFFECTIVE]);
 	aux(at, AUX_PLATFORM, platform);
 	aux(at, AUX_HWCAP, cpuid(1, 0).edx);
 	aux(at, AUX_HWCAP2, 0);
@@ -201,21 +230,14 @@ static void name_thread(struct thread *thread, const char *path)
 	string_copy(thread->name, name, sizeof(thread->name));
 }
 
-static int check_node(const struct node *node)
-{
-	if ((node->mode & MODE_TYPE) != MODE_REGULAR || !(node->mode & 0111))
-		return -EACCES;
-	return 0;
-}
-
 int exec_program(struct process *process, struct node *node, const char *path,
-		 const struct exec_strings *strings, struct trap_frame *frame)
+		 struct exec_strings *strings, struct trap_frame *frame)
 {
 	struct thread *thread = current();
 	struct space *space, *old = process->space;
 	struct elf_image image;
 	uint64_t stack_pointer;
-	int error = check_node(node);
+	int error = script_resolve(process->directory, path, &node, strings);
 
 	if (!error)
 		error = make_space(process, node, &image, path, &space);
@@ -240,6 +262,8 @@ int exec_program(struct process *process, struct node *node, const char *path,
 	process->executable = node_get(node);
 	thread->fs_base = thread->gs_base = 0;
 	thread->clear_tid = 0;
+	process->identity.user[ID_SAVED] = process->identity.user[ID_EFFECTIVE];
+	process->identity.group[ID_SAVED] = process->identity.group[ID_EFFECTIVE];
 	signal_reset(process);
 	segment_free(process);
 	vector_reset();

@@ -61,11 +61,14 @@ static int copy_process(struct process *child, const struct clone *clone)
 	child->directory = node_get(parent->directory);
 	child->executable = node_get(parent->executable);
 	child->umask = parent->umask;
+	child->identity = parent->identity;
 	child->group = parent->group;
 	child->session = parent->session;
 	child->no_random = parent->no_random;
 	child->oom_adjust = parent->oom_adjust;
 	child->end_signal = clone->flags & CLONE_SIGNAL_MASK;
+	if (clone->flags & CLONE_PARENT)
+		child->end_signal = parent->end_signal;
 	memcpy(child->limit, parent->limit, sizeof(child->limit));
 	memcpy(child->action, parent->action, sizeof(child->action));
 	return 0;
@@ -127,7 +130,8 @@ static void write_child_tid(struct process *child, const struct clone *clone)
 static int64_t clone_process(const struct clone *clone)
 {
 	struct process *parent = current_process();
-	struct process *child = process_create(parent);
+	bool sibling = clone->flags & CLONE_PARENT;
+	struct process *child = process_create(sibling ? parent->parent : parent);
 	int pid, error;
 
 	if (!child)
@@ -166,6 +170,8 @@ int64_t process_clone(uint64_t flags, uint64_t stack, uint64_t parent_tid, uint6
 	if ((flags & CLONE_SIGHAND) && !(flags & CLONE_VM))
 		return -EINVAL;
 	if ((flags & CLONE_THREAD) && (flags & THREAD_NEEDS) != THREAD_NEEDS)
+		return -EINVAL;
+	if ((flags & CLONE_PARENT) && current_process() == process_init)
 		return -EINVAL;
 	if ((flags & CLONE_SETTLS) && tls >= USER_END)
 		return -EPERM;

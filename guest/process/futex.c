@@ -117,7 +117,8 @@ int64_t futex_requeue(uint64_t address, uint32_t wake_count, uint32_t move, uint
 {
 	struct key from_key, to_key;
 	uint32_t now, moved = 0, woken;
-	int error = key_of(address, &from_key);
+	int error =
+		(int32_t)wake_count < 0 || (int32_t)move < 0 ? -EINVAL : key_of(address, &from_key);
 
 	if (!error)
 		error = key_of(to, &to_key);

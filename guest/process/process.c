@@ -317,6 +317,19 @@ void process_out_of_memory(uint64_t address)
 	process_kill(process, SIGKILL);
 }
 
+uint64_t process_file_limit(void)
+{
+	return current_process()->limit[RLIMIT_FSIZE].current;
+}
+
+int process_file_too_large(void)
+{
+	struct signal_info info = { .signal = SIGXFSZ, .code = SI_KERNEL };
+
+	signal_send_thread(current(), &info);
+	return -EFBIG;
+}
+
 void usage_add(struct usage *to, const struct usage *from)
 {
 	to->ran += from->ran;

@@ -10,9 +10,11 @@
 
 #include "guest/file/file.h"
 #include "guest/memory/space.h"
+#include "guest/process/identity.h"
 #include "guest/process/thread.h"
 
 #define RLIMIT_COUNT   16
+#define RLIMIT_FSIZE   1
 #define RLIMIT_DATA    2
 #define RLIMIT_STACK   3
 #define RLIMIT_RSS     5
@@ -53,6 +55,7 @@ struct process {
 	struct usage usage, children_usage; /* of ended threads; of reaped children */
 	char name[THREAD_NAME];		    /* its first thread's, once that has ended */
 	struct node *entry;		    /* its directory in /proc, or NULL (file/proc.c) */
+	struct identity identity;
 	struct linux_rlimit limit[RLIMIT_COUNT];
 	struct linux_sigaction action[SIGNAL_COUNT];
 	struct signal_queue pending; /* for any of its threads */
@@ -111,6 +114,10 @@ void process_reap(struct process *zombie);
 
 /* Ends a vfork child's use of its parent's memory: the parent goes on. */
 void process_return_space(struct process *process);
+
+/* The current process's limit of a file's size; and who goes beyond it gets SIGXFSZ: -EFBIG. */
+uint64_t process_file_limit(void);
+int process_file_too_large(void);
 
 /* What it has used so far. usage_add() adds another's use to a sum. */
 struct usage process_usage(const struct process *process);

@@ -253,20 +253,30 @@ static void restart(struct trap_frame *frame)
 	frame->rip -= SYSCALL_LENGTH;
 }
 
+/* That is a fault of the program's, and has a handler of its own; but not twice. */
+static void no_stack(int signal)
+{
+	static const struct signal_info fault = { .signal = SIGSEGV, .code = SI_KERNEL };
+
+	if (signal == SIGSEGV)
+		current_process()->action[SIGSEGV - 1].handler = SIGNAL_DEFAULT;
+	signal_fault(&fault, "no stack for the handler of %s", signal_name(signal));
+}
+
 static void enter_handler(struct trap_frame *frame, const struct signal_info *info, bool from_call)
 {
 	struct thread *thread = current();
 	struct linux_sigaction *slot = &thread->process->action[info->signal - 1], action = *slot;
 	uint64_t back = thread->restores ? thread->restored : thread->blocked;
+	bool restores = thread->restores;
 
 	if (from_call && (action.flags & SA_RESTART ? may_restart(frame) : must_restart(frame)))
 		restart(frame);
 	thread->restores = false;
 	if (!handler_enter(frame, &action, info, back)) {
-		log_line(QUIRE_LEVEL_ERROR,
-			 "%s (process %d) killed by SIGSEGV: no stack for the handler of %s",
-			 thread->name, thread->process->pid, signal_name(info->signal));
-		process_exit(SIGSEGV);
+		thread->restores = restores;
+		no_stack(info->signal);
+		return;
 	}
 	if (action.flags & SA_RESETHAND)
 		slot->handler = SIGNAL_DEFAULT;

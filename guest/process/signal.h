@@ -30,6 +30,7 @@
 #define SIGTTIN		 21
 #define SIGTTOU		 22
 #define SIGURG		 23
+#define SIGXFSZ		 25
 #define SIGWINCH	 28
 #define SIGNAL_COUNT	 64
 #define SIGNAL_REAL_TIME 32 /* from here on several of a kind may be pending */

@@ -24,7 +24,15 @@ enum {
 	SYS_RENAME = 82,
 	SYS_RMDIR = 84,
 	SYS_SYMLINK = 88,
+	SYS_CHMOD = 90,
+	SYS_CHOWN = 92,
+	SYS_GETUID = 102,
+	SYS_SETUID = 105,
+	SYS_SETGID = 106,
+	SYS_GETEUID = 107,
 	SYS_SETPGID = 109,
+	SYS_SETGROUPS = 116,
+	SYS_SETRESUID = 117,
 	SYS_GETPPID = 110,
 	SYS_RT_SIGPENDING = 127,
 	SYS_RT_SIGSUSPEND = 130,
@@ -41,6 +49,7 @@ enum {
 };
 
 enum {
+	EPERM = 1,
 	ENOENT = 2,
 	ESRCH = 3,
 	EINTR = 4,
@@ -58,9 +67,11 @@ enum {
 	EINVAL = 22,
 	ENFILE = 23,
 	EMFILE = 24,
+	EFBIG = 27,
 	ENOSPC = 28,
 	EPIPE = 32,
 	ENAMETOOLONG = 36,
+	ELOOP = 40,
 	ENOTEMPTY = 39,
 	ETIMEDOUT = 110,
 };
@@ -83,6 +94,7 @@ enum {
 	SIGSTOP = 19,
 	SIGTSTP = 20,
 	SIGURG = 23,
+	SIGXFSZ = 25,
 	SIGWINCH = 28,
 };
 
@@ -109,6 +121,7 @@ enum {
 #define PRIVATE_ANONYMOUS (MAP_PRIVATE | MAP_ANONYMOUS)
 
 #define EXITED(status) ((status) >> 8 & 0xff)
+#define RLIMIT_FILE    1
 #define RLIMIT_STACK   3
 #define RLIMIT_SPACE   9
 

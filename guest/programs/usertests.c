@@ -116,6 +116,14 @@ int main(int argc, char **argv)
 		return list();
 	if (argc > 1 && equal(argv[1], "--echo"))
 		return argc > 2 && equal(argv[2], "a word") ? 42 : 1;
+	if (argc > 1 && equal(argv[1], "--count"))
+		return argc % 199;
+	if (argc > 1 && equal(argv[1], "--script"))
+		return argc == 4 && equal(argv[2], "/tmp/script") && equal(argv[3], "a word") ? 43
+		       : argc == 6 && equal(argv[2], "/tmp/script") && equal(argv[3], "x") &&
+				       equal(argv[4], "/tmp/outer") && equal(argv[5], "a word")
+			       ? 44
+			       : 1;
 	leaks_init();
 	for (int i = 1; i < argc; i++) {
 		if (!find(argv[i])) {

@@ -432,6 +432,41 @@ static void mapped_unnamed(void)
 	expect(second[0] == 7, "a mapping ends with the descriptor");
 }
 
+static volatile unsigned too_large;
+
+static void count_too_large(int signal)
+{
+	too_large += signal;
+}
+
+static void write_too_far(void)
+{
+	long fd = call(OPEN, "/tmp/limited", O_CREAT | O_RDWR, 0600);
+
+	set_limit(RLIMIT_FILE, 100);
+	syscall6(SYS_PWRITE, fd, (long)"x", 1, 100, 0, 0);
+}
+
+/* RLIMIT_FSIZE: a write is cut short there, and one behind it is told by a signal. */
+static void size_limit(void)
+{
+	static char text[200];
+	long fd = call(OPEN, "/tmp/limited", O_CREAT | O_RDWR, 0600);
+
+	expect(DIED_OF(ends_with(write_too_far)) == SIGXFSZ, "a write behind the limit");
+	on_signal(SIGXFSZ, count_too_large, 0);
+	set_limit(RLIMIT_FILE, 100);
+	expect(call(WRITE, fd, text, 60) == 60 && call(WRITE, fd, text, 60) == 40 && !too_large,
+	       "a write across it");
+	expect(call(WRITE, fd, text, 1) == -EFBIG && too_large == SIGXFSZ, "behind it");
+	expect(call(WRITE, fd, text, 0) == 0, "of nothing");
+	expect(call(FTRUNCATE, fd, 101) == -EFBIG && too_large == 2 * SIGXFSZ, "ftruncate");
+	expect(syscall6(SYS_FALLOCATE, fd, 0, 0, 101, 0, 0) == -EFBIG, "fallocate");
+	expect(call(FTRUNCATE, fd, 90) == 0 && call(FTRUNCATE, fd, 100) == 0, "up to it");
+	call(CLOSE, fd);
+	call(UNLINK, "/tmp/limited");
+}
+
 const struct user_test file_tests[] = {
 	{ "pipe-end", pipe_end },
 	{ "pipe-full", pipe_full },
@@ -451,5 +486,6 @@ const struct user_test file_tests[] = {
 	{ "links", links },
 	{ "close-under-read", close_under_read },
 	{ "mapped-unnamed", mapped_unnamed },
+	{ "size-limit", size_limit },
 	{ NULL, NULL },
 };

@@ -371,6 +371,39 @@ static void file_system_full(void)
 	expect(marked(memory, SOME, 1) && access_ends(fresh(LARGE), true, 0), "memory after that");
 }
 
+static bool shows(int protection, const char *rights)
+{
+	char *at = map(NULL, PAGE, protection, PRIVATE_ANONYMOUS, -1);
+	const char *line = area_line(read_text("/proc/self/maps"), at);
+	bool right;
+
+	while (line && *line != ' ')
+		line++;
+	right = line && begins(line + 1, rights);
+	call(MUNMAP, at, PAGE);
+	return right;
+}
+
+/* What was asked for, though the processor gives more. */
+static void rights_shown(void)
+{
+	char *at = map(NULL, PAGE, PROT_READ, PRIVATE_ANONYMOUS, -1);
+	const char *line;
+
+	expect(shows(PROT_WRITE, "-w-p") && shows(PROT_EXEC, "--xp"), "without PROT_READ");
+	expect(shows(RW, "rw-p") && shows(PROT_READ, "r--p") && shows(0, "---p"), "others");
+	call(MPROTECT, at, PAGE, PROT_WRITE);
+	line = area_line(read_text("/proc/self/maps"), at);
+	while (line && *line != ' ')
+		line++;
+	expect(line && begins(line, " -w-p"), "after mprotect");
+	call(MPROTECT, at, PAGE, RW);
+	line = area_line(read_text("/proc/self/maps"), at);
+	while (line && *line != ' ')
+		line++;
+	expect(line && begins(line, " rw-p"), "and after another");
+}
+
 const struct user_test memory_tests[] = {
 	{ "map-unmap", map_unmap },
 	{ "map-over", map_over },
@@ -390,5 +423,6 @@ const struct user_test memory_tests[] = {
 	{ "promises", promises },
 	{ "out-of-memory", out_of_memory },
 	{ "file-system-full", file_system_full },
+	{ "rights-shown", rights_shown },
 	{ NULL, NULL },
 };

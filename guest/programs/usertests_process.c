@@ -354,6 +354,164 @@ static void page_end(void)
 	       "an action in a hole");
 }
 
+#define OTHER 65534
+
+static void file_of_mode(const char *path, int mode)
+{
+	call(CLOSE, call(OPEN, path, O_CREAT | O_RDWR, 0600));
+	expect(call(CHMOD, path, mode) == 0, "chmod");
+}
+
+/* User 0 may take another's number and come back; for good is for good. */
+static void as_another(void)
+{
+	expect(call(SETRESUID, -1, OTHER, -1) == 0 && call(GETEUID) == OTHER && call(GETUID) == 0,
+	       "seteuid");
+	expect(call(OPEN, "/tmp/private", O_RDWR, 0) == -EACCES, "what is private");
+	expect(call(SETRESUID, -1, 0, -1) == 0 && call(GETEUID) == 0, "back");
+	expect(call(SETGROUPS, 0, 0) == 0 && call(SETGID, OTHER) == 0 && call(SETUID, OTHER) == 0,
+	       "setuid");
+	expect(call(GETUID) == OTHER && call(SETUID, 0) == -EPERM, "for good");
+	expect(file_number("/proc/self/status", "Uid:") == OTHER, "what /proc says");
+	expect(call(OPEN, "/tmp/private", 0, 0) == -EACCES, "a file without rights for others");
+	expect(call(OPEN, "/tmp/open", 0, 0) >= 0, "one with the right to read");
+	expect(call(OPEN, "/tmp/open", O_WRONLY, 0) == -EACCES, "and not to write");
+	expect(call(OPEN, "/tmp/closed/x", O_CREAT | O_WRONLY, 0600) == -EACCES, "a new name");
+	expect(call(UNLINK, "/tmp/closed/y") == -EACCES, "a name that goes");
+	expect(call(OPEN, "/tmp/hidden/y", 0, 0) == -EACCES, "a folder that may not be searched");
+	expect(call(CHMOD, "/tmp/open", 0777) == -EPERM, "chmod");
+	expect(call(CHOWN, "/tmp/open", OTHER, -1) == -EPERM, "chown");
+	expect(call(KILL, call(GETPPID), 0) == -EPERM, "a signal to another's process");
+	expect(call(SETGROUPS, 0, 0) == -EPERM, "setgroups");
+	expect(call(OPEN, "/tmp/mine", O_CREAT | O_RDWR, 0600) >= 0 &&
+		       call(CHMOD, "/tmp/mine", 0400) == 0 && call(UNLINK, "/tmp/mine") == 0,
+	       "its own file");
+	exit(failures ? 1 : 0);
+}
+
+static void identities(void)
+{
+	expect(call(CHMOD, "/tmp", 01777) == 0, "chmod");
+	file_of_mode("/tmp/private", 0600);
+	file_of_mode("/tmp/open", 0644);
+	call(MKDIR, "/tmp/closed", 0755);
+	call(MKDIR, "/tmp/hidden", 0700);
+	file_of_mode("/tmp/closed/y", 0666);
+	file_of_mode("/tmp/hidden/y", 0666);
+	expect(ends_with(as_another) == 0, "another user");
+	call(UNLINK, "/tmp/closed/y");
+	call(UNLINK, "/tmp/hidden/y");
+	call(RMDIR, "/tmp/closed");
+	call(RMDIR, "/tmp/hidden");
+	call(UNLINK, "/tmp/private");
+	call(UNLINK, "/tmp/open");
+}
+
+#define CLONE_PARENT 0x8000
+
+static void as_sibling(void)
+{
+	long pid = call(CLONE, CLONE_PARENT | SIGCHLD, 0, 0);
+
+	if (pid == 0)
+		exit(11);
+	exit(pid > 0 && call(WAIT4, pid, 0, 0) == -ECHILD ? 0 : 1);
+}
+
+/* The child of a child that is its parent's. */
+static void clone_parent(void)
+{
+	int status = 0, ends = 0;
+
+	expect(ends_with(as_sibling) == 0, "who clones has no child");
+	expect(call(WAIT4, -1, &status, 0) > 0 && EXITED(status) == 11, "its parent has");
+	expect(call(WAIT4, -1, &ends, 0) == -ECHILD, "and no other");
+}
+
+static void write_script(const char *path, const char *text, int mode)
+{
+	long fd = call(OPEN, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+
+	expect(call(WRITE, fd, text, strlen(text)) == (long)strlen(text), "a script");
+	call(CLOSE, fd);
+}
+
+static int run_script(const char *path)
+{
+	static const char *const argv[] = { "zero", "a word", NULL };
+	long pid = call(FORK);
+
+	if (pid == 0)
+		exit(call(EXECVE, path, argv, 0) == 0 ? 1 : 200);
+	return EXITED(wait_for(pid));
+}
+
+static long try_script(const char *path)
+{
+	static const char *const argv[] = { "zero", NULL };
+
+	return call(EXECVE, path, argv, 0);
+}
+
+/* "#!": the program, what else the line says, the script, and its arguments but the first. */
+static void exec_script(void)
+{
+	static char line[300];
+	unsigned length = 2 + (unsigned)call(READLINK, self, line + 2, 200);
+
+	line[0] = '#';
+	line[1] = '!';
+	memcpy(line + length, " --script  \nignored\n", 21);
+	write_script("/tmp/script", line, 0755);
+	expect(run_script("/tmp/script") == 43, "a script");
+	write_script("/tmp/outer", "#! /tmp/script x\n", 0755);
+	expect(run_script("/tmp/outer") == 44, "a script of a script");
+	write_script("/tmp/plain", line, 0644);
+	expect(try_script("/tmp/plain") == -EACCES, "without the right");
+	write_script("/tmp/nobody", "#!/nobody\n", 0755);
+	expect(try_script("/tmp/nobody") == -ENOENT, "without its program");
+	write_script("/tmp/empty", "#!  \n", 0755);
+	expect(try_script("/tmp/empty") == -ENOEXEC, "that names none");
+	write_script("/tmp/loop", "#!/tmp/loop\n", 0755);
+	expect(try_script("/tmp/loop") == -ELOOP, "of itself");
+	call(UNLINK, "/tmp/script");
+	call(UNLINK, "/tmp/outer");
+	call(UNLINK, "/tmp/plain");
+	call(UNLINK, "/tmp/nobody");
+	call(UNLINK, "/tmp/empty");
+	call(UNLINK, "/tmp/loop");
+}
+
+/* A quarter of the stack for all of them, and 128 KiB for one. */
+static long exec_with(unsigned count, unsigned length)
+{
+	char *word = map(NULL, length + PAGE, RW, PRIVATE_ANONYMOUS, -1);
+	const char **argv = map(NULL, (count + 3) * 8, RW, PRIVATE_ANONYMOUS, -1);
+	long pid, result;
+
+	memset(word, 'x', length);
+	argv[0] = "usertests";
+	argv[1] = "--count";
+	for (unsigned i = 0; i < count; i++)
+		argv[i + 2] = word;
+	pid = call(FORK);
+	if (pid == 0) {
+		result = call(EXECVE, self, argv, 0);
+		exit(result == -E2BIG ? 201 : 202);
+	}
+	result = EXITED(wait_for(pid));
+	call(MUNMAP, word, length + PAGE);
+	call(MUNMAP, argv, (count + 3) * 8);
+	return result;
+}
+
+static void exec_many(void)
+{
+	expect(exec_with(300, 3) == 302 % 199, "many arguments");
+	expect(exec_with(1, 30000) == 3, "a long one");
+	expect(exec_with(1, 131072) == 201, "one that is too long");
+}
+
 const struct user_test process_tests[] = {
 	{ "wait-status", wait_status },
 	{ "fork-many", fork_many },
@@ -370,5 +528,9 @@ const struct user_test process_tests[] = {
 	{ "thread-ends", thread_ends },
 	{ "kernel-pointers", kernel_pointers },
 	{ "page-end", page_end },
+	{ "identities", identities },
+	{ "clone-parent", clone_parent },
+	{ "exec-script", exec_script },
+	{ "exec-many", exec_many },
 	{ NULL, NULL },
 };

@@ -207,6 +207,44 @@ static void signal_stack(void)
 	expect(EXITED(ends_with(run_out_of_stack)) == 7, "the stack's end on another stack");
 }
 
+static void caught_usual(int signal)
+{
+	exit(signal == SIGSEGV ? 9 : 8);
+}
+
+/* The alternate stack cannot be written: SIGSEGV comes instead, on the usual stack, and once. */
+static void stack_nowhere(void)
+{
+	struct {
+		void *stack;
+		int flags;
+		size_t size;
+	} stack = { map(NULL, 16 * PAGE, PROT_READ, PRIVATE_ANONYMOUS, -1), 0, 16 * PAGE };
+
+	call(SIGALTSTACK, &stack, 0);
+	on_signal(SIGUSR1, count_signal, SA_ONSTACK);
+	call(KILL, call(GETPID), SIGUSR1);
+}
+
+static void stack_nowhere_handled(void)
+{
+	on_signal(SIGSEGV, caught_usual, 0);
+	stack_nowhere();
+}
+
+static void stack_nowhere_twice(void)
+{
+	on_signal(SIGSEGV, caught_usual, SA_ONSTACK);
+	stack_nowhere();
+}
+
+static void signal_stack_nowhere(void)
+{
+	expect(EXITED(ends_with(stack_nowhere_handled)) == 9, "its handler");
+	expect(DIED_OF(ends_with(stack_nowhere_twice)) == SIGSEGV, "a handler without a stack");
+	expect(DIED_OF(ends_with(stack_nowhere)) == SIGSEGV, "no handler");
+}
+
 /* A frame for rt_sigreturn that is nowhere: the program dies, not more. */
 static void return_from_nowhere(void)
 {
@@ -389,6 +427,7 @@ const struct user_test signal_tests[] = {
 	{ "signal-time-left", signal_time_left },
 	{ "signal-deaths", signal_deaths },
 	{ "signal-stack", signal_stack },
+	{ "signal-stack-nowhere", signal_stack_nowhere },
 	{ "signal-return", signal_return },
 	{ "stop-and-continue", stop_and_continue },
 	{ "stopped-deaths", stopped_deaths },

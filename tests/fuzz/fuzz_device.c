@@ -3,6 +3,8 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -217,6 +219,70 @@ static void expect_a_fresh_start(struct driver *driver)
 	CHECK(get(device, VIRTIO_MMIO_STATUS) == 0xf);
 }
 
+/* --- the other vCPU --- */
+
+#define PAGES_RACED VIRTIO_QUEUES
+
+static uint8_t *raced; /* guest memory; NULL: nobody races */
+
+/* A plausible index, an address in memory or a little past it, or anything. */
+static uint64_t raced_value(uint64_t random)
+{
+	switch (random >> 20 & 3) {
+	case 0:
+		return random >> 32;
+	case 1:
+		return (random >> 32) % SIZE_MOST;
+	default:
+		return (random >> 32) % (2 * FUZZ_MEMORY);
+	}
+}
+
+/* One field of the rings or descriptors, as wide as those are. */
+static void change_something(uint64_t random)
+{
+	uint64_t value = raced_value(random);
+	uint8_t *at = raced + random % PAGES_RACED * PAGE_SIZE + (random >> 8 & 0x7f8);
+
+	switch (random >> 22 & 3) {
+	case 0:
+		__atomic_store_n((uint64_t *)(void *)at, value, __ATOMIC_RELAXED);
+		break;
+	case 1:
+		at += random >> 24 & 4;
+		__atomic_store_n((uint32_t *)(void *)at, (uint32_t)value, __ATOMIC_RELAXED);
+		break;
+	default:
+		at += random >> 24 & 6;
+		__atomic_store_n((uint16_t *)(void *)at, (uint16_t)value, __ATOMIC_RELAXED);
+		break;
+	}
+}
+
+static void *run_racer(void *unused)
+{
+	uint64_t random = 88172645463325252ull;
+
+	for (;;) {
+		random ^= random << 13;
+		random ^= random >> 7;
+		random ^= random << 17;
+		change_something(random);
+	}
+	return NULL;
+}
+
+static void start_racer(uint8_t *memory)
+{
+	pthread_t thread;
+
+	if (getenv("BIFOLD_FUZZ_RACE") == NULL)
+		return;
+	raced = memory;
+	CHECK(pthread_create(&thread, NULL, run_racer, NULL) == 0);
+	pthread_detach(thread);
+}
+
 int fuzz_device_run(const struct fuzz_device_ops *ops, const uint8_t *data, size_t size)
 {
 	static struct fuzz_device device; /* its space serves all inputs */
@@ -231,13 +297,18 @@ int fuzz_device_run(const struct fuzz_device_ops *ops, const uint8_t *data, size
 		CHECK(ept_space_create(&config, &device.space) == 0);
 		CHECK(ept_pin(device.space, gpa(0), FUZZ_MEMORY, &at) == 0);
 		device.memory = at;
+		start_racer(device.memory);
 	}
 	memset(device.memory, 0, FUZZ_MEMORY);
 	CHECK(loop_create(&device.loop) == 0);
 	ops->open(&device);
 	while (input.at < input.end)
 		do_operation(&driver, &input);
-	expect_a_fresh_start(&driver);
+	/* There is no fresh start while somebody races. */
+	if (raced != NULL)
+		set(&device, VIRTIO_MMIO_STATUS, 0);
+	else
+		expect_a_fresh_start(&driver);
 	ops->close(&device);
 	loop_destroy(device.loop);
 	return 0;

@@ -13,6 +13,10 @@
  * in the argument's queue, as 'start' has laid it out 7 serve    the loop
  *
  * At the end the device is reset and must start as if nothing had been.
+ *
+ * With BIFOLD_FUZZ_RACE set, a second thread changes the queues' pages all the while, as another
+ * vCPU may: what the device has checked is no longer so when it looks again. Such a run does not
+ * repeat, and is not asked for a fresh start at the end; what it finds is a fault all the same.
  */
 #ifndef TESTS_FUZZ_DEVICE_H
 #define TESTS_FUZZ_DEVICE_H

@@ -123,12 +123,16 @@ static const char *option(const char *const *argv, const char *name)
 	return NULL;
 }
 
-/* A swap file on tmpfs is host memory. */
-static bool is_memory(const char *folder)
+/* A swap file on tmpfs is host memory. folder: as given, or NULL. */
+static bool swaps_to_memory(const char *folder)
 {
 	struct statfs status;
 
-	return folder != NULL && statfs(folder, &status) == 0 && status.f_type == TMPFS_MAGIC;
+	if (folder == NULL)
+		folder = getenv("TMPDIR");
+	if (folder == NULL || *folder == '\0')
+		folder = "/var/tmp"; /* bifold's own */
+	return statfs(folder, &status) == 0 && status.f_type == TMPFS_MAGIC;
 }
 
 /* What this command may hold, by what it was told; 0: no guest with a budget. */
@@ -146,7 +150,7 @@ static uint64_t limit_of(const char *const *argv)
 	    units_parse_size_or_percent(budget_text, memory, &budget) != 0 || budget == 0)
 		return 0;
 	return budget + CAGE_BYTES + (memory >> 20) * CAGE_BYTES_PER_MIB +
-	       (is_memory(option(argv, "--swap")) ? memory : 0);
+	       (swaps_to_memory(option(argv, "--swap")) ? memory : 0);
 }
 
 static int set_limit(const char *cage, uint64_t bytes)

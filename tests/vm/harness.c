@@ -22,7 +22,7 @@
 
 #define SCRATCH_PREFIX "bifold-test-"
 #define CHILD_MAX      16
-#define WORD_MAX       32
+#define WORD_MAX       40
 #define STATUS_UNABLE  77 /* prepare() could not change the child's world */
 
 static char scratch[64];

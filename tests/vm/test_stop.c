@@ -17,8 +17,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/long.h"
 #include "tests/vm/harness.h"
 #include "tests/vm/world.h"
+
+/* MiB: more than its budget, but for what a small folder has room for when nothing else is in it.
+ */
+#define HOLD_WITHOUT_ROOM "6"
 
 static void init(void)
 {
@@ -250,10 +255,23 @@ Test(stop, swap_file_that_cannot_be_read)
  */
 Test(stop, swap_folder_full)
 {
-	const char *const argv[] = { bifold_path(),  "run",    "--memory", "48M",
-				     "--budget",     "8M",     "--swap",   WORLD_FOLDER,
-				     "--compressor", "none",   "--",	   test_program("hold"),
-				     "24",	     "random", NULL };
+	const char *const argv[] = { bifold_path(),
+				     "run",
+				     "--memory",
+				     "48M",
+				     "--budget",
+				     "8M",
+				     "--swap",
+				     WORLD_FOLDER,
+				     "--compressor",
+				     "none",
+				     "--on-full",
+				     "stop",
+				     "--",
+				     test_program("hold"),
+				     "24",
+				     "random",
+				     NULL };
 	struct child *child = child_start(argv, world_with_small_folder);
 
 	child_finish(child, "\n", 1);
@@ -272,6 +290,55 @@ Test(stop, swap_folder_full_goes_on)
 	child_finish(child, "\n", 1);
 	cr_assert_eq(child->status, 0, "%s", child->err_text);
 	cr_assert_str_eq(child->out_text, "ready\nwhole\n");
+}
+
+/* A guest that needs room on the disk: it stands until somebody makes some. */
+static struct child *start_without_room(void)
+{
+	const char *const argv[] = { bifold_path(),	"run",	  "--memory", "32M",
+				     "--budget",	"8M",	  "--swap",   WORLD_FOLDER,
+				     "--compressor",	"none",	  "--",	      test_program("hold"),
+				     HOLD_WITHOUT_ROOM, "random", NULL };
+	struct child *child = child_start(argv, world_with_full_folder);
+
+	child_wait_for(child, true, "stands until there is room");
+	return child;
+}
+
+Test(stop, swap_folder_full_until_there_is_room)
+{
+	struct child *child = start_without_room();
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/root" WORLD_FILLER, child->pid);
+	cr_assert_eq(unlink(path), 0);
+	child_finish(child, "\n", 1);
+	cr_assert_eq(child->status, 0, "%s", child->err_text);
+	cr_assert_str_eq(child->out_text, "ready\nwhole\n");
+	cr_assert(strstr(child->err_text, "the guest goes on") != NULL, "%s", child->err_text);
+}
+
+/* It is not deaf meanwhile. */
+Test(stop, swap_folder_full_and_a_signal)
+{
+	struct child *child = start_without_room();
+
+	cr_assert_eq(kill(child->pid, SIGTERM), 0);
+	child_finish(child, NULL, 0);
+	cr_assert_eq(child->status, 128 + SIGTERM, "%s", child->err_text);
+}
+
+/* A minute, and then it ends. */
+Test(stop, swap_folder_full_for_too_long)
+{
+	struct child *child;
+
+	if (!test_is_long())
+		cr_skip_test("SKIP: takes a minute: tools/check --long");
+	child = start_without_room();
+	child_finish(child, NULL, 0);
+	cr_assert_eq(child->status, 125);
+	cr_assert(strstr(child->err_text, "the disk of the swap file is full") != NULL);
 }
 
 /* A program that wants more than the guest has dies in the guest; the monitor does not. */

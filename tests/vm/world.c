@@ -1,5 +1,6 @@
 #include "tests/vm/world.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <stddef.h>
@@ -7,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 int world_of_own_mounts(void)
 {
@@ -48,4 +50,18 @@ int world_with_small_folder(void)
 	if (world_of_own_mounts() != 0)
 		return -1;
 	return mount("none", WORLD_FOLDER, "tmpfs", 0, "size=" WORLD_SMALL_BYTES);
+}
+
+int world_with_full_folder(void)
+{
+	int fd, error;
+
+	if (world_with_small_folder() != 0)
+		return -1;
+	fd = open(WORLD_FILLER, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -1;
+	error = posix_fallocate(fd, 0, 1 << 20);
+	close(fd);
+	return error;
 }

@@ -7,7 +7,10 @@ int world_without_kvm(void);	       /* an empty /dev but for null */
 int world_without_userfaultfd(void);   /* no /dev/userfaultfd, and no right to the system call */
 int world_with_read_only_folder(void); /* WORLD_FOLDER is an empty read-only file system */
 int world_with_small_folder(void);     /* WORLD_FOLDER is a file system of WORLD_SMALL_BYTES */
+/* The same, filled up but for a third by WORLD_FILLER. */
+int world_with_full_folder(void);
 
+#define WORLD_FILLER	  WORLD_FOLDER "/filler"
 #define WORLD_FOLDER	  "/mnt"
 #define WORLD_SMALL_BYTES "1536k"
 
