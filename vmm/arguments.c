@@ -157,6 +157,53 @@ void arguments_print_words(FILE *file, const char *text, int column)
 	putc('\n', file);
 }
 
+FILE *arguments_fit_begin(struct arguments_fit *fit, FILE *file)
+{
+	*fit = (struct arguments_fit){ .file = file };
+	fit->through = open_memstream(&fit->text, &fit->size);
+	return fit->through != NULL ? fit->through : file;
+}
+
+/* The last space of a line that leaves at most so many columns before it; 0: there is none. */
+static size_t break_at(const char *line, size_t length, size_t columns)
+{
+	size_t indent = strspn(line, " ");
+
+	for (size_t at = columns < length ? columns : length; at > indent; at--)
+		if (line[at] == ' ' && line[at - 1] != ' ')
+			return at;
+	return 0;
+}
+
+static void print_fitted(FILE *file, const char *line, size_t length)
+{
+	size_t deeper = strspn(line, " ") + 4, before = 0, end;
+
+	while (before + length > LINE_END &&
+	       (end = break_at(line, length, LINE_END - before)) > 0) {
+		fprintf(file, "%*s%.*s\n", (int)before, "", (int)end, line);
+		end += strspn(line + end, " ");
+		line += end;
+		length -= end;
+		before = deeper;
+	}
+	fprintf(file, "%*s%.*s\n", (int)before, "", (int)length, line);
+}
+
+void arguments_fit_end(struct arguments_fit *fit)
+{
+	if (fit->through == NULL)
+		return;
+	fclose(fit->through);
+	for (const char *line = fit->text; line != NULL && *line != '\0';) {
+		size_t length = strcspn(line, "\n");
+
+		print_fitted(fit->file, line, length);
+		line += length + (line[length] != '\0');
+	}
+	free(fit->text);
+}
+
 /* The folder that path is in would take it. */
 static int check_parent(const char *path)
 {

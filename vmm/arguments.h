@@ -34,6 +34,19 @@ const char *arguments_nearest(const char *word, const char *const *names, size_t
 void arguments_print_words(FILE *file, const char *text, int column);
 
 /*
+ * What one prints through it to the file that it hands out is printed in lines of at most 80
+ * columns: a longer one goes on in the next, deeper than it begins. begin may answer file itself,
+ * where memory is short; end takes what begin answered.
+ */
+struct arguments_fit {
+	FILE *file, *through;
+	char *text;
+	size_t size;
+};
+FILE *arguments_fit_begin(struct arguments_fit *fit, FILE *file);
+void arguments_fit_end(struct arguments_fit *fit);
+
+/*
  * Whether a file could be written there later: 0 or -errno, with a line logged that begins with
  * option. "-", the standard output, always can. Changes nothing.
  */

@@ -8,6 +8,8 @@
 #include "vmm/json.h"
 #include "vmm/words.h"
 
+#define LINE_END 80
+
 static uint64_t number(const json_t *object, const char *name)
 {
 	return (uint64_t)json_number(object, name);
@@ -32,21 +34,43 @@ static void print_counts(const json_t *counts, const char *between, FILE *out)
 	}
 }
 
+/* As many to a line as fit, from the column on. */
+static void print_frames(const json_t *counts, int column, FILE *out)
+{
+	const char *name;
+	const json_t *count;
+	int at = column, left = (int)json_object_size(counts);
+
+	json_object_foreach((json_t *)(uintptr_t)counts, name, count)
+	{
+		char text[64];
+		int length =
+			snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT " %s%s",
+				 json_integer_value(count), word_text(name), --left > 0 ? "," : "");
+
+		if (at > column && at + 1 + length > LINE_END) {
+			fprintf(out, "\n%*s", column, "");
+			at = column;
+		}
+		at += fprintf(out, "%s%s", at > column ? " " : "", text);
+	}
+	fputc('\n', out);
+}
+
 static void print_range(const json_t *range, FILE *out)
 {
 	char size[UNITS_TEXT_SIZE], pages[64] = "";
 	FILE *page_out = fmemopen(pages, sizeof(pages), "w");
+	int column;
 
 	if (page_out != NULL) {
 		print_counts(json_object_get(range, "pages"), " x ", page_out);
 		fclose(page_out);
 	}
-	fprintf(out, "%-18s %-18s %10s  %c%c%c%c  %-20s ", json_text(range, "start"),
-		json_text(range, "last"), units_format_size(number(range, "bytes"), size),
-		flag(range, "user", 'u'), 'r', flag(range, "write", 'w'),
-		flag(range, "execute", 'x'), pages);
-	print_counts(json_object_get(range, "frames"), " ", out);
-	fputc('\n', out);
+	column = fprintf(out, "%-18s %10s  %c%c%c%c  %-16s ", json_text(range, "start"),
+			 units_format_size(number(range, "bytes"), size), flag(range, "user", 'u'),
+			 'r', flag(range, "write", 'w'), flag(range, "execute", 'x'), pages);
+	print_frames(json_object_get(range, "frames"), column, out);
 }
 
 static void print_flaws(const json_t *maps, FILE *out)
@@ -81,8 +105,8 @@ int maps_print(const json_t *maps, FILE *out)
 	if (!json_truth(maps, "followed"))
 		fputs("the vCPU does not use four-level page tables\n", out);
 	if (json_array_size(ranges) > 0)
-		fprintf(out, "%-18s %-18s %10s  %-4s  %-20s %s\n", "first", "last", "size", "may",
-			"guest pages", "frames of 4 KiB");
+		fprintf(out, "%-18s %10s  %-4s  %-16s %s\n", "first", "size", "may", "guest pages",
+			"frames of 4 KiB");
 	json_array_foreach(ranges, i, range) print_range(range, out);
 	print_flaws(maps, out);
 	return 0;

@@ -1,5 +1,6 @@
 /* The report for people. Of a guest that runs it came over a socket, and may lack anything. */
 #include "base/units.h"
+#include "vmm/arguments.h"
 #include "vmm/json.h"
 #include "vmm/report.h"
 #include "vmm/words.h"
@@ -34,7 +35,7 @@ static void memory_rows(FILE *file, const json_t *report)
 	size_row(file, "resident", json_count(report, "resident_bytes"), "");
 	snprintf(ratio, sizeof(ratio), stored != 0 ? "%.2f" : WORD_NOTHING,
 		 (double)pool_bytes / (double)stored);
-	snprintf(remark, sizeof(remark), "%llu pages compressed, %s to 1; %llu same-filled",
+	snprintf(remark, sizeof(remark), "%llu compressed, %s to 1; %llu same-filled",
 		 (unsigned long long)json_count(report, "pool_frames"), ratio,
 		 (unsigned long long)json_count(report, "same_filled_frames"));
 	size_row(file, "pool", json_count(report, "pool_bytes"), remark);
@@ -61,7 +62,9 @@ static void fault_row(FILE *file, const json_t *report, const struct word *kind)
 void report_print_table(const json_t *report, FILE *file)
 {
 	char stall[UNITS_TEXT_SIZE], wall[UNITS_TEXT_SIZE];
+	struct arguments_fit fit;
 
+	file = arguments_fit_begin(&fit, file);
 	memory_rows(file, report);
 	fprintf(file, "\n  %-22s %12s %12s %12s %12s\n", "faults", "count", "p50", "p99", "max");
 	for (size_t i = 0; i < WORDS_OF_FAULTS; i++)
@@ -77,4 +80,5 @@ void report_print_table(const json_t *report, FILE *file)
 	fprintf(file, "  time stalled in faults: %s of %s\n",
 		units_format_ns(json_count(report, "stall_ns"), stall),
 		units_format_ns(json_count(report, "wall_ns"), wall));
+	arguments_fit_end(&fit);
 }

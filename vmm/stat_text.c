@@ -1,5 +1,6 @@
 /* How a running guest is, for people. */
 #include "base/units.h"
+#include "vmm/arguments.h"
 #include "vmm/json.h"
 #include "vmm/report.h"
 #include "vmm/stat.h"
@@ -48,7 +49,7 @@ static void balloon_rows(const json_t *balloon, FILE *file)
 	if (!json_truth(balloon, "ready"))
 		fprintf(file, "; the guest has no driver for it");
 	else if (json_is_object(told))
-		fprintf(file, "; the guest could spare %s, it said %s ago",
+		fprintf(file, "\n  the guest could spare %s, it said %s ago",
 			units_format_size(json_count(told, "available_bytes"), text[0]),
 			units_format_ns(json_count(told, "age_ns"), text[1]));
 	fprintf(file, "\n");
@@ -86,8 +87,10 @@ static void kvm_row(const json_t *kvm, FILE *file)
 
 void stat_print(const json_t *stat, FILE *file)
 {
+	struct arguments_fit fit;
 	char head[512];
 
+	file = arguments_fit_begin(&fit, file);
 	stat_format_head(stat, head, sizeof(head));
 	fprintf(file, "%s\n", head);
 	if (json_truth(stat, "managed"))
@@ -98,4 +101,5 @@ void stat_print(const json_t *stat, FILE *file)
 	frame_rows(json_object_get(stat, "frames"), file);
 	balloon_rows(json_object_get(stat, "balloon"), file);
 	disk_rows(json_object_get(stat, "disks"), file);
+	arguments_fit_end(&fit);
 }

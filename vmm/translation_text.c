@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/arguments.h"
 #include "vmm/json.h"
 #include "vmm/translation.h"
 #include "vmm/words.h"
@@ -59,7 +60,7 @@ static void print_step(const json_t *step, FILE *out)
 			   bit) if (n < sizeof(bits) && json_is_string(bit)) n +=
 		(size_t)snprintf(bits + n, sizeof(bits) - n, "%s%s", i > 0 ? " " : "",
 				 json_string_value(bit));
-	fprintf(out, "%s  %-16s", json_text(step, "entry"), i > 0 ? bits : WORD_NOTHING);
+	fprintf(out, "%s  %-11s", json_text(step, "entry"), i > 0 ? bits : WORD_NOTHING);
 	if (json_number(step, "key") != 0 && i > 0)
 		fprintf(out, " key %lld", json_number(step, "key"));
 	if (has(in, "state")) {
@@ -184,15 +185,14 @@ static void print_bill(const json_t *bill, FILE *out)
 	fputs("Bill: memory references of a hardware walk\n", out);
 	if (!json_truth(bill, "complete")) {
 		fprintf(out,
-			"  %4lld  until it stops: %lld of the guest's entries, and %lld of the "
-			"second "
-			"layer's for each\n",
+			"  %4lld  until it stops: %lld of the guest's entries, each found by %lld "
+			"more\n",
 			json_number(bill, "references"), g, h);
 		return;
 	}
 	fprintf(out, "  %4lld  nested: (g+1)(h+1)-1 with g = %lld and h = %lld levels%s\n",
 		json_number(bill, "references"), g, h,
-		has(bill, "references_shadow") ? "; not what this host does" : "");
+		has(bill, "references_shadow") ? "; not done here" : "");
 	if (has(bill, "references_shadow"))
 		fprintf(out, "  %4lld  here: a shadow table folds both layers into one\n",
 			json_number(bill, "references_shadow"));
@@ -209,20 +209,14 @@ static void print_brief(const json_t *t, FILE *out)
 		fprintf(out, "%s\n", json_text(t, "reason"));
 		return;
 	}
-	fprintf(out, "%-18s  %s  %s  ", json_text(t, "guest_physical"),
+	fprintf(out, "%-14s  %s  %s  ", json_text(t, "guest_physical"),
 		size_name(json_number(t, "page_size")), json_text(t, "may"));
 	print_state(t, out);
 	fputc('\n', out);
 }
 
-int translation_print(const json_t *t, FILE *out)
+static void print_whole(const json_t *t, FILE *out)
 {
-	if (!json_is_object(t) || !has(t, "address") || !has(t, "end"))
-		return -EINVAL;
-	if (!has(t, "steps")) {
-		print_brief(t, out);
-		return 0;
-	}
 	fprintf(out, "%s on vCPU %lld, %sCR3 %s\n", json_text(t, "address"), json_number(t, "vcpu"),
 		json_truth(t, "cr3_given") ? "with the given " : "", json_text(t, "cr3"));
 	print_first(t, out);
@@ -230,5 +224,19 @@ int translation_print(const json_t *t, FILE *out)
 		print_second(json_object_get(t, "second"), out);
 	if (has(t, "bill"))
 		print_bill(json_object_get(t, "bill"), out);
+}
+
+int translation_print(const json_t *t, FILE *out)
+{
+	struct arguments_fit fit;
+
+	if (!json_is_object(t) || !has(t, "address") || !has(t, "end"))
+		return -EINVAL;
+	out = arguments_fit_begin(&fit, out);
+	if (has(t, "steps"))
+		print_whole(t, out);
+	else
+		print_brief(t, out);
+	arguments_fit_end(&fit);
 	return 0;
 }

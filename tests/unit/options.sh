@@ -126,6 +126,11 @@ for command in '' "${commands[@]}"; do
 	done
 done
 
+# ---- what is printed, in its widest known form
+
+wide=$(awk 'length > 80' "$1/tests/unit/golden/maps.txt" "$1/tests/unit/golden/translation.txt")
+[ -z "$wide" ] || complain "wider than 80 columns:" "$wide"
+
 # ---- where sockets are meant
 
 work=$(mktemp -d)

@@ -191,7 +191,7 @@ Test(stat, table)
 		"  zero-fill  ",
 		"  swap  ",
 		"  mapped  ",
-		"30 pages compressed, 2.46 to 1; 3 same-filled",
+		"30 compressed, 2.46 to 1; 3 same-filled",
 		"same-filled                       3    1.2 %",
 		"balloon: 20.0 KiB of 40.0 KiB",
 		"could spare 12.0 KiB, it said 2.0 s ago",

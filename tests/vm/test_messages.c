@@ -128,6 +128,50 @@ Test(messages, disk_with_a_comma_in_its_name)
 	check_rows(rows, sizeof(rows) / sizeof(rows[0]));
 }
 
+/* What is printed for people fits 80 columns. */
+static void expect_narrow(const struct child *child, const char *what)
+{
+	size_t length;
+
+	cr_expect_gt(child->out_size, 0, "%s: %s", what, child->err_text);
+	for (const char *line = child->out_text; *line != '\0';
+	     line += length + (line[length] != '\0')) {
+		length = strcspn(line, "\n");
+		cr_expect_leq(length, 80, "%s: %.*s", what, (int)length, line);
+	}
+}
+
+Test(messages, outputs_fit_a_terminal)
+{
+	static const char *const rows[][5] = {
+		{ "stat" },
+		{ "maps" },
+		{ "translate", "0xffffffff80200000", "0" },
+		{ "translate", "--brief", "0xffffffff80200000", "0" },
+	};
+	struct child *guest, *asked;
+
+	need_kvm();
+	expect_narrow(run_bifold("--memory", "48M", "--budget", "8M"), "run");
+	expect_narrow(run_words(NULL, NULL, bifold_path(), "doctor", NULL), "doctor");
+	guest = start_hold(WORDS("--budget", "12M"));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *argv[8] = { bifold_path(), rows[i][0] };
+		size_t count = 2, from = 1;
+
+		if (rows[i][1] != NULL && rows[i][1][0] == '-')
+			argv[count++] = rows[i][from++];
+		argv[count++] = socket_path();
+		while (rows[i][from] != NULL)
+			argv[count++] = rows[i][from++];
+		asked = child_start(argv, NULL);
+		child_finish(asked, NULL, 0);
+		expect_narrow(asked, rows[i][0]);
+		child_forget(asked);
+	}
+	end_hold(guest);
+}
+
 Test(messages, dash_is_standard_output)
 {
 	struct child *child;
