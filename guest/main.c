@@ -24,31 +24,82 @@
 
 static struct start start;
 
-/* The GiB of the direct map beyond what boot.S holds: by 1 GiB pages where there are such, else by
- * 2 MiB pages. Entries are written for RAM only. */
+#define DIRECT_BITS (PTE_P | PTE_W | PTE_A | PTE_D | PTE_PS | PTE_G)
+#define GIGABYTE    (1ull << 30)
+
+/* The first GiB of the direct map, beyond what boot.S holds. */
 static void direct_map_init(uint64_t end)
 {
-	extern uint64_t direct_pd[], direct_pdpt[];
-	uint64_t bits = PTE_P | PTE_W | PTE_A | PTE_D | PTE_PS | PTE_G;
-	uint64_t gigabyte = 1ull << 30;
+	extern uint64_t direct_pd[];
 
-	for (uint64_t at = 2 * LEAF_SIZE; at < MIN(end, gigabyte); at += LEAF_SIZE)
-		direct_pd[at >> LEAF_SHIFT] = at | bits;
-	for (uint64_t at = gigabyte; at < end; at += gigabyte) {
-		struct page *page;
+	for (uint64_t at = 2 * LEAF_SIZE; at < MIN(end, GIGABYTE); at += LEAF_SIZE)
+		direct_pd[at >> LEAF_SHIFT] = at | DIRECT_BITS;
+}
+
+/* Where the entry for an address's GiB is. Each 512 of them have a table. */
+static uint64_t *direct_entry(uint64_t at)
+{
+	extern uint64_t boot_pml4[], direct_pdpt[];
+	uint64_t *slot = &boot_pml4[DIRECT_SLOT + (at >> DIRECT_SLOT_SHIFT)];
+	uint64_t *table = direct_pdpt;
+
+	CHECK(at >> DIRECT_SLOT_SHIFT < DIRECT_SLOTS);
+	if (at >> DIRECT_SLOT_SHIFT) {
+		if (!*slot) {
+			table = page_early();
+			page_clear(table);
+			*slot = ((uint64_t)table - DIRECT_BASE) | PTE_P | PTE_W | PTE_NX;
+		}
+		table = direct(*slot & PTE_FRAME);
+	}
+	return &table[at >> 30 & (TABLE_ENTRIES - 1)];
+}
+
+/* The other GiB: by 1 GiB pages where there are such, else by 2 MiB pages. Entries are written for
+ * RAM only. */
+static void direct_map_grow(uint64_t end)
+{
+	for (uint64_t at = GIGABYTE; at < end; at += GIGABYTE) {
 		uint64_t *table;
 
 		if (cpu_features.gigabyte_pages) {
-			direct_pdpt[at >> 30] = at | bits;
+			*direct_entry(at) = at | DIRECT_BITS;
 			continue;
 		}
-		page = page_alloc(0, PAGE_ANY);
-		CHECK(page != NULL);
-		table = page_address(page);
+		table = page_early();
 		for (unsigned i = 0; i < TABLE_ENTRIES; i++)
-			table[i] = (at + i * LEAF_SIZE) | bits;
-		direct_pdpt[at >> 30] = page_physical(page) | PTE_P | PTE_W;
+			table[i] = (at + i * LEAF_SIZE) | DIRECT_BITS;
+		*direct_entry(at) = ((uint64_t)table - DIRECT_BASE) | PTE_P | PTE_W;
 	}
+}
+
+static int read_arguments(struct exec_strings *strings, const char *path)
+{
+	struct node *node;
+	int error = node_lookup(node_root, path, true, &node);
+
+	if (!error)
+		error = exec_strings_reserve(strings, node->size, 0);
+	if (!error)
+		error = exec_read(node, 0, strings->text, node->size);
+	if (error)
+		return error;
+	strings->used = node->size;
+	for (uint64_t i = 0; i < strings->used; i++)
+		strings->argument_count += !strings->text[i];
+	return node_remove(node, false);
+}
+
+static int add_arguments(struct exec_strings *strings)
+{
+	int error = 0;
+
+	if (start.arguments)
+		return read_arguments(strings, start.arguments);
+	for (unsigned i = 0; i < start.argument_count && !error; i++)
+		error = exec_strings_add(strings, start.argument[i]);
+	strings->argument_count = start.argument_count;
+	return error;
 }
 
 /* The last words are for hosts whose ring 0 has no XSAVE: where the monitor does not keep the upper
@@ -66,9 +117,8 @@ static int init_strings(struct exec_strings *strings, bool emulated)
 	unsigned count = ARRAY_SIZE(environment) - !emulated;
 	int error = exec_strings_init(strings, UINT64_MAX);
 
-	for (unsigned i = 0; i < start.argument_count && !error; i++)
-		error = exec_strings_add(strings, start.argument[i]);
-	strings->argument_count = start.argument_count;
+	if (!error)
+		error = add_arguments(strings);
 	for (unsigned i = 0; i < count && !error; i++)
 		error = exec_strings_add(strings, environment[i]);
 	strings->environment_count = count;
@@ -146,12 +196,13 @@ void kernel_main(uint64_t start_info)
 	cpu_enable();
 	start_read(start_info, &start);
 	log_set_verbose(start.verbose);
-	direct_map_init(MIN(start.memory_end, 1ull << 30));
+	direct_map_init(start.memory_end);
 	contiguous = contiguous_place(start.contiguous_bytes, start.usable, start.usable_count,
 				      start.keep, start.keep_count);
 	start.keep[start.keep_count++] = contiguous;
 	page_init(start.usable, start.usable_count, start.keep, start.keep_count, !alone);
-	direct_map_init(start.memory_end);
+	direct_map_grow(start.memory_end);
+	page_start();
 	contiguous_init(contiguous);
 	clock_init();
 	vector_init();

@@ -114,6 +114,8 @@ static void read_command_line(const char *text, struct start *start)
 			options = false;
 		} else if (!strncmp(word, "init=", 5)) {
 			start->init = word + 5;
+		} else if (!strncmp(word, "arguments=", 10)) {
+			start->arguments = word + 10;
 		} else if (!strncmp(word, "swap=", 5)) {
 			start->swap_bytes = read_size(word + 5);
 		} else if (!strncmp(word, "policy=", 7)) {

@@ -16,6 +16,7 @@ struct start {
 	const char *init;
 	const char *argument[START_ARGUMENT_MAX];
 	unsigned argument_count;
+	const char *arguments; /* a file that has them instead, or NULL */
 	bool verbose;
 	uint64_t swap_bytes, contiguous_bytes;
 	const char *policy;  /* of replacement, or NULL */

@@ -88,7 +88,7 @@ void mm_sizes_for(const struct mm_config *config, uint64_t budget, struct mm_siz
 					? (uint32_t)clamp(config->swap_bytes / PAGE_SIZE, 1,
 							  SWAP_NO_SLOT - 1)
 					: frames;
-	s->fixed_bytes = sizeof(struct mm) +
+	s->fixed_bytes = sizeof(struct mm) + config->frame_count / FRAME_CHUNK +
 			 config->frame_count *
 				 (sizeof(struct mm_frame) + (uint64_t)config->policy->frame_size) +
 			 pool_table_bytes_least() +

@@ -210,7 +210,8 @@ int mm_create(const struct mm_config *config, struct mm **out)
 		return -ENOMEM;
 	init_fields(mm, config);
 	mm->frames = calloc(mm->frame_count, sizeof(*mm->frames));
-	if (mm->frames == NULL)
+	mm->chunks = calloc(mm->frame_count / FRAME_CHUNK + 1, 1);
+	if (mm->frames == NULL || mm->chunks == NULL)
 		goto fail;
 	CHECK(mm_charge_table(mm, mm->sizes.fixed_bytes));
 	budget_charge_beside(mm);
@@ -261,6 +262,7 @@ void mm_destroy(struct mm *mm)
 	pool_destroy(mm->pool);
 	free(mm->host.frames);
 	free(mm->frames);
+	free(mm->chunks);
 	pthread_cond_destroy(&mm->shortage);
 	pthread_cond_destroy(&mm->changed);
 	pthread_mutex_destroy(&mm->lock);

@@ -19,6 +19,8 @@
 #define PACK_MAX  16 /* compressed objects a work holds between two turns of the lock */
 #define BATCH_MAX SWAP_BATCH
 
+#define FRAME_CHUNK (PAGE_SIZE / sizeof(struct mm_frame))
+
 /* All that follows from the budget; see mm_sizes_for(). Bytes unless said otherwise. */
 struct mm_sizes {
 	/* (C), like slot_count and pool_max: tables there from the start. */
@@ -139,6 +141,7 @@ struct mm {
 
 	/* (L) */
 	struct mm_frame *frames;
+	uint8_t *chunks; /* of FRAME_CHUNK frames: 0 while no record in it was ever changed */
 	uint32_t count[FRAME_STATES];
 	uint32_t kept_slots;	   /* resident frames that keep a swap slot */
 	uint32_t slots_in_flight;  /* allocated, not yet committed */
@@ -209,6 +212,7 @@ static inline void mm_set_state(struct mm *mm, struct mm_frame *f, enum frame_st
 	mm->count[f->state]--;
 	mm->count[state]++;
 	f->state = (uint8_t)state;
+	mm->chunks[(f - mm->frames) / FRAME_CHUNK] = 1;
 }
 
 /* budget.c. All with the lock held, unless said otherwise. */

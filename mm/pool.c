@@ -92,9 +92,12 @@ static struct slot_header *slot_at(const struct pool *pool, uint32_t block, uint
 	return (struct slot_header *)(pool->base + (size_t)block * POOL_BLOCK_SIZE + slot * size);
 }
 
+/* What a handle can name: 256 GiB of compressed pages, whatever the guest's size. */
 static uint32_t block_max_of(uint64_t max_bytes)
 {
-	return (uint32_t)(max_bytes / POOL_BLOCK_SIZE + 1);
+	uint64_t blocks = max_bytes / POOL_BLOCK_SIZE + 1, most = (1u << (32 - SLOT_BITS)) - 1;
+
+	return (uint32_t)(blocks < most ? blocks : most);
 }
 
 /* Host memory of the block table while so many blocks have been used. */
@@ -122,7 +125,6 @@ int pool_create(uint64_t max_bytes, const struct pool_host *host, struct pool **
 		return -ENOMEM;
 	pool->host = *host;
 	pool->block_max = block_max_of(max_bytes);
-	CHECK(pool->block_max < 1u << (32 - SLOT_BITS));
 	pool->mapped = (size_t)pool->block_max * POOL_BLOCK_SIZE;
 	table = (size_t)pool->block_max * sizeof(struct block);
 	pool->base = mmap(NULL, pool->mapped, PROT_READ | PROT_WRITE,

@@ -35,7 +35,7 @@ struct pool_object {
 	uint64_t checksum;
 };
 
-/* Address space for max_bytes of blocks; no memory is held yet. 0 or -ENOMEM. */
+/* Address space for max_bytes of blocks, or 256 GiB; no memory is held yet. 0 or -ENOMEM. */
 int pool_create(uint64_t max_bytes, const struct pool_host *host, struct pool **pool);
 void pool_destroy(struct pool *pool); /* gives every block back, without uncharge(); takes NULL */
 

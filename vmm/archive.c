@@ -21,6 +21,7 @@
 
 #define HEADER_SIZE  110
 #define COPY_SIZE    65536
+#define MADE_UP_MOST (64 << 20) /* bytes of a file of /proc */
 #define TRAILER	     "TRAILER!!!"
 #define MODE_REGULAR 0100000u
 
@@ -28,6 +29,7 @@ struct entry {
 	char *name; /* as in the archive: without the leading slash */
 	int fd;	    /* -1: data */
 	const void *data;
+	void *owned; /* the data, where it is the archive's own */
 	uint64_t size;
 	uint32_t mode;
 	uint32_t mtime;
@@ -52,6 +54,7 @@ void archive_destroy(struct archive *archive)
 		return;
 	for (size_t i = 0; i < archive->count; i++) {
 		free(archive->entry[i].name);
+		free(archive->entry[i].owned);
 		if (archive->entry[i].fd >= 0)
 			close(archive->entry[i].fd);
 	}
@@ -84,6 +87,45 @@ static int add(struct archive *archive, const struct entry *entry, const char *g
 	return 0;
 }
 
+/*
+ * A file that the kernel makes up as it is read (/proc, /sys) has no blocks, and a size that says
+ * nothing: it is read to its end now. One that has neither size nor content is empty after all.
+ */
+static int read_now(const char *host, struct entry *entry)
+{
+	size_t room = COPY_SIZE, used = 0;
+	char *data = malloc(room);
+	int error = 0;
+
+	CHECK(data != NULL);
+	while (error == 0) {
+		ssize_t n = read(entry->fd, data + used, room - used);
+
+		if (n == 0)
+			break;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			error = -errno;
+			log_error("%s: %m", host);
+			break;
+		}
+		used += (size_t)n;
+		if (used > MADE_UP_MOST) {
+			error = -EFBIG;
+			log_error("%s has no end within %d MiB", host, MADE_UP_MOST >> 20);
+		}
+		if (used == room)
+			data = realloc(data, room *= 2);
+		CHECK(data != NULL);
+	}
+	close(entry->fd);
+	entry->fd = -1;
+	entry->data = entry->owned = data;
+	entry->size = used;
+	return error;
+}
+
 int archive_add_file(struct archive *archive, const char *host, const char *guest)
 {
 	struct entry entry = { .fd = open(host, O_RDONLY | O_CLOEXEC | O_NONBLOCK) };
@@ -105,10 +147,16 @@ int archive_add_file(struct archive *archive, const char *host, const char *gues
 		entry.size = (uint64_t)status.st_size;
 		entry.mode = MODE_REGULAR | (status.st_mode & 0777u);
 		entry.mtime = (uint32_t)status.st_mtime;
-		error = add(archive, &entry, guest);
+		if (status.st_size == 0 ||
+		    (status.st_blocks == 0 && status.st_size <= (off_t)PAGE_SIZE))
+			error = read_now(host, &entry);
+		if (error == 0)
+			error = add(archive, &entry, guest);
 	}
 	if (error != 0 && entry.fd >= 0)
 		close(entry.fd);
+	if (error != 0)
+		free(entry.owned);
 	return error;
 }
 

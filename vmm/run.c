@@ -37,6 +37,9 @@
 #define STATUS_FIRST_NS	 1000000000u /* a run shorter than this shows no status line */
 #define STATUS_PERIOD_NS 500000000u
 #define DEMO_PATH	 "/demo"
+#define ARGUMENTS_PATH	 "/.arguments" /* in the guest; gone before its program runs */
+#define LINE_BYTES_MOST	 8192	       /* of arguments; then they are a file */
+#define LINE_WORDS_MOST	 200
 #define DEMO_FACTOR	 4	 /* the demo touches so many times its budget */
 #define DEMO_BUDGET	 MIB(16) /* unless one is given */
 
@@ -46,6 +49,8 @@ struct run {
 	bool demo;
 	char *program; /* owned; absolute path on the host and in the guest */
 	char *command_line;
+	char *packed_arguments; /* for ARGUMENTS_PATH; packed_size 0: the line has them */
+	size_t packed_size;
 	struct archive *root;
 	FILE *report_file;
 	const void *kernel;
@@ -71,6 +76,35 @@ static void append_word(FILE *out, const char *word)
 	fputc(' ', out);
 }
 
+/* The program's arguments as a file of the archive has them: bytes, where a line has no room. */
+static size_t pack_arguments(struct run *run, size_t *count)
+{
+	size_t size;
+	FILE *out = open_memstream(&run->packed_arguments, &size);
+
+	CHECK(out != NULL);
+	for (*count = 0; run->options.arguments[*count] != NULL; ++*count)
+		fwrite(run->options.arguments[*count], strlen(run->options.arguments[*count]) + 1,
+		       1, out);
+	CHECK(fclose(out) == 0);
+	return size;
+}
+
+static void append_arguments(struct run *run, FILE *out)
+{
+	size_t count;
+
+	run->packed_size = pack_arguments(run, &count);
+	if (run->packed_size > LINE_BYTES_MOST || count > LINE_WORDS_MOST) {
+		fputs("arguments=" ARGUMENTS_PATH, out);
+		return;
+	}
+	run->packed_size = 0;
+	fputs("-- ", out);
+	for (size_t i = 0; i < count; i++)
+		append_word(out, run->options.arguments[i]);
+}
+
 static void make_command_line(struct run *run)
 {
 	size_t size;
@@ -83,13 +117,11 @@ static void make_command_line(struct run *run)
 		fprintf(out, "%s ", run->options.append);
 	fputs("init=", out);
 	append_word(out, run->demo ? DEMO_PATH : run->program);
-	fputs("-- ", out);
 	if (run->demo) {
-		fprintf(out, "demo --touch %llu --write-share 25 ",
+		fprintf(out, "-- demo --touch %llu --write-share 25 ",
 			(unsigned long long)(run->options.budget_bytes * DEMO_FACTOR));
 	} else {
-		for (char **argument = run->options.arguments; *argument != NULL; argument++)
-			append_word(out, *argument);
+		append_arguments(run, out);
 	}
 	CHECK(fclose(out) == 0);
 }
@@ -129,6 +161,9 @@ static int build_root(struct run *run)
 					   (size_t)(image_demo_end - image_demo), DEMO_PATH);
 	else
 		error = archive_add_file(run->root, run->program, run->program);
+	if (error == 0 && run->packed_size > 0)
+		error = archive_add_memory(run->root, run->packed_arguments, run->packed_size,
+					   ARGUMENTS_PATH);
 	for (size_t i = 0; error == 0 && i < run->options.file_count; i++)
 		error = archive_add_file(run->root, run->options.file[i].host,
 					 run->options.file[i].guest);
@@ -631,6 +666,7 @@ int command_run(int argc, char **argv)
 	if (run.options.kernel_path != NULL && run.kernel != NULL && run.kernel != MAP_FAILED)
 		munmap((void *)(uintptr_t)run.kernel, run.kernel_size);
 	free(run.command_line);
+	free(run.packed_arguments);
 	free(run.program);
 	run_options_finish(&run.options);
 	return status;

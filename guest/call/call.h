@@ -131,7 +131,23 @@ int64_t call_getppid(void);
 int64_t call_getpgid(reg_t pid);
 int64_t call_setpgid(reg_t pid, reg_t group);
 int64_t call_zero(void);
-int64_t call_getgroups(reg_t size);
+
+/* identity.c */
+int64_t call_getuid(void);
+int64_t call_getgid(void);
+int64_t call_geteuid(void);
+int64_t call_getegid(void);
+int64_t call_setuid(reg_t id);
+int64_t call_setgid(reg_t id);
+int64_t call_setreuid(reg_t real, reg_t effective);
+int64_t call_setregid(reg_t real, reg_t effective);
+int64_t call_setresuid(reg_t real, reg_t effective, reg_t saved);
+int64_t call_setresgid(reg_t real, reg_t effective, reg_t saved);
+int64_t call_getresuid(reg_t real, reg_t effective, reg_t saved);
+int64_t call_getresgid(reg_t real, reg_t effective, reg_t saved);
+int64_t call_getgroups(reg_t size, reg_t list);
+int64_t call_setgroups(reg_t size, reg_t list);
+
 int64_t call_sched_yield(void);
 int64_t call_sched_getaffinity(reg_t pid, reg_t size, reg_t mask);
 int64_t call_arch_prctl(reg_t code, reg_t address);

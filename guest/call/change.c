@@ -164,6 +164,8 @@ int64_t call_truncate(reg_t path, reg_t size)
 	struct node *node;
 	int64_t error = call_find(AT_FDCWD, path, true, &node);
 
+	if (!error && !identity_may(node, MAY_WRITE))
+		error = -EACCES;
 	return error ? error : set_size(node, size);
 }
 
@@ -218,6 +220,8 @@ int64_t call_fallocate(reg_t fd, reg_t mode, reg_t offset, reg_t length)
 
 static int64_t set_mode(struct node *node, reg_t mode)
 {
+	if (!identity_owns(node))
+		return -EPERM;
 	node->mode = (node->mode & MODE_TYPE) | (mode & 07777);
 	return 0;
 }
@@ -244,6 +248,12 @@ int64_t call_fchmod(reg_t fd, reg_t mode)
 
 static int64_t set_owner(struct node *node, reg_t uid, reg_t gid)
 {
+	bool same = (uint32_t)uid == UINT32_MAX || (uint32_t)uid == node->uid;
+	bool own = (uint32_t)gid == UINT32_MAX || identity_in_group(gid);
+
+	/* Who owns a file may give it to another of its groups. */
+	if (!identity_is_root() && !(same && own && identity_owns(node)))
+		return -EPERM;
 	if ((uint32_t)uid != UINT32_MAX)
 		node->uid = uid;
 	if ((uint32_t)gid != UINT32_MAX)
@@ -282,6 +292,8 @@ static int64_t set_times(struct node *node, reg_t address)
 
 	if (address && user_read(time, address, sizeof(time)))
 		return -EFAULT;
+	if (!identity_owns(node) && (address || !identity_may(node, MAY_WRITE)))
+		return address ? -EPERM : -EACCES;
 	if (time[1].nanoseconds == TIME_NOW)
 		node_modified(node);
 	else if (time[1].nanoseconds >= (int64_t)NS_PER_S && time[1].nanoseconds != TIME_OMIT)

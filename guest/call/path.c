@@ -13,6 +13,7 @@
 #define STATFS_MAGIC 0x858458f6 /* ramfs */
 #define STATX_BASIC  0x7ff
 #define ACCESS_WRITE 2
+#define AT_EACCESS   0x200
 #define IO_BLOCK     65536 /* stdio sizes its buffers by it: fewer, larger calls */
 #define NS_PER_S     1000000000ull
 
@@ -259,7 +260,10 @@ int64_t call_faccessat2(reg_t directory, reg_t path, reg_t mode, reg_t flags)
 		return error;
 	if ((mode & ACCESS_WRITE) && node->fixed)
 		return -EACCES;
-	return (mode & 1) && !(node->mode & 0111) ? -EACCES : 0;
+	/* The bits of `mode` are those of a node's. */
+	if (flags & AT_EACCESS)
+		return identity_may(node, mode) ? 0 : -EACCES;
+	return identity_may_real(node, mode) ? 0 : -EACCES;
 }
 
 int64_t call_faccessat(reg_t directory, reg_t path, reg_t mode)

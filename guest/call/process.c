@@ -372,15 +372,10 @@ int64_t call_setsid(void)
 	return self->pid;
 }
 
-/* User and group numbers, and calls whose effect nothing here can see. */
+/* Calls whose effect nothing here can see. */
 int64_t call_zero(void)
 {
 	return 0;
-}
-
-int64_t call_getgroups(reg_t size)
-{
-	return (int)size < 0 ? -EINVAL : 0;
 }
 
 int64_t call_sched_yield(void)
@@ -541,6 +536,8 @@ static int64_t set_limit(unsigned resource, const struct linux_rlimit *limit)
 {
 	if (limit->current > limit->maximum)
 		return -EINVAL;
+	if (limit->maximum > current_process()->limit[resource].maximum && !identity_is_root())
+		return -EPERM;
 	current_process()->limit[resource] = *limit;
 	if (resource == RLIMIT_STACK)
 		current_space()->stack_limit = MIN(limit->current, 1ull << 30);

@@ -182,10 +182,16 @@ static bool is_meant(const struct process *process, int pid)
 	return process->group == (pid ? -pid : current_process()->group);
 }
 
+static bool may_signal(const struct process *process, int signal)
+{
+	return identity_may_signal(process) ||
+	       (signal == SIGCONT && process->session == current_process()->session);
+}
+
 int64_t call_kill(reg_t pid, reg_t signal)
 {
 	struct signal_info info = info_of(signal, SI_USER);
-	bool any = false;
+	bool any = false, allowed = false;
 
 	if ((unsigned)(int)signal > SIGNAL_COUNT)
 		return -EINVAL;
@@ -193,10 +199,13 @@ int64_t call_kill(reg_t pid, reg_t signal)
 		if (!is_meant(process, pid))
 			continue;
 		any = true;
+		if (!may_signal(process, signal))
+			continue;
+		allowed = true;
 		if ((int)signal)
 			signal_send_info(process, &info);
 	}
-	return any ? 0 : -ESRCH;
+	return allowed ? 0 : any ? -EPERM : -ESRCH;
 }
 
 int64_t call_tgkill(reg_t group, reg_t tid, reg_t signal)
@@ -209,6 +218,8 @@ int64_t call_tgkill(reg_t group, reg_t tid, reg_t signal)
 	thread = thread_find(tid);
 	if (!thread || thread->process->pid != (int)group)
 		return -ESRCH;
+	if (!may_signal(thread->process, signal))
+		return -EPERM;
 	if ((int)signal)
 		signal_send_thread(thread, &info);
 	return 0;
@@ -236,6 +247,8 @@ int64_t call_rt_sigqueueinfo(reg_t pid, reg_t signal, reg_t address)
 		return -EINVAL;
 	if (!process)
 		return -ESRCH;
+	if (!may_signal(process, signal))
+		return -EPERM;
 	info.code = words[2];
 	if (info.code >= 0 && process != current_process())
 		return -EPERM;

@@ -3,6 +3,7 @@
 #include "guest/cpu/apic.h"
 #include "guest/cpu/asm.h"
 #include "guest/cpu/cpu.h"
+#include "guest/cpu/rate.h"
 #include "guest/cpu/trap.h"
 #include "guest/memory/table.h"
 
@@ -189,17 +190,27 @@ uint64_t clock_wall_offset(void)
 	return wall_offset;
 }
 
-static void measure_apic(void)
+static uint64_t apic_now(void *context)
 {
-	uint64_t start = clock_now(), end;
-	uint32_t counted;
+	return clock_now();
+}
 
+static void apic_start(void *context)
+{
 	*apic(APIC_LVT_TIMER) = APIC_LVT_MASKED;
 	*apic(APIC_INITIAL) = UINT32_MAX;
-	while ((end = clock_now()) - start < NS_PER_S / 2000)
-		;
-	counted = UINT32_MAX - *apic(APIC_CURRENT);
-	apic_ticks_per_ms = MAX((uint64_t)counted * 1000000 / (end - start), 1);
+}
+
+static uint64_t apic_count(void *context)
+{
+	return UINT32_MAX - *apic(APIC_CURRENT);
+}
+
+static void measure_apic(void)
+{
+	static const struct rate_source source = { apic_now, apic_start, apic_count, NULL };
+
+	apic_ticks_per_ms = rate_measure(&source);
 }
 
 void clock_set_alarm(uint64_t deadline)

@@ -30,11 +30,13 @@
 #define IMAGE_RODATA_PAGES 32
 #define IMAGE_PAGES	   512
 
-#define DIRECT_BASE 0xffff800000000000
-#define DIRECT_SLOT 256
-#define VMAP_BASE   0xffffc90000000000
-#define VMAP_SLOT   402
-#define IMAGE_SLOT  511
+#define DIRECT_BASE	  0xffff800000000000
+#define DIRECT_SLOT	  256
+#define DIRECT_SLOTS	  3 /* of 512 GiB each: 1 TiB and the hole below 4 GiB */
+#define DIRECT_SLOT_SHIFT 39
+#define VMAP_BASE	  0xffffc90000000000
+#define VMAP_SLOT	  402
+#define IMAGE_SLOT	  511
 
 /* The last canonical page of the lower half stays empty: a SYSCALL there would leave a return
  * address that is not canonical. */

@@ -42,6 +42,14 @@ void file_put(struct file *file)
 	memory_free(file);
 }
 
+static unsigned rights_of(uint32_t flags)
+{
+	uint32_t access = flags & OPEN_ACCESS;
+
+	return (access != OPEN_WRITE ? MAY_READ : 0) |
+	       (access != OPEN_READ || (flags & OPEN_TRUNCATE) ? MAY_WRITE : 0);
+}
+
 /* What opening a node that exists for these flags means. */
 static int check_open(const struct node *node, uint32_t flags)
 {
@@ -57,6 +65,8 @@ static int check_open(const struct node *node, uint32_t flags)
 		return 0;
 	if (type == MODE_DIRECTORY && ((flags & OPEN_ACCESS) != OPEN_READ || (flags & OPEN_CREATE)))
 		return -EISDIR;
+	if (!identity_may(node, rights_of(flags)))
+		return -EACCES;
 	if (node->ops != &regular_ops && type == MODE_REGULAR &&
 	    (flags & OPEN_ACCESS) != OPEN_READ && !node->ops->write)
 		return -EACCES;

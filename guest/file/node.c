@@ -7,6 +7,7 @@
 #include "guest/lib/string.h"
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"
+#include "guest/process/identity.h"
 #include "guest/monitor/doorbell.h"
 
 #define LINK_DEPTH_MAX 40
@@ -328,6 +329,8 @@ static int walk(struct node *from, const char *path, bool follow, char *buffer, 
 			break;
 		if ((node->mode & MODE_TYPE) != MODE_DIRECTORY)
 			return -ENOTDIR;
+		if (!identity_may(node, MAY_EXECUTE))
+			return -EACCES;
 		for (end = path; *end && *end != '/'; end++)
 			;
 		if (end - path > NAME_LIMIT)
@@ -416,7 +419,7 @@ int node_make(struct node *from, const char *path, uint32_t mode, struct node **
 		return error;
 	if (node_child(directory, name, length))
 		return -EEXIST;
-	if (directory->fixed)
+	if (directory->fixed || !identity_may(directory, MAY_WRITE | MAY_EXECUTE))
 		return -EACCES;
 	/* Removed while it is somebody's current directory. */
 	if (directory->links == 0)
@@ -428,6 +431,7 @@ int node_make(struct node *from, const char *path, uint32_t mode, struct node **
 		return -ENOMEM;
 	}
 	(*made)->own_name = true;
+	identity_give(*made);
 	node_modified(*made);
 	node_modified(directory);
 	directory->links += (mode & MODE_TYPE) == MODE_DIRECTORY;
@@ -440,7 +444,7 @@ static int may_remove(const struct node *node, bool directory)
 
 	if (node == node_root)
 		return -EBUSY;
-	if (node->parent->fixed || node->fixed)
+	if (node->parent->fixed || node->fixed || !identity_may_remove(node))
 		return -EACCES;
 	if (directory && !is_directory)
 		return -ENOTDIR;
@@ -495,7 +499,8 @@ int node_move(struct node *node, struct node *from, const char *path, bool repla
 		return error == -EEXIST ? -EBUSY : error;
 	if (node == node_root)
 		return -EBUSY;
-	if (directory->fixed || node->parent->fixed || node->fixed)
+	if (directory->fixed || node->parent->fixed || node->fixed || !identity_may_remove(node) ||
+	    !identity_may(directory, MAY_WRITE | MAY_EXECUTE))
 		return -EACCES;
 	if (is_directory && is_inside(directory, node))
 		return -EINVAL;

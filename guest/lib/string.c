@@ -60,10 +60,22 @@ int memcmp(const void *a, const void *b, size_t length)
 	return 0;
 }
 
+/* Words that lie within the string's last page: a string may be long, and each instruction counts.
+ */
 size_t strlen(const char *s)
 {
 	const char *end = s;
+	uint64_t word;
 
+	for (; (uint64_t)end % 8; end++) {
+		if (!*end)
+			return end - s;
+	}
+	for (;; end += 8) {
+		word = *(const uint64_t *)end;
+		if ((word - 0x0101010101010101) & ~word & 0x8080808080808080)
+			break;
+	}
 	while (*end)
 		end++;
 	return end - s;

@@ -15,11 +15,12 @@
 
 #define REGION_MAX 16
 #define FRONTIER_ORDER                                                                             \
-	10		/* untouched memory becomes blocks of this order, or of what is wanted     \
-			 */
-#define RELEASE_ORDER 9 /* used blocks from here on are worth a request to the monitor */
+	10		    /* untouched memory becomes blocks of this order, or of what is wanted \
+			     */
+#define RELEASE_ORDER	 9  /* used blocks from here on are worth a request to the monitor */
 #define REPORT_ORDER_MAX 14 /* 64 MiB: what is reported at one time is less than 4 GiB */
-#define WORD_ORDER    6 /* a word of `used` has the bits of so large a block */
+#define FIRST_GIGABYTE	 (1ul << (30 - PAGE_SHIFT)) /* mapped from the start; frames */
+#define WORD_ORDER	 6 /* a word of `used` has the bits of so large a block */
 
 struct free_lists {
 	uint32_t head[PAGE_ORDERS];
@@ -503,6 +504,23 @@ void page_init(const struct page_range *usable, unsigned usable_count,
 	untouched_zero = can_release = reads_zero;
 	for (unsigned i = 0; i < usable_count; i++)
 		region_add_around(usable[i].start, usable[i].end, keep, keep_count);
+}
+
+void *page_early(void)
+{
+	for (unsigned i = 0; i < region_count; i++) {
+		struct region *region = &regions[i];
+
+		if (region->next < region->end && region->next < FIRST_GIGABYTE) {
+			page_free_total--;
+			return direct(region->next++ << PAGE_SHIFT);
+		}
+	}
+	panic("the first GiB has no room for the tables that map the others");
+}
+
+void page_start(void)
+{
 	records_place();
 	page_total = page_free_total;
 }

@@ -63,13 +63,17 @@ enum page_need {
 
 extern struct page *page_records;
 
-/* Takes the memory map's usable ranges less what `keep` says is in use; records go to the lowest
- * free memory. reads_zero: the contract above holds; without it everything counts as used. */
+/* Takes the memory map's usable ranges less what `keep` says is in use. reads_zero: the contract
+ * above holds; without it everything counts as used. Then page_early() gives single pages of the
+ * first GiB, for good and with any content, to map the rest of memory with: the records may lie
+ * there. page_start() places them, in the lowest free memory that holds them all. */
 struct page_range {
 	uint64_t start, end; /* physical, bytes */
 };
 void page_init(const struct page_range *usable, unsigned usable_count,
 	       const struct page_range *keep, unsigned keep_count, bool reads_zero);
+void *page_early(void);
+void page_start(void);
 
 /* A block for the kernel, or NULL when there is none, even after memory_trim(). One of several
  * pages may be made by moving a program's pages (compact.h). */

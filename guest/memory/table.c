@@ -73,7 +73,8 @@ uint64_t *table_create_root(void)
 	uint64_t *root = table_create();
 
 	if (root) {
-		root[DIRECT_SLOT] = boot_pml4[DIRECT_SLOT];
+		for (unsigned i = 0; i < DIRECT_SLOTS; i++)
+			root[DIRECT_SLOT + i] = boot_pml4[DIRECT_SLOT + i];
 		root[VMAP_SLOT] = boot_pml4[VMAP_SLOT];
 		root[IMAGE_SLOT] = boot_pml4[IMAGE_SLOT];
 	}
@@ -82,7 +83,9 @@ uint64_t *table_create_root(void)
 
 void table_destroy_root(uint64_t *root)
 {
-	root[DIRECT_SLOT] = root[VMAP_SLOT] = root[IMAGE_SLOT] = 0;
+	for (unsigned i = 0; i < DIRECT_SLOTS; i++)
+		root[DIRECT_SLOT + i] = 0;
+	root[VMAP_SLOT] = root[IMAGE_SLOT] = 0;
 	table_free(root);
 }
 

@@ -86,7 +86,7 @@ static bool zero_byte(const char *eight)
 	const uint64_t ones = ~0ull / 255;
 	uint64_t word;
 
-	memcpy(&word, eight, 8);
+	__builtin_memcpy(&word, eight, 8);
 	return (word - ones) & ~word & ones << 7;
 }
 
@@ -105,7 +105,7 @@ int64_t user_read_string(char *to, uint64_t from, size_t size)
 		room = MIN(room, size - length);
 		/* What was copied is looked at, for another CPU may be writing. */
 		for (; room >= 8; room -= 8, length += 8, text += 8) {
-			memcpy(to + length, text, 8);
+			__builtin_memcpy(to + length, text, 8);
 			if (zero_byte(to + length))
 				break;
 		}

@@ -112,10 +112,10 @@ static void put_auxiliary(uint64_t **at, const struct elf_image *image, uint64_t
 	aux(at, AUX_BASE, 0);
 	aux(at, AUX_FLAGS, 0);
 	aux(at, AUX_ENTRY, image->entry);
-	aux(at, AUX_UID, 0);
-	aux(at, AUX_EUID, 0);
-	aux(at, AUX_GID, 0);
-	aux(at, AUX_EGID, 0);
+	aux(at, AUX_UID, current_process()->identity.user[ID_REAL]);
+	aux(at, AUX_EUID, current_process()->identity.user[ID_EFFECTIVE]);
+	aux(at, AUX_GID, current_process()->identity.group[ID_REAL]);
+	aux(at, AUX_EGID, current_process()->identity.group[ID_EFFECTIVE]);
 	aux(at, AUX_PLATFORM, platform);
 	aux(at, AUX_HWCAP, cpuid(1, 0).edx);
 	aux(at, AUX_HWCAP2, 0);
@@ -262,6 +262,8 @@ int exec_program(struct process *process, struct node *node, const char *path,
 	process->executable = node_get(node);
 	thread->fs_base = thread->gs_base = 0;
 	thread->clear_tid = 0;
+	process->identity.user[ID_SAVED] = process->identity.user[ID_EFFECTIVE];
+	process->identity.group[ID_SAVED] = process->identity.group[ID_EFFECTIVE];
 	signal_reset(process);
 	segment_free(process);
 	vector_reset();

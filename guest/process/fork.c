@@ -61,6 +61,7 @@ static int copy_process(struct process *child, const struct clone *clone)
 	child->directory = node_get(parent->directory);
 	child->executable = node_get(parent->executable);
 	child->umask = parent->umask;
+	child->identity = parent->identity;
 	child->group = parent->group;
 	child->session = parent->session;
 	child->no_random = parent->no_random;

@@ -10,6 +10,7 @@
 
 #include "guest/file/file.h"
 #include "guest/memory/space.h"
+#include "guest/process/identity.h"
 #include "guest/process/thread.h"
 
 #define RLIMIT_COUNT   16
@@ -54,6 +55,7 @@ struct process {
 	struct usage usage, children_usage; /* of ended threads; of reaped children */
 	char name[THREAD_NAME];		    /* its first thread's, once that has ended */
 	struct node *entry;		    /* its directory in /proc, or NULL (file/proc.c) */
+	struct identity identity;
 	struct linux_rlimit limit[RLIMIT_COUNT];
 	struct linux_sigaction action[SIGNAL_COUNT];
 	struct signal_queue pending; /* for any of its threads */

@@ -8,6 +8,7 @@
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"
 #include "guest/process/exec.h"
+#include "guest/process/identity.h"
 
 #define LINE_MAX  256 /* bytes that are looked at, as on Linux */
 #define DEPTH_MAX 5
@@ -19,7 +20,7 @@ static bool is_space(char c)
 
 static int check_node(const struct node *node)
 {
-	if ((node->mode & MODE_TYPE) != MODE_REGULAR || !(node->mode & 0111))
+	if ((node->mode & MODE_TYPE) != MODE_REGULAR || !identity_may(node, MAY_EXECUTE))
 		return -EACCES;
 	return 0;
 }

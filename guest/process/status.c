@@ -286,6 +286,7 @@ static const char *state_name(char state)
 
 void process_status_text(struct process *process, struct text *text)
 {
+	const uint32_t *user = process->identity.user, *group = process->identity.group;
 	char state = state_of(process);
 	uint64_t all = (1ull << cpu_count) - 1;
 
@@ -295,9 +296,15 @@ void process_status_text(struct process *process, struct text *text)
 	text_add(text, "State:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n", state,
 		 state_name(state), process->pid, process->pid,
 		 process->parent ? process->parent->pid : 0);
-	text_add(text,
-		 "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%u\nGroups:\t\n",
-		 process->files ? process->files->size : 0);
+	text_add(
+		text,
+		"TracerPid:\t0\nUid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t%u\nGroups:\t",
+		user[ID_REAL], user[ID_EFFECTIVE], user[ID_SAVED], user[ID_EFFECTIVE],
+		group[ID_REAL], group[ID_EFFECTIVE], group[ID_SAVED], group[ID_EFFECTIVE],
+		process->files ? process->files->size : 0);
+	for (unsigned i = 0; i < process->identity.group_count; i++)
+		text_add(text, "%u ", process->identity.groups[i]);
+	text_add(text, "\n");
 	if (process->space)
 		space_status_text(process->space, text);
 	text_add(text, "Threads:\t%u\n", process->thread_count);

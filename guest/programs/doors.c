@@ -12,7 +12,6 @@
 #define ARCH_SET_FS    0x1002
 #define ARCH_GET_GS    0x1004
 #define CLONE_SETTLS   0x00080000
-#define EPERM	       1
 
 uint8_t *code;
 static unsigned tried;

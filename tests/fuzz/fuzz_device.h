@@ -16,7 +16,7 @@
  *
  * With BIFOLD_FUZZ_RACE set, a second thread changes the queues' pages all the while, as another
  * vCPU may: what the device has checked is no longer so when it looks again. Such a run does not
- * repeat; what it finds is a fault all the same.
+ * repeat, and is not asked for a fresh start at the end; what it finds is a fault all the same.
  */
 #ifndef TESTS_FUZZ_DEVICE_H
 #define TESTS_FUZZ_DEVICE_H

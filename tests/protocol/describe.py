@@ -120,9 +120,12 @@ def seen_by_users(folder):
     for path in sorted(glob.glob(folder + "/vmm/*.c")):
         with open(path, encoding="utf-8") as file:
             yield path, "\n".join(re.findall(r'"((?:[^"\\\n]|\\.)*)"', file.read()))
-    for name in ("tools/demo", "README.md", "docs/bifold.1", "docs/control.md"):
-        with open(f"{folder}/{name}", encoding="utf-8") as file:
-            yield name, file.read()
+    pages = ["tools/demo", "tools/bench", "tools/bench-guests", "README.md", "docs/bifold.1"]
+    pages += [path[len(folder) + 1 :] for path in sorted(glob.glob(folder + "/docs/*.md"))]
+    for name in pages:
+        if not name.endswith("glossary.md"):
+            with open(f"{folder}/{name}", encoding="utf-8") as file:
+                yield name, file.read()
 
 
 def check(schema, text, glossary, folder):

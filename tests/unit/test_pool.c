@@ -157,6 +157,22 @@ Test(pool, compaction_gives_blocks_back)
 	end();
 }
 
+/* A guest of 1 TiB: more than handles can name, and no reason to have none. */
+Test(pool, of_a_giant)
+{
+	struct pool_host host = { charge, uncharge, moved, NULL };
+
+	memset(&p, 0, sizeof(p));
+	p.limit = MIB(32);
+	cr_assert_eq(pool_create(1ull << 40, &host, &p.pool), 0);
+	cr_assert_lt(pool_table_bytes(1ull << 40), MIB(512));
+	for (uint32_t i = 0; i < 200; i++)
+		cr_assert_eq(store(i, 2000), 0);
+	for (uint32_t i = 0; i < 200; i++)
+		expect(i);
+	end();
+}
+
 Test(pool, oldest_first)
 {
 	uint32_t cursor = 0, owners[64];

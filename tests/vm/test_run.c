@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/vm/cage.h"
+#include "tests/long.h"
 #include "tests/vm/harness.h"
 
 #define MIB(n) ((int64_t)(n) << 20)
@@ -229,6 +230,38 @@ Test(run, waits_for_input)
 	expect_status(child, 0);
 }
 
+/* More words, and longer ones, than a command line of a kernel has room for. */
+Test(run, arguments_by_the_thousand)
+{
+	static char word[60000];
+	const char *argv[1100] = { bifold_path(), "run", "--memory", "64M", "--", busybox_path() };
+	struct child *child;
+	size_t length = 0;
+
+	argv[6] = "echo";
+	for (unsigned i = 7; i < 1006; i++)
+		argv[i] = i % 2 ? "two words" : "";
+	memset(word, 'x', sizeof(word) - 1);
+	argv[1006] = word;
+	child = child_start(argv, NULL);
+	child_finish(child, NULL, 0);
+	cr_assert_eq(child->status, 0, "%s", child->err_text);
+	for (const char *at = child->out_text; (at = strstr(at, "two words ")) != NULL; at++)
+		length++;
+	cr_assert_eq(length, 500);
+	cr_assert_eq(strlen(child->out_text), 500 * 9 + 999 + sizeof(word));
+}
+
+/* What has no size before it is read: it is what it says, not nothing. */
+Test(run, files_of_proc_are_read)
+{
+	struct child *child = run_bifold("--file", "/proc/version:/etc/version", busybox_path(),
+					 "cat", "/etc/version");
+
+	cr_assert_eq(child->status, 0, "%s", child->err_text);
+	cr_assert(strstr(child->out_text, "Linux version") != NULL, "%s", child->out_text);
+}
+
 Test(run, files_go_where_they_are_told)
 {
 	const char *path = scratch_path("a.txt");
@@ -396,4 +429,47 @@ Test(run, unmanaged)
 
 	expect_status(child, 0);
 	cr_assert_str_eq(child->out_text, "plain\n");
+}
+
+/* KVM has tables for all of a guest's memory from its start, before any of it is touched. */
+#define KVM_BYTES_PER_GIB (4ull << 20)
+
+static bool host_has(uint64_t bytes)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	unsigned long long available = 0;
+	char line[128];
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+		if (sscanf(line, "MemAvailable: %llu kB", &available) == 1)
+			break;
+	if (file != NULL)
+		fclose(file);
+	return available * 1024 > bytes;
+}
+
+/*
+ * Guests far larger than the host, who touch next to nothing of it: their frame numbers, the pool's
+ * handles and the guest kernel's own tables go beyond 32 bits of bytes, 1 GiB of records and 512
+ * GiB of addresses.
+ */
+Test(run, sparse_giants)
+{
+	static const char *const sizes[] = {
+		"520G", "126G", "127G", "255G", "512G", "1023G", "1T"
+	};
+	unsigned count = test_times(1, sizeof(sizes) / sizeof(sizes[0]));
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned long gib =
+			strcmp(sizes[i], "1T") == 0 ? 1024 : strtoul(sizes[i], NULL, 10);
+		struct child *child;
+
+		if (!host_has(gib * KVM_BYTES_PER_GIB + (1ull << 30)))
+			cr_skip_test("SKIP: this host has no memory for KVM's tables of %s",
+				     sizes[i]);
+		child = run_bifold("--memory", sizes[i], busybox_path(), "echo", "here");
+		cr_assert_eq(child->status, 0, "%s: %s", sizes[i], child->err_text);
+		cr_assert_str_eq(child->out_text, "here\n");
+	}
 }

@@ -1,0 +1,24 @@
+/*
+ * How fast a counter counts, by a clock. Whatever measures may be held up between any two of its
+ * steps, for as long as the host likes: so the clock is read on both sides of each step that
+ * matters, a measurement that was held up there is not used, and of those that are left the median
+ * is taken.
+ */
+#ifndef GUEST_CPU_RATE_H
+#define GUEST_CPU_RATE_H
+
+#include <stdint.h>
+
+struct rate_source {
+	uint64_t (*now)(void *context); /* ns */
+	void (*start)(void *context);	/* sets the counter to 0 */
+	uint64_t (*count)(void *context);
+	void *context;
+};
+
+#define RATE_WINDOW_NS 500000
+
+/* Counts in 1 ms, 1 at least. */
+uint64_t rate_measure(const struct rate_source *source);
+
+#endif
