@@ -39,10 +39,22 @@ struct output {
 	pthread_mutex_t lock;
 	bool watched; /* (L) the loop waits for fd to be writable */
 	bool broken;  /* (L) fd has failed */
+	int lost;     /* (L) its errno, until it is said */
 	bool starved; /* (L) output_has_room() said no */
 	size_t used;  /* (L) */
 	char buffer[BUFFER_SIZE];
 };
+
+/* What the lock's holder has met is said without it. */
+static void unlock(struct output *output)
+{
+	int lost = output->lost;
+
+	output->lost = 0;
+	pthread_mutex_unlock(&output->lock);
+	if (lost != 0)
+		log_warn("the guest's console output is lost: %s", strerror(lost));
+}
 
 static bool writable(const struct output *output)
 {
@@ -68,7 +80,7 @@ static void flush(struct output *output)
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n < 0) {
-			log_warn("the guest's console output is lost: %m");
+			output->lost = errno;
 			output->broken = true;
 		}
 		done += n > 0 ? (size_t)n : 0;
@@ -95,7 +107,7 @@ static void flush_and_tell(struct output *output, bool was_watched)
 	tell = output->starved && output->used + HANDFUL <= FULL;
 	if (tell)
 		output->starved = false;
-	pthread_mutex_unlock(&output->lock);
+	unlock(output);
 	if (tell)
 		output->config.room(output->config.context);
 }
@@ -185,7 +197,7 @@ bool output_has_room(struct output *output)
 	room = output->used + HANDFUL <= FULL;
 	if (!room)
 		output->starved = true;
-	pthread_mutex_unlock(&output->lock);
+	unlock(output);
 	return room;
 }
 
@@ -211,7 +223,7 @@ void output_put(struct output *output, uint8_t byte)
 		flush(output);
 		if (output->used < FULL)
 			break;
-		pthread_mutex_unlock(&output->lock);
+		unlock(output);
 		stopped = !wait_writable(output, output->config.stop_fd);
 		pthread_mutex_lock(&output->lock);
 	}
@@ -220,7 +232,7 @@ void output_put(struct output *output, uint8_t byte)
 			start_timer(output);
 		output->buffer[output->used++] = (char)byte;
 	}
-	pthread_mutex_unlock(&output->lock);
+	unlock(output);
 }
 
 void output_drain(struct output *output, int give_up_fd)
@@ -234,5 +246,5 @@ void output_drain(struct output *output, int give_up_fd)
 			break;
 		goes_on = wait_writable(output, give_up_fd);
 	}
-	pthread_mutex_unlock(&output->lock);
+	unlock(output);
 }
