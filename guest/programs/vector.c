@@ -171,7 +171,8 @@ int main(int argc, char **argv)
 	}
 	users = first_uses();
 	print("vector: %ld first uses were seen\n", users);
-	failed |= users != 0 && users != 2 * PROCESSES;
+	/* This process may be one of them, and then its children have a copy of its state. */
+	failed |= users > 2 * PROCESSES + 1;
 	print("vector: %s\n", failed ? "lost" : "kept");
 	return failed != 0;
 }
