@@ -98,22 +98,23 @@ static char *make_cgroup(const char *folder)
 	}
 }
 
-/* Is a cage possible here? Then it becomes the parent. */
+/*
+ * Is a cage possible here? Then it becomes the parent. That cgroup2 gives its children the memory
+ * controller is the host's to choose: others' limits would go with it when it is taken back.
+ */
 static bool try_parent(const char *folder, bool v2)
 {
-	char *path;
+	char *path = make_cgroup(folder);
 	bool works;
 
-	if (v2)
-		put(folder, "cgroup.subtree_control", "+memory");
-	path = make_cgroup(folder);
 	if (path == NULL) {
 		snprintf(obstacle, sizeof(obstacle), "%.160s: %s", folder, strerror(errno));
 		return false;
 	}
 	works = put_number(path, v2 ? "memory.max" : "memory.limit_in_bytes", GIB(1)) == 0;
 	if (!works)
-		snprintf(obstacle, sizeof(obstacle), "%.160s has no limit of memory", folder);
+		snprintf(obstacle, sizeof(obstacle), "%.160s has no limit of memory%s", folder,
+			 v2 ? " (memory is not in its cgroup.subtree_control)" : "");
 	cage_remove(path);
 	if (works) {
 		snprintf(parent, sizeof(parent), "%s", folder);
