@@ -314,6 +314,7 @@ static void serve(struct virtio_block *block)
 {
 	const struct itimerspec soon = { .it_value.tv_nsec = RETRY_NS };
 	struct block_request *r;
+	int refused;
 
 	while ((r = take_back(block, false)) != NULL) {
 		int error = take_result(r);
@@ -324,7 +325,9 @@ static void serve(struct virtio_block *block)
 			make_wait(block, r);
 	}
 	begin_more(block);
-	block->io_ops->submit(block->io, block->batch, block->batched);
+	refused = block->io_ops->submit(block->io, block->batch, block->batched);
+	if (refused != 0)
+		loop_fail(block->virtio.loop, refused);
 	block->batched = 0;
 	if (block->waiting != NULL && block->in_flight == 0 &&
 	    timerfd_settime(block->retry_fd, 0, &soon, NULL) != 0)

@@ -168,6 +168,17 @@ Test(failures, io_uring_refuses)
 	cr_assert_eq(counts().errors, 0);
 }
 
+/* Nobody would learn of what is done: the loop ends with the host's error. */
+Test(failures_own, events_are_refused)
+{
+	disk_open(&(struct disk_options){ .plain = true, .features = DISK_FLAGS });
+	disk_refuse_events();
+	disk_add(IN, 0, DISK_DATA, 4096);
+	driver_kick(&disk.driver, 0);
+	cr_assert_eq(loop_run(disk.driver.loop), -EBADF);
+	disk_close();
+}
+
 /* A kernel that never has memory for an operation. */
 Test(failures, io_uring_is_busy_for_good)
 {
