@@ -168,6 +168,19 @@ Test(failures, io_uring_refuses)
 	cr_assert_eq(counts().errors, 0);
 }
 
+/* Who asks does not wait for a reset, which holds the lock while it waits for the file. */
+Test(failures, counts_are_got_with_the_lock_held, .timeout = 10)
+{
+	cr_assert_eq(disk_do(IN, 0, DISK_DATA, 512), OK);
+	disk_add(IN, 0, DISK_DATA, 512);
+	disk.hold = true;
+	driver_kick(&disk.driver, 0);
+	virtio_lock(disk.driver.virtio);
+	cr_assert_eq(counts().reads, 1);
+	cr_assert_eq(counts().pending, 1);
+	virtio_unlock(disk.driver.virtio);
+}
+
 /* Nobody would learn of what is done: the loop ends with the host's error. */
 Test(failures_own, events_are_refused)
 {
