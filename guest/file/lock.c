@@ -4,9 +4,11 @@
 #include "guest/memory/slab.h"
 #include "guest/process/thread.h"
 
-/* A thread that waits: on its own stack. */
+/* A thread that waits: on its own stack. Its blocker is NULL from when it is woken until it has
+ * looked again: the old one may be gone, or no longer in the way. */
 struct waiter {
 	struct waiter *next;
+	const struct node *node;
 	const void *owner, *blocker;
 };
 
@@ -94,7 +96,17 @@ static void join(struct node *node, struct file_lock *lock)
 	}
 }
 
-/* Nothing is in the way. Whoever waits looks again. */
+/* Whoever waits looks again. */
+static void wake_waiters(const struct node *node)
+{
+	for (struct waiter *waiter = waiters; waiter; waiter = waiter->next) {
+		if (waiter->node == node)
+			waiter->blocker = NULL;
+	}
+	thread_wake(&node->locks);
+}
+
+/* Nothing is in the way. */
 static int change(struct node *node, const struct file_lock *wanted)
 {
 	struct file_lock *lock = slab_alloc(&lock_cache), *rest = slab_alloc(&lock_cache);
@@ -113,7 +125,7 @@ static int change(struct node *node, const struct file_lock *wanted)
 		insert(node, lock);
 		join(node, lock);
 	}
-	thread_wake(&node->locks);
+	wake_waiters(node);
 	return 0;
 }
 
@@ -124,8 +136,10 @@ static bool is_circle(const void *owner, const void *blocker)
 	unsigned steps = THREAD_MAX;
 
 	while (blocker != owner && steps-- > 0) {
-		for (waiter = waiters; waiter && waiter->owner != blocker; waiter = waiter->next)
-			;
+		for (waiter = waiters; waiter; waiter = waiter->next) {
+			if (waiter->owner == blocker && waiter->blocker)
+				break;
+		}
 		if (!waiter)
 			return false;
 		blocker = waiter->blocker;
@@ -135,7 +149,7 @@ static bool is_circle(const void *owner, const void *blocker)
 
 static bool wait_behind(struct node *node, const struct file_lock *wanted, const void *blocker)
 {
-	struct waiter waiter = { waiters, wanted->owner, blocker }, **link = &waiters;
+	struct waiter waiter = { waiters, node, wanted->owner, blocker }, **link = &waiters;
 	bool undisturbed;
 
 	waiters = &waiter;
@@ -186,5 +200,5 @@ void lock_forget(struct node *node, const void *owner)
 		any = true;
 	}
 	if (any)
-		thread_wake(&node->locks);
+		wake_waiters(node);
 }

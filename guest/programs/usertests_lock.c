@@ -202,6 +202,46 @@ static void deadlock(void)
 	done_with(fd);
 }
 
+#define HANDOVERS 5
+
+/* Takes the first byte behind its parent, and gives up the second at once. */
+static void wait_and_give(long fd, long to)
+{
+	expect(lock(fd, F_SETLK, F_WRLCK, 1, 1) == 0, "the second");
+	call(WRITE, to, "x", 1);
+	expect(lock(fd, F_SETLKW, F_WRLCK, 0, 1) == 0, "the first when it is free");
+	expect(lock(fd, F_SETLK, F_UNLCK, 0, 0) == 0, "both");
+}
+
+/* Who is woken waits for nobody any more, although it has not run yet: to wait for it is no circle.
+ * On one CPU it runs when the waker waits. */
+static void deadlock_that_is_none(void)
+{
+	long fd = open_it(O_RDWR);
+	int ends[2];
+	char byte;
+
+	call(PIPE, ends);
+	for (unsigned i = 0; i < HANDOVERS && !failures; i++) {
+		long pid;
+
+		expect(lock(fd, F_SETLK, F_WRLCK, 0, 1) == 0, "the first");
+		pid = call(FORK);
+		if (pid == 0) {
+			failures = 0;
+			wait_and_give(fd, ends[1]);
+			exit(failures ? 1 : 0);
+		}
+		call(READ, ends[0], &byte, 1);
+		nap(2);
+		expect(lock(fd, F_SETLK, F_UNLCK, 0, 1) == 0, "unlock");
+		expect(lock(fd, F_SETLKW, F_WRLCK, 1, 1) == 0, "a wait that is no circle");
+		lock(fd, F_SETLK, F_UNLCK, 0, 0);
+		expect(wait_for(pid) == 0, "who was woken");
+	}
+	done_with(fd);
+}
+
 static void open_files(void)
 {
 	long one = open_it(O_RDWR), two = open_it(O_RDWR), copy = call(DUP, one);
@@ -336,6 +376,7 @@ const struct user_test lock_tests[] = {
 	{ "lock-errors", record_errors },
 	{ "lock-waits", record_waits },
 	{ "lock-deadlock", deadlock },
+	{ "lock-no-deadlock", deadlock_that_is_none },
 	{ "lock-open-file", open_files },
 	{ "lock-flock", whole },
 	{ "lock-writers", writers },
