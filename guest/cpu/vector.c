@@ -141,10 +141,11 @@ static void set_trap(bool on)
 		cr0_write(cr0 ^ CR0_TS);
 }
 
-/* XSAVE leaves gaps, and of the header all but its first word. */
+/* Programs see it. XSAVE leaves gaps, and of the header all but its first word, and FXSAVE its last
+ * 96 bytes; the monitor writes all that vector_length() tells. */
 void *vector_buffer(void)
 {
-	return use_xsave ? memory_alloc_zero(allocated) : memory_alloc(allocated);
+	return vector_by_monitor ? memory_alloc(allocated) : memory_alloc_zero(allocated);
 }
 
 static int create(struct thread *thread)
