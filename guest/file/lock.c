@@ -48,8 +48,8 @@ static void insert(struct node *node, struct file_lock *lock)
 }
 
 /* Takes the range out of the owner's locks. A lock that it lies within leaves its right part in
- * `rest`: whether it did. */
-static bool cut(struct node *node, const struct file_lock *range, struct file_lock *rest)
+ * `rest`. */
+static void cut(struct node *node, const struct file_lock *range, struct file_lock *rest)
 {
 	struct file_lock **link = &node->locks, *lock;
 
@@ -61,7 +61,7 @@ static bool cut(struct node *node, const struct file_lock *range, struct file_lo
 			rest->start = range->end + 1;
 			lock->end = range->start - 1;
 			insert(node, rest);
-			return true;
+			return;
 		} else if (lock->start < range->start) {
 			lock->end = range->start - 1;
 			link = &lock->next;
@@ -75,7 +75,6 @@ static bool cut(struct node *node, const struct file_lock *range, struct file_lo
 			slab_free(&lock_cache, lock);
 		}
 	}
-	return false;
 }
 
 /* The neighbours of the lock that are one with it. */
@@ -106,21 +105,30 @@ static void wake_waiters(const struct node *node)
 	thread_wake(&node->locks);
 }
 
-/* Nothing is in the way. */
-static int change(struct node *node, const struct file_lock *wanted)
+/* Whether one of the owner's locks goes on at both sides of the range. */
+static bool is_within_one(const struct node *node, const struct file_lock *range)
 {
-	struct file_lock *lock = slab_alloc(&lock_cache), *rest = slab_alloc(&lock_cache);
+	const struct file_lock *lock = node->locks;
 
-	if (!lock || !rest) {
-		slab_free(&lock_cache, lock);
-		slab_free(&lock_cache, rest);
-		return -ENOLCK;
+	while (lock &&
+	       !(is_same(lock, range) && lock->start < range->start && lock->end > range->end))
+		lock = lock->next;
+	return lock;
+}
+
+/* Nothing is in the way. `lock` is a new record, which it takes, for what is not LOCK_NONE. What
+ * needs no record cannot fail. */
+static int change(struct node *node, const struct file_lock *wanted, struct file_lock *lock)
+{
+	struct file_lock *rest = NULL;
+
+	if (is_within_one(node, wanted)) {
+		rest = slab_alloc(&lock_cache);
+		if (!rest)
+			return -ENOLCK;
 	}
-	if (!cut(node, wanted, rest))
-		slab_free(&lock_cache, rest);
-	if (wanted->type == LOCK_NONE) {
-		slab_free(&lock_cache, lock);
-	} else {
+	cut(node, wanted, rest);
+	if (wanted->type != LOCK_NONE) {
 		*lock = *wanted;
 		insert(node, lock);
 		join(node, lock);
@@ -160,19 +168,16 @@ static bool wait_behind(struct node *node, const struct file_lock *wanted, const
 	return undisturbed;
 }
 
-int lock_set(struct node *node, const struct file_lock *wanted, bool wait)
+static int set(struct node *node, const struct file_lock *wanted, bool wait, struct file_lock *lock)
 {
 	const struct file_lock *blocker;
 
 	/* flock gives what it has before it asks for another kind. */
 	if (wanted->kind == LOCK_WHOLE && wanted->type != LOCK_NONE && node->locks) {
 		struct file_lock none = *wanted;
-		int error;
 
 		none.type = LOCK_NONE;
-		error = change(node, &none);
-		if (error)
-			return error;
+		change(node, &none, NULL);
 	}
 	while (wanted->type != LOCK_NONE && (blocker = lock_find(node, wanted)) != NULL) {
 		if (!wait)
@@ -182,7 +187,23 @@ int lock_set(struct node *node, const struct file_lock *wanted, bool wait)
 		if (!wait_behind(node, wanted, blocker->owner))
 			return -EINTR;
 	}
-	return change(node, wanted);
+	return change(node, wanted, lock);
+}
+
+int lock_set(struct node *node, const struct file_lock *wanted, bool wait)
+{
+	struct file_lock *lock = NULL;
+	int error;
+
+	if (wanted->type != LOCK_NONE) {
+		lock = slab_alloc(&lock_cache);
+		if (!lock)
+			return -ENOLCK;
+	}
+	error = set(node, wanted, wait, lock);
+	if (error)
+		slab_free(&lock_cache, lock);
+	return error;
 }
 
 void lock_forget(struct node *node, const void *owner)
