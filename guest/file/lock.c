@@ -77,13 +77,13 @@ static void cut(struct node *node, const struct file_lock *range, struct file_lo
 	}
 }
 
-/* The neighbours of the lock that are one with it. */
-static void join(struct node *node, struct file_lock *lock)
+/* Puts the lock into the list, with the neighbours that are one with it. */
+static void insert_joined(struct node *node, struct file_lock *lock)
 {
 	struct file_lock **link = &node->locks, *other;
 
 	while ((other = *link) != NULL) {
-		if (other != lock && is_same(other, lock) && other->type == lock->type &&
+		if (is_same(other, lock) && other->type == lock->type &&
 		    (other->end == lock->start - 1 || lock->end == other->start - 1)) {
 			lock->start = MIN(lock->start, other->start);
 			lock->end = MAX(lock->end, other->end);
@@ -93,6 +93,7 @@ static void join(struct node *node, struct file_lock *lock)
 			link = &other->next;
 		}
 	}
+	insert(node, lock);
 }
 
 /* Whoever waits looks again. */
@@ -130,8 +131,7 @@ static int change(struct node *node, const struct file_lock *wanted, struct file
 	cut(node, wanted, rest);
 	if (wanted->type != LOCK_NONE) {
 		*lock = *wanted;
-		insert(node, lock);
-		join(node, lock);
+		insert_joined(node, lock);
 	}
 	wake_waiters(node);
 	return 0;

@@ -334,6 +334,30 @@ static bool is_in_the_way(unsigned owner, unsigned at, int type)
 	return false;
 }
 
+/* Of the locks that have the byte and are not the owner's, the one that begins first. */
+static bool is_first_in_the_way(struct flock flock, unsigned owner, unsigned at)
+{
+	unsigned first = RANDOM_BYTES;
+	bool found = false;
+
+	for (unsigned other = 0; other < RANDOM_OWNERS; other++) {
+		uint8_t type = types[other][at];
+		unsigned start = at, end = at + 1;
+
+		if (other == owner || type == F_UNLCK)
+			continue;
+		while (start > 0 && types[other][start - 1] == type)
+			start--;
+		while (end < RANDOM_BYTES && types[other][end] == type)
+			end++;
+		if (start < first)
+			found = false;
+		first = start < first ? start : first;
+		found = found || is(flock, type, start, end - start, -1);
+	}
+	return found;
+}
+
 static void random_step(const long *fds, uint64_t number)
 {
 	unsigned owner = number % RANDOM_OWNERS, start = (number >> 8) % RANDOM_BYTES;
@@ -352,6 +376,8 @@ static void random_step(const long *fds, uint64_t number)
 		struct flock flock = in_the_way(fds[owner], F_OFD_GETLK, i, 1);
 
 		expect((flock.type != F_UNLCK) == is_in_the_way(owner, i, F_WRLCK), "its table");
+		expect(flock.type == F_UNLCK || is_first_in_the_way(flock, owner, i),
+		       "the first of them");
 	}
 }
 
