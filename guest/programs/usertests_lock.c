@@ -16,6 +16,7 @@
 #define LOCK_UN	      8
 #define EDEADLK	      35
 #define EOVERFLOW     75
+#define O_PATH	      0x200000
 #define NAME	      "/tmp/locked"
 #define WRITERS	      4
 #define ROUNDS	      25
@@ -115,6 +116,10 @@ static void record(void)
 	other = open_it(0);
 	call(CLOSE, other);
 	in_other(other_sees_none, fd);
+	expect(lock(fd, F_SETLK, F_WRLCK, 10, 10) == 0, "again");
+	other = open_it(O_PATH);
+	call(CLOSE, other);
+	in_other(other_sees, fd);
 	done_with(fd);
 }
 
