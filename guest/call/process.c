@@ -30,6 +30,7 @@
 #define PRCTL_GET_NAME 16
 
 #define FUTEX_COMMAND	  0x7f
+#define FUTEX_PRIVATE	  0x80
 #define FUTEX_REALTIME	  0x100
 #define FUTEX_WAIT	  0
 #define FUTEX_WAKE	  1
@@ -507,6 +508,7 @@ int64_t call_futex(reg_t address, reg_t operation, reg_t value, reg_t timeout, r
 {
 	uint64_t deadline;
 	uint32_t compare = last;
+	bool private = operation & FUTEX_PRIVATE;
 	int64_t error;
 
 	switch (operation & FUTEX_COMMAND) {
@@ -515,18 +517,18 @@ int64_t call_futex(reg_t address, reg_t operation, reg_t value, reg_t timeout, r
 		error = futex_deadline(operation, timeout, &deadline);
 		if (error)
 			return error;
-		return futex_wait(address, value,
+		return futex_wait(address, private, value,
 				  (operation & FUTEX_COMMAND) == FUTEX_WAIT ? UINT32_MAX
 									    : (uint32_t)last,
 				  deadline);
 	case FUTEX_WAKE:
-		return futex_wake(address, value, UINT32_MAX);
+		return futex_wake(address, private, value, UINT32_MAX);
 	case FUTEX_WAKE_BITSET:
-		return futex_wake(address, value, last);
+		return futex_wake(address, private, value, last);
 	case FUTEX_REQUEUE:
-		return futex_requeue(address, value, timeout, to, NULL);
+		return futex_requeue(address, private, value, timeout, to, NULL);
 	case FUTEX_CMP_REQUEUE:
-		return futex_requeue(address, value, timeout, to, &compare);
+		return futex_requeue(address, private, value, timeout, to, &compare);
 	default:
 		return -ENOSYS;
 	}

@@ -7,6 +7,11 @@
 #define CHAIN	   8
 #define THREADS	   8
 #define PING_PONGS 50
+#define O_PATH	   0x200000
+
+#define SYS_FCHDIR	      81
+#define SYS_SCHED_SETAFFINITY 203
+#define FUTEX_WAKE_PRIVATE    129
 
 /* ---- fork, exec, wait ---- */
 
@@ -220,6 +225,17 @@ static void pong(void *argument)
 	}
 }
 
+/* A private one is known by its address alone, whatever is there. */
+static void futex_nowhere(void)
+{
+	uint32_t *word = map(NULL, PAGE, RW, PRIVATE_ANONYMOUS, -1);
+
+	call(MUNMAP, word, PAGE);
+	expect(futex_wake(word, 1) == -EFAULT, "a wake where nothing is");
+	expect(syscall3(SYS_FUTEX, word, FUTEX_WAKE_PRIVATE, 1) == 0, "a private one");
+	expect(syscall3(SYS_FUTEX, KERNEL, FUTEX_WAKE_PRIVATE, 1) == -EFAULT, "in the kernel");
+}
+
 static void futexes(void)
 {
 	struct timespec soon = { 0, 10000000 };
@@ -238,6 +254,7 @@ static void futexes(void)
 	       "a futex's timeout");
 	expect(futex_wait((uint32_t *)((char *)&turn + 1), 0) == -EINVAL, "an odd futex");
 	expect(futex_wait((uint32_t *)KERNEL, 0) == -EFAULT, "a futex in the kernel");
+	futex_nowhere();
 }
 
 static void futex_shared(void)
