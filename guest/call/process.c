@@ -135,10 +135,14 @@ static int64_t execute(const char *path, struct exec_strings *strings)
 	struct node *node;
 	int64_t error = node_lookup(process->directory, path, true, &node);
 
-	if (!error && !process_become_single())
-		error = -EINTR;
-	if (!error)
-		error = exec_program(process, node, path, strings, thread_frame(current()));
+	if (error)
+		return error;
+	/* Its name may go while the other threads end. */
+	node_get(node);
+	error = process_become_single()
+			? exec_program(process, node, path, strings, thread_frame(current()))
+			: -EINTR;
+	node_put(node);
 	if (error)
 		return error;
 	file_table_close_on_exec(process->files);
