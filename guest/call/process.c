@@ -411,6 +411,8 @@ int64_t call_sched_setaffinity(reg_t tid, reg_t size, reg_t mask)
 		return -ESRCH;
 	if (user_read(&wanted, mask, MIN(size, sizeof(wanted))))
 		return -EFAULT;
+	if (!identity_may_schedule(thread->process))
+		return -EPERM;
 	wanted &= (1ull << cpu_count) - 1;
 	if (!wanted)
 		return -EINVAL;

@@ -382,6 +382,8 @@ static void file_of_mode(const char *path, int mode)
 /* User 0 may take another's number and come back; for good is for good. */
 static void as_another(void)
 {
+	uint64_t every = ~0ull;
+
 	expect(call(SETRESUID, -1, OTHER, -1) == 0 && call(GETEUID) == OTHER && call(GETUID) == 0,
 	       "seteuid");
 	expect(call(OPEN, "/tmp/private", O_RDWR, 0) == -EACCES, "what is private");
@@ -396,6 +398,12 @@ static void as_another(void)
 	expect(call(OPEN, "/tmp/closed/x", O_CREAT | O_WRONLY, 0600) == -EACCES, "a new name");
 	expect(call(UNLINK, "/tmp/closed/y") == -EACCES, "a name that goes");
 	expect(call(OPEN, "/tmp/hidden/y", 0, 0) == -EACCES, "a folder that may not be searched");
+	expect(call(CHDIR, "/tmp/hidden") == -EACCES, "chdir to it");
+	expect(syscall3(SYS_FCHDIR, call(OPEN, "/tmp/hidden", O_PATH, 0), 0, 0) == -EACCES,
+	       "fchdir to it");
+	expect(syscall3(SYS_SCHED_SETAFFINITY, call(GETPPID), 8, &every) == -EPERM &&
+		       syscall3(SYS_SCHED_SETAFFINITY, 0, 8, &every) == 0,
+	       "the processors of another's thread");
 	expect(call(CHMOD, "/tmp/open", 0777) == -EPERM, "chmod");
 	expect(call(CHOWN, "/tmp/open", OTHER, -1) == -EPERM, "chown");
 	expect(call(KILL, call(GETPPID), 0) == -EPERM, "a signal to another's process");
