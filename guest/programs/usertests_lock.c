@@ -247,6 +247,56 @@ static void deadlock_that_is_none(void)
 	done_with(fd);
 }
 
+/* Has the first byte until it is told. */
+static void hold_first(long fd, const int *held, const int *told)
+{
+	char byte;
+
+	expect(lock(fd, F_SETLK, F_WRLCK, 0, 1) == 0, "the first");
+	call(WRITE, held[1], "x", 1);
+	call(READ, told[0], &byte, 1);
+}
+
+static void wait_in_task(void *fd)
+{
+	expect(lock((long)fd, F_SETLKW, F_WRLCK, 0, 1) == -EBADF, "a descriptor that was closed");
+}
+
+static void other_finds_tenth(long fd)
+{
+	long parent = call(GETPPID);
+
+	expect(is(in_the_way(fd, F_GETLK, 0, 0), F_WRLCK, 10, 1, parent), "the tenth alone");
+}
+
+/* A lock that comes when its descriptor is closed goes again, and no other goes with it. */
+static void closed_while_waiting(void)
+{
+	long fd = open_it(O_RDWR), other = open_it(O_RDWR), pid;
+	static struct task task;
+	int held[2], told[2];
+	char byte;
+
+	call(PIPE, held);
+	call(PIPE, told);
+	pid = call(FORK);
+	if (pid == 0) {
+		failures = 0;
+		hold_first(fd, held, told);
+		exit(failures ? 1 : 0);
+	}
+	call(READ, held[0], &byte, 1);
+	expect(task_start(&task, wait_in_task, (void *)other) > 0, "no thread");
+	nap(20);
+	call(CLOSE, other);
+	expect(lock(fd, F_SETLK, F_WRLCK, 10, 1) == 0, "the tenth");
+	call(WRITE, told[1], "x", 1);
+	task_join(&task);
+	expect(wait_for(pid) == 0, "the holder");
+	in_other(other_finds_tenth, fd);
+	done_with(fd);
+}
+
 static void open_files(void)
 {
 	long one = open_it(O_RDWR), two = open_it(O_RDWR), copy = call(DUP, one);
@@ -408,6 +458,7 @@ const struct user_test lock_tests[] = {
 	{ "lock-waits", record_waits },
 	{ "lock-deadlock", deadlock },
 	{ "lock-no-deadlock", deadlock_that_is_none },
+	{ "lock-closed", closed_while_waiting },
 	{ "lock-open-file", open_files },
 	{ "lock-flock", whole },
 	{ "lock-writers", writers },
