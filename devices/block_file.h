@@ -53,8 +53,9 @@ struct block_io_ops {
 	int (*open)(const struct block_file *file, int event_fd, void **io);
 	/* With nothing in flight. */
 	void (*close)(void *io);
-	/* Begins them, all together; BLOCK_IN_FLIGHT_MAX may be in flight. */
-	void (*submit)(void *io, struct block_operation *const *operations, unsigned count);
+	/* Begins them, all together; BLOCK_IN_FLIGHT_MAX may be in flight. 0, or -errno: they are
+	 * to be reaped all the same, but the host has refused to make event_fd readable. */
+	int (*submit)(void *io, struct block_operation *const *operations, unsigned count);
 	/* One that is done, in any order. NULL: none is, and wait is false or none is in flight. */
 	struct block_operation *(*reap)(void *io, bool wait);
 };

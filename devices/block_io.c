@@ -108,7 +108,7 @@ static int64_t carry_out(int fd, const struct block_operation *operation)
 	return result < 0 ? -errno : result;
 }
 
-static void submit_plain(void *opaque, struct block_operation *const *operations, unsigned count)
+static int submit_plain(void *opaque, struct block_operation *const *operations, unsigned count)
 {
 	struct block_io *io = opaque;
 
@@ -117,7 +117,7 @@ static void submit_plain(void *opaque, struct block_operation *const *operations
 		operations[i]->next = io->done;
 		io->done = operations[i];
 	}
-	CHECK(count == 0 || event_put(io->event_fd) == 0);
+	return count > 0 ? event_put(io->event_fd) : 0;
 }
 
 static void prepare(struct block_io *io, struct block_operation *operation)
@@ -196,7 +196,7 @@ static unsigned submit_ring(struct block_io *io, unsigned count)
 	return submitted;
 }
 
-static void submit_uring(void *opaque, struct block_operation *const *operations, unsigned count)
+static int submit_uring(void *opaque, struct block_operation *const *operations, unsigned count)
 {
 	struct block_io *io = opaque;
 	unsigned taken = 0;
@@ -211,7 +211,7 @@ static void submit_uring(void *opaque, struct block_operation *const *operations
 			io->plain = true;
 		}
 	}
-	submit_plain(io, operations + taken, count - taken);
+	return submit_plain(io, operations + taken, count - taken);
 }
 
 static struct block_operation *reap(void *opaque, bool wait)

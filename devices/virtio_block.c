@@ -45,19 +45,30 @@ struct virtio_block {
 	struct block_request *requests;	   /* (C) BLOCK_IN_FLIGHT_MAX of them */
 
 	struct block_request *free[BLOCK_IN_FLIGHT_MAX];    /* (L) */
-	unsigned free_count;				    /* (L) */
+	unsigned free_count;				    /* (L) to write, (A) */
 	struct block_request *waiting;			    /* (L) in the order of coming */
 	struct block_operation *batch[BLOCK_IN_FLIGHT_MAX]; /* (L) to be submitted */
 	unsigned batched;				    /* (L) */
 	unsigned in_flight;    /* (L) operations, those in the batch as well */
 	uint64_t pinned_bytes; /* (L) for these; whole pages */
 	uint64_t told_ns;      /* (L) when a failure of the file was last logged; 0: never */
-	struct virtio_block_counts counts; /* (L) */
+	struct virtio_block_counts counts; /* (L) to write, (A); pending is not used */
 };
+
+static void set_free_count(struct virtio_block *block, unsigned count)
+{
+	__atomic_store_n(&block->free_count, count, __ATOMIC_RELAXED);
+}
 
 static void put_back(struct virtio_block *block, struct block_request *r)
 {
-	block->free[block->free_count++] = r;
+	block->free[block->free_count] = r;
+	set_free_count(block, block->free_count + 1);
+}
+
+static void add(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
 }
 
 static void count(struct virtio_block *block, const struct block_request *r, unsigned status)
@@ -68,21 +79,21 @@ static void count(struct virtio_block *block, const struct block_request *r, uns
 	for (unsigned i = 0; i < r->range_count; i++)
 		bytes += r->range[i].length;
 	if (status != VIRTIO_BLK_S_OK) {
-		c->errors++;
+		add(&c->errors, 1);
 	} else if (r->type == VIRTIO_BLK_T_IN) {
-		c->reads++;
-		c->read_bytes += r->data_bytes;
+		add(&c->reads, 1);
+		add(&c->read_bytes, r->data_bytes);
 	} else if (r->type == VIRTIO_BLK_T_OUT) {
-		c->writes++;
-		c->written_bytes += r->data_bytes;
+		add(&c->writes, 1);
+		add(&c->written_bytes, r->data_bytes);
 	} else if (r->type == VIRTIO_BLK_T_DISCARD) {
-		c->discards++;
-		c->discarded_bytes += bytes;
+		add(&c->discards, 1);
+		add(&c->discarded_bytes, bytes);
 	} else if (r->type == VIRTIO_BLK_T_WRITE_ZEROES) {
-		c->zeroes++;
-		c->zeroed_bytes += bytes;
+		add(&c->zeroes, 1);
+		add(&c->zeroed_bytes, bytes);
 	} else if (r->type == VIRTIO_BLK_T_FLUSH) {
-		c->flushes++;
+		add(&c->flushes, 1);
 	}
 }
 
@@ -139,7 +150,7 @@ static bool move_data(struct virtio_block *block, struct block_request *r)
 	if (block->in_flight == 0 || room >= left + PAGE_SIZE || room >= block->pin_bytes_max / 4)
 		error = block_request_pin(block->virtio.space, r, room);
 	if (error == -ENOMEM || error == -EBUSY) {
-		block->counts.waits++;
+		add(&block->counts.waits, 1);
 		return false;
 	}
 	if (error != 0)
@@ -305,7 +316,7 @@ static void begin_more(struct virtio_block *block)
 		}
 		if (!virtio_pop(&block->virtio, QUEUE, &r->chain))
 			return;
-		block->free_count--;
+		set_free_count(block, block->free_count - 1);
 		begin(block, r);
 	}
 }
@@ -314,6 +325,7 @@ static void serve(struct virtio_block *block)
 {
 	const struct itimerspec soon = { .it_value.tv_nsec = RETRY_NS };
 	struct block_request *r;
+	int refused;
 
 	while ((r = take_back(block, false)) != NULL) {
 		int error = take_result(r);
@@ -324,7 +336,9 @@ static void serve(struct virtio_block *block)
 			make_wait(block, r);
 	}
 	begin_more(block);
-	block->io_ops->submit(block->io, block->batch, block->batched);
+	refused = block->io_ops->submit(block->io, block->batch, block->batched);
+	if (refused != 0)
+		loop_fail(block->virtio.loop, refused);
 	block->batched = 0;
 	if (block->waiting != NULL && block->in_flight == 0 &&
 	    timerfd_settime(block->retry_fd, 0, &soon, NULL) != 0)
@@ -522,8 +536,21 @@ struct virtio *virtio_block_virtio(struct virtio_block *block)
 
 void virtio_block_counts_get(struct virtio_block *block, struct virtio_block_counts *counts)
 {
-	virtio_lock(&block->virtio);
-	*counts = block->counts;
-	counts->pending = BLOCK_IN_FLIGHT_MAX - block->free_count;
-	virtio_unlock(&block->virtio);
+	const struct virtio_block_counts *c = &block->counts;
+	unsigned free_count = __atomic_load_n(&block->free_count, __ATOMIC_RELAXED);
+
+	*counts = (struct virtio_block_counts){
+		.reads = __atomic_load_n(&c->reads, __ATOMIC_RELAXED),
+		.writes = __atomic_load_n(&c->writes, __ATOMIC_RELAXED),
+		.flushes = __atomic_load_n(&c->flushes, __ATOMIC_RELAXED),
+		.discards = __atomic_load_n(&c->discards, __ATOMIC_RELAXED),
+		.zeroes = __atomic_load_n(&c->zeroes, __ATOMIC_RELAXED),
+		.read_bytes = __atomic_load_n(&c->read_bytes, __ATOMIC_RELAXED),
+		.written_bytes = __atomic_load_n(&c->written_bytes, __ATOMIC_RELAXED),
+		.discarded_bytes = __atomic_load_n(&c->discarded_bytes, __ATOMIC_RELAXED),
+		.zeroed_bytes = __atomic_load_n(&c->zeroed_bytes, __ATOMIC_RELAXED),
+		.errors = __atomic_load_n(&c->errors, __ATOMIC_RELAXED),
+		.waits = __atomic_load_n(&c->waits, __ATOMIC_RELAXED),
+		.pending = BLOCK_IN_FLIGHT_MAX - free_count,
+	};
 }

@@ -52,7 +52,9 @@ struct virtio_block_counts {
 	uint64_t waits;	  /* times that a request had to wait for frames to be pinned */
 	unsigned pending; /* requests in flight or waiting, now */
 };
-/* From any thread. */
+/* From any thread, without waiting for anybody, not even for a reset: each count by itself is
+ * right.
+ */
 void virtio_block_counts_get(struct virtio_block *block, struct virtio_block_counts *counts);
 
 #endif

@@ -312,56 +312,65 @@ static int fill_runs(struct mm *mm, struct fill_work *work, uint32_t number, str
 	return result;
 }
 
-/*
- * Only room on the disk would help: does the owner want to wait for it? The lock is dropped
- * meanwhile.
- */
-static bool wait_for_disk(struct mm *mm, struct reclaim_effort *effort)
+/* Only room on the disk would help: does the owner want to wait for it? Drops the lock. */
+static bool wait_for_disk(struct mm *mm, struct attempt *a)
 {
 	uint64_t now = clock_now_ns();
 	bool again;
 
-	if (mm->config.full == NULL || !mm->disk_full)
-		return false;
 	if (mm->full_since_ns == 0)
 		mm->full_since_ns = now;
 	now -= mm->full_since_ns;
+	a->ends_waiting = true;
 	mm_unlock(mm);
 	again = mm->config.full(mm->failed_context, now);
 	pthread_mutex_lock(&mm->lock);
-	reclaim_once_more(mm, effort);
 	return again;
 }
 
-/* There was room, after all. */
-static void end_waiting(struct mm *mm)
+/*
+ * There was room, after all. Each thread that has waited says so for itself: another one may have
+ * said it before this one's waiting began.
+ */
+static void end_waiting(struct mm *mm, struct attempt *a)
 {
-	if (mm->full_since_ns == 0)
-		return;
-	mm->full_since_ns = 0;
+	a->ends_waiting = false;
 	mm_unlock(mm);
 	mm->config.full_no_more(mm->failed_context);
 	pthread_mutex_lock(&mm->lock);
 }
 
+/* One page, charged. -ENOSPC: it is worth while to wait for the disk. */
 static int make_room(struct mm *mm, struct attempt *a)
 {
 	struct reclaim_effort effort = { 0 };
+	bool brief = mm->full_since_ns != 0;
 
+	a->full = false;
+	/* Everything was tried just now, in vain. */
+	if (brief)
+		reclaim_once_more(mm, &effort);
 	while (!mm_charge(mm, PAGE_SIZE, mm->sizes.limit)) {
 		int error = reclaim_direct(mm, &effort);
 
 		a->reclaimed = true;
 		if (mm->has_failed)
 			return -EIO;
-		if (error == 0 || budget_relent(mm) || wait_for_disk(mm, &effort))
+		if (error == 0 || budget_relent(mm))
 			continue;
-		a->doing = mm->disk_full
+		if (brief && !effort.disk_full) {
+			brief = false;
+			effort = (struct reclaim_effort){ 0 };
+			continue;
+		}
+		a->doing = effort.disk_full
 				   ? "the budget is used up, and the disk of the swap file is full"
 				   : "the budget is used up and nothing more can be given up";
-		return mm->disk_full && mm->config.full != NULL ? -ENOSPC : error;
+		a->full = effort.disk_full && a->waits && mm->config.full != NULL;
+		return a->full ? -ENOSPC : error;
 	}
-	end_waiting(mm);
+	a->ends_waiting |= mm->full_since_ns != 0;
+	mm->full_since_ns = 0;
 	return 0;
 }
 
@@ -426,7 +435,8 @@ static int let_in(struct mm *mm, uint32_t number, struct attempt *a)
 	return 0;
 }
 
-int bring_in(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
+/* As bring_in(), which see; who has waited for the disk may not have said that it is over. */
+static int try_to_bring_in(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
 {
 	int error = -EAGAIN;
 
@@ -441,7 +451,19 @@ int bring_in(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
 			return let_in(mm, number, a);
 		else
 			error = fill(mm, number, want, a);
+		/* Nothing is held meanwhile that others may need. */
+		if (error == -ENOSPC && a->full && wait_for_disk(mm, a))
+			error = -EAGAIN;
 	}
+	return error;
+}
+
+int bring_in(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
+{
+	int error = try_to_bring_in(mm, number, want, a);
+
+	if (error == 0 && a->ends_waiting)
+		end_waiting(mm, a);
 	return error;
 }
 
@@ -453,7 +475,7 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread)
 {
 	uint64_t began = clock_now_ns(), took;
-	struct attempt a = { .doing = "serving its fault failed" };
+	struct attempt a = { .doing = "serving its fault failed", .waits = true };
 	enum frame_state was;
 	struct mm_notes notes;
 	bool dead;

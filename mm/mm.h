@@ -106,10 +106,12 @@ struct mm_config {
 	void *beside_context;
 
 	/*
-	 * The disk of the swap file is full, and a fault or a pin cannot go on: nothing else can be
-	 * given up. Called without mm's lock, over and over, since_ns after the first time; it waits
-	 * a while. True: try again; false: that is the failure then. And: there was room, it went
-	 * on. Both or neither; from the threads that fault and pin, also from several at a time.
+	 * The disk of the swap file is full, and a fault cannot go on: nothing else can be given up.
+	 * (A pin does not wait: it gets -ENOMEM.) Called without mm's lock, over and over, since_ns
+	 * after the first time; it waits a while. True: try again; false: that is the failure then.
+	 * And: there was room, it went on; from each thread that has waited, and from others, so
+	 * that a call may find nothing to end. Both or neither; from the threads that fault (the
+	 * second also from those that pin), several at a time.
 	 */
 	bool (*full)(void *context, uint64_t since_ns);
 	void (*full_no_more)(void *context);
@@ -196,7 +198,8 @@ int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread);
 /*
  * Bring count frames in and keep them present until unpinned, for the monitor's own reads and
  * writes through backing page(). A frame may be pinned up to 255 times. All or nothing.
- * -ENOMEM when the budget cannot hold them (a quarter of it may be pinned at most), -EBUSY when a
+ * -ENOMEM when the budget cannot hold them (a quarter of it may be pinned at most) or nothing can
+ * be given up for them, be it for want of room on the disk: that is not waited for. -EBUSY when a
  * frame's pins are used up, -ERANGE, -EIO after a failure. A page that cannot be read back is a
  * failure, reported as for mm_fault().
  */

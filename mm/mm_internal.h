@@ -105,7 +105,8 @@ struct reclaim_work {
 	struct mm_policy_pick picks[BATCH_MAX];
 	struct victim victims[BATCH_MAX];
 	uint32_t victim_count;
-	uint32_t gone; /* frames this batch has given back so far */
+	uint32_t gone;	/* frames this batch has given back so far */
+	bool disk_full; /* a page found no room on the disk; cleared by who asks */
 	uint32_t owners[SWAP_BATCH];
 	XXH128_hash_t hashes[SWAP_BATCH];
 };
@@ -164,8 +165,7 @@ struct mm {
 	uint64_t swap_backoff_ns, swap_retry_ns; /* after a failed store; when to try again */
 	uint64_t swap_quiet_ns;			 /* no warning before */
 	uint64_t swap_grow_ns;	/* the disk is full: when to try whether it has got room */
-	bool disk_full;		/* the last write failed for want of room on it */
-	uint64_t full_since_ns; /* a fault has waited for room since then; 0: none does */
+	uint64_t full_since_ns; /* a fault has waited for room on it since then; 0: none does */
 	struct fill_work *fill_works[WORK_MAX];
 	struct reclaim_work *reclaim_works[WORK_MAX];
 	bool failing;	 /* somebody tells the owner */
@@ -183,6 +183,7 @@ struct reclaim_effort {
 	uint64_t examined;
 	unsigned rounds; /* fruitless ones; from the second on, back-off is ignored */
 	uint32_t gone;	 /* by the last batch */
+	bool disk_full;	 /* a page found no room on the disk in this round */
 };
 
 static inline struct mm_frame *mm_frame(struct mm *mm, uint32_t number)

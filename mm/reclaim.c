@@ -345,11 +345,16 @@ int reclaim_direct(struct mm *mm, struct reclaim_effort *effort)
 		return 0;
 	}
 	mm->stats.direct_reclaims++;
+	/* What earlier rounds met need not be what this one fails of. */
+	if (effort->examined == 0)
+		effort->disk_full = false;
+	work->disk_full = false;
 	gone = reclaim_batch(mm, work, mm->sizes.direct_batch, effort->rounds > 0, &examined);
 	gone += drain_pool(mm, work, true);
 	/* Pages short of a victim, as all may be pinned: then it is the pool that must give. */
 	if (gone == 0 && effort->rounds > 0 && mm->swap != NULL)
 		gone += write_back(mm, work, true);
+	effort->disk_full |= work->disk_full;
 	if (exhausted(mm, effort, gone, examined)) {
 		/* Another thread's batch may yet give something back. */
 		if (busy_elsewhere(mm, work))

@@ -53,6 +53,12 @@ static void sleep_until(struct mm *mm, struct rest *reclaim, uint64_t until_ns)
 		reclaim->until_ns = 0;
 }
 
+static bool reclaim_due(const struct mm *mm)
+{
+	return !mm->has_failed &&
+	       (mm->held + mm->sizes.high > mm->sizes.limit || budget_is_falling(mm));
+}
+
 static void reclaim_some(struct mm *mm, struct reclaim_work *work, struct rest *rest,
 			 uint64_t *fruitless)
 {
@@ -66,7 +72,8 @@ static void reclaim_some(struct mm *mm, struct reclaim_work *work, struct rest *
 			gone = reclaim_batch(mm, work, mm->sizes.batch, false, &examined);
 	}
 	budget_follow(mm, gone * PAGE_SIZE);
-	if (gone > 0 || mm->budget < budget) {
+	/* Or others have made room meanwhile: nothing was left to do. */
+	if (gone > 0 || mm->budget < budget || !reclaim_due(mm)) {
 		*fruitless = 0;
 		rest_not(rest);
 		return;
@@ -80,7 +87,7 @@ static void reclaim_some(struct mm *mm, struct reclaim_work *work, struct rest *
 
 static void write_some_back(struct mm *mm, struct reclaim_work *work, struct rest *rest)
 {
-	if (drain_pool(mm, work, false) > 0)
+	if (!write_back_due(mm, false) || drain_pool(mm, work, false) > 0)
 		rest_not(rest);
 	else
 		rest_longer(rest);
@@ -96,8 +103,7 @@ void *reclaimer_main(void *context)
 	pthread_mutex_lock(&mm->lock);
 	while (!mm->stopping) {
 		uint64_t now = clock_now_ns(), until = UINT64_MAX;
-		bool over = !mm->has_failed &&
-			    (mm->held + mm->sizes.high > mm->sizes.limit || budget_is_falling(mm));
+		bool over = reclaim_due(mm);
 		bool due = write_back_due(mm, false);
 		struct reclaim_work *work;
 
@@ -106,6 +112,9 @@ void *reclaimer_main(void *context)
 			pthread_mutex_lock(&mm->lock);
 			continue;
 		}
+		/* A shortage that is over needs no rest; the next one is another. */
+		if (!over)
+			reclaim.until_ns = 0;
 		if (over && reclaim.until_ns < until)
 			until = reclaim.until_ns;
 		if (due && drain.until_ns < until)

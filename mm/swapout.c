@@ -95,8 +95,10 @@ static uint32_t assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t 
 		done += got;
 	}
 	mm->slots_in_flight += done;
-	if (done < count)
+	if (done < count) {
 		store_failed(mm, -ENOSPC);
+		work->disk_full |= swap_is_full(mm->swap);
+	}
 	return done;
 }
 
@@ -110,7 +112,7 @@ static void note_write(struct mm *mm, struct reclaim_work *work, uint32_t count,
 	bool was_full = swap_is_full(mm->swap), goes_on;
 
 	goes_on = swap_wrote(mm->swap, work->pages, count);
-	mm->disk_full = error == -ENOSPC || error == -EDQUOT;
+	work->disk_full |= error == -ENOSPC || error == -EDQUOT;
 	if (error == 0) {
 		mm->swap_backoff_ns = 0;
 		return;

@@ -15,7 +15,7 @@
 #include "base/log.h"
 
 #define BACKLOG 64
-/* Others hold the folder's lock for the time of a few system calls, or are not of us. */
+/* Monitors hold the folder's lock for the time of a few system calls. */
 #define LOCK_TRIES    1000
 #define LOCK_PAUSE_US 1000
 
@@ -73,17 +73,26 @@ static const char *make_way(const char *path)
 /*
  * Between finding that a dead socket lies there and listening on a new one nobody else may do the
  * same: he would take ours for the dead one. The lock is on the folder, so that nothing is left
- * behind. -1 where there is none to be had.
+ * behind. A folder that may not be read, or has no locks, is used without: *fd is -1 then. 0, or
+ * -EBUSY: somebody keeps it.
  */
-static int lock_folder(const char *path)
+static int lock_folder(const char *path, int *fd)
 {
 	char *copy = strdup(path);
-	int fd = copy != NULL ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	int error = 0;
 
+	*fd = copy != NULL ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	free(copy);
-	for (int i = 0; fd >= 0 && i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) != 0; i++)
+	for (int i = 0; *fd >= 0 && i < LOCK_TRIES; i++) {
+		error = flock(*fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+		if (error != EWOULDBLOCK && error != EINTR)
+			return 0;
 		usleep(LOCK_PAUSE_US);
-	return fd;
+	}
+	if (*fd < 0)
+		return 0;
+	close(*fd);
+	return -EBUSY;
 }
 
 static int open_locked(const char *path, const struct sockaddr_un *address,
@@ -136,7 +145,11 @@ int control_socket_open(const char *path, struct control_socket *out)
 			  sizeof(address.sun_path) - 1);
 		return error;
 	}
-	folder = lock_folder(path);
+	error = lock_folder(path, &folder);
+	if (error != 0) {
+		log_error("--control %s: somebody keeps its folder locked", path);
+		return error;
+	}
 	error = open_locked(path, &address, out);
 	if (folder >= 0)
 		close(folder);

@@ -184,7 +184,7 @@ static void close_io(void *io)
 	CHECK(fuzz.outstanding == 0);
 }
 
-static void submit(void *io, struct block_operation *const *operations, unsigned count)
+static int submit(void *io, struct block_operation *const *operations, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		check_operation(operations[i]);
@@ -193,6 +193,7 @@ static void submit(void *io, struct block_operation *const *operations, unsigned
 	}
 	if (!fuzz.hold)
 		release(UINT32_MAX);
+	return 0;
 }
 
 static struct block_operation *reap(void *io, bool wait)

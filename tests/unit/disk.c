@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,7 +135,7 @@ static bool meets_fault(struct block_operation *operation)
 	return true;
 }
 
-static void between_submit(void *io, struct block_operation *const *operations, unsigned count)
+static int between_submit(void *io, struct block_operation *const *operations, unsigned count)
 {
 	struct block_operation *through[BLOCK_IN_FLIGHT_MAX];
 	unsigned through_count = 0;
@@ -149,7 +150,7 @@ static void between_submit(void *io, struct block_operation *const *operations, 
 			through[through_count++] = operations[i];
 		}
 	}
-	disk.below->submit(between.below, through, through_count);
+	return disk.below->submit(between.below, through, through_count);
 }
 
 static void begin_held(void)
@@ -158,7 +159,7 @@ static void begin_held(void)
 		struct block_operation *operation = between.held;
 
 		between.held = operation->next;
-		disk.below->submit(between.below, &operation, 1);
+		cr_assert_eq(disk.below->submit(between.below, &operation, 1), 0);
 	}
 }
 
@@ -166,6 +167,14 @@ void disk_release(void)
 {
 	disk.hold = false;
 	begin_held();
+}
+
+void disk_refuse_events(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	cr_assert(fd >= 0 && dup2(fd, between.event_fd) == between.event_fd);
+	close(fd);
 }
 
 static struct block_operation *between_reap(void *io, bool wait)

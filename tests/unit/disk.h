@@ -85,6 +85,8 @@ uint8_t disk_status(unsigned slot);
 /* One request from begin to end: its status. */
 uint8_t disk_do(uint32_t type, uint64_t sector, uint64_t data_at, uint32_t length);
 void disk_release(void);
+/* From now on the host refuses to make the eventfd readable. */
+void disk_refuse_events(void);
 
 uint8_t *disk_memory(uint64_t at);
 /* Whether the image has these bytes at an offset. */

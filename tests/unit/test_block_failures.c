@@ -168,6 +168,30 @@ Test(failures, io_uring_refuses)
 	cr_assert_eq(counts().errors, 0);
 }
 
+/* Who asks does not wait for a reset, which holds the lock while it waits for the file. */
+Test(failures, counts_are_got_with_the_lock_held, .timeout = 10)
+{
+	cr_assert_eq(disk_do(IN, 0, DISK_DATA, 512), OK);
+	disk_add(IN, 0, DISK_DATA, 512);
+	disk.hold = true;
+	driver_kick(&disk.driver, 0);
+	virtio_lock(disk.driver.virtio);
+	cr_assert_eq(counts().reads, 1);
+	cr_assert_eq(counts().pending, 1);
+	virtio_unlock(disk.driver.virtio);
+}
+
+/* Nobody would learn of what is done: the loop ends with the host's error. */
+Test(failures_own, events_are_refused)
+{
+	disk_open(&(struct disk_options){ .plain = true, .features = DISK_FLAGS });
+	disk_refuse_events();
+	disk_add(IN, 0, DISK_DATA, 4096);
+	driver_kick(&disk.driver, 0);
+	cr_assert_eq(loop_run(disk.driver.loop), -EBADF);
+	disk_close();
+}
+
 /* A kernel that never has memory for an operation. */
 Test(failures, io_uring_is_busy_for_good)
 {

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -527,6 +528,19 @@ Test(control, stale_socket_is_replaced)
 	cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	cr_assert_eq(listen(fd, 1), 0);
 	refused(path); /* somebody answers */
+	close(fd);
+	begin();
+	end();
+}
+
+/* Without the lock nobody may judge what is there. */
+Test(control, folder_that_stays_locked)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	cr_assert(fd >= 0 && flock(fd, LOCK_EX) == 0);
+	refused(path);
+	cr_assert_eq(access(path, F_OK), -1);
 	close(fd);
 	begin();
 	end();

@@ -71,11 +71,11 @@ Test(full, the_file_grows_again)
 	put(0, 300, 1);
 	mm_reclaim(fake.mm, 300);
 	cr_assert_eq(fake.mm->count[FRAME_SWAP], 100);
-	cr_assert(swap_is_full(fake.mm->swap) && fake.mm->disk_full);
+	cr_assert(swap_is_full(fake.mm->swap));
 	swap_memory.capacity = 0;
 	while (fake.mm->count[FRAME_SWAP] < 300)
 		mm_reclaim(fake.mm, 300);
-	cr_assert(!swap_is_full(fake.mm->swap) && !fake.mm->disk_full);
+	cr_assert(!swap_is_full(fake.mm->swap));
 	expect(0, 300, 1);
 	fake_end(&fake);
 }
@@ -119,7 +119,8 @@ Test(full, slots_cannot_be_punched)
 	expect(0, 3000, 2);
 	expect(9000, 1000, 1);
 	cr_assert_eq(swap_memory.punches, 1, "it is not asked again");
-	cr_assert_lt(swap_memory.allocated, 10300, "%llu", (unsigned long long)swap_memory.allocated);
+	cr_assert_lt(swap_memory.allocated, 10300, "%llu",
+		     (unsigned long long)swap_memory.allocated);
 	fake_end(&fake);
 }
 
@@ -130,7 +131,20 @@ static struct {
 	unsigned room_after; /* calls; 0: never */
 	unsigned give_up_after;
 	uint64_t since_ns;
+	bool overtaken; /* another fault finds room before the first call has done anything */
+	bool stands;
 } owner;
+
+static bool work_is_held(void)
+{
+	bool held = false;
+
+	pthread_mutex_lock(&fake.mm->lock);
+	for (unsigned i = 0; i < WORK_MAX; i++)
+		held |= fake.mm->fill_works[i] != NULL && fake.mm->fill_works[i]->busy;
+	pthread_mutex_unlock(&fake.mm->lock);
+	return held;
+}
 
 static bool full(void *context, uint64_t since_ns)
 {
@@ -139,6 +153,12 @@ static bool full(void *context, uint64_t since_ns)
 	owner.calls++;
 	/* The lock is free: whoever wants to see how it stands can. */
 	cr_assert_eq(mm_check(fake.mm, stderr), 0);
+	cr_assert(!work_is_held(), "other faults wait for it");
+	if (owner.overtaken && owner.calls == 1) {
+		swap_memory.capacity = 0;
+		cr_assert_eq(fake_put(&fake, FRAMES - 1, CONTENT_RANDOM, 1), 0);
+	}
+	owner.stands = true;
 	if (owner.calls == owner.room_after)
 		swap_memory.capacity = 0;
 	return owner.give_up_after == 0 || owner.calls < owner.give_up_after;
@@ -147,6 +167,8 @@ static bool full(void *context, uint64_t since_ns)
 static void full_no_more(void *context)
 {
 	owner.over++;
+	owner.stands = false;
+	cr_assert_eq(mm_check(fake.mm, stderr), 0);
 }
 
 static void prepare_owner(void)
@@ -190,22 +212,63 @@ Test(full, the_owner_does_not_wait_for_ever)
 	fake_end(&fake);
 }
 
-/* A pin is no less in need of it. */
-Test(full, a_pin_waits_as_well)
+/* Whoever waited says that it is over, though another has said so before it began. */
+Test(full, the_last_to_wait_lets_the_guest_go_on)
 {
+	prepare_owner();
+	owner.overtaken = true;
+	fake_create(&fake, &config);
+	put(0, 3000, 1);
+	cr_assert_eq(owner.calls, 1);
+	cr_assert(!owner.stands);
+	expect(0, 3000, 1);
+	fake_end(&fake);
+}
+
+/* A pin is for a thread that others wait for: it hears at once that there is no room. */
+Test(full, a_pin_does_not_wait)
+{
+	int error = 0;
 	uint32_t i = 0;
 
 	prepare_owner();
-	owner.room_after = 2;
 	fake_create(&fake, &config);
-	while (owner.calls == 0) {
-		cr_assert_eq(mm_pin(fake.mm, gfn(i), 1), 0);
-		cr_assert_eq(fake_put(&fake, i, CONTENT_RANDOM, 1), 0);
-		mm_unpin(fake.mm, gfn(i++), 1);
+	while (i < 3000 && error == 0) {
+		error = mm_pin(fake.mm, gfn(i), 1);
+		if (error == 0) {
+			cr_assert_eq(fake_put(&fake, i, CONTENT_RANDOM, 1), 0);
+			mm_unpin(fake.mm, gfn(i++), 1);
+		}
 	}
-	cr_assert_eq(owner.calls, 2);
-	cr_assert_eq(owner.over, 1);
+	cr_assert_eq(error, -ENOMEM);
+	cr_assert_eq(owner.calls, 0);
+	cr_assert_eq(fake.failure_count, 0);
+	swap_memory.capacity = 0;
+	cr_assert_eq(mm_pin(fake.mm, gfn(i), 1), 0);
+	mm_unpin(fake.mm, gfn(i), 1);
 	expect(0, i, 1);
+	fake_end(&fake);
+}
+
+/* The disk was full, but that is not why nothing can go now: room on it would not help. */
+Test(full, a_disk_that_was_full)
+{
+	int error = 0;
+
+	prepare_owner();
+	fake.expect_failure = true;
+	fake_create(&fake, &config);
+	put(0, 300, 1);
+	mm_reclaim(fake.mm, 300);
+	cr_assert(swap_is_full(fake.mm->swap));
+	fake.inject[FAKE_READ].error = -EIO;
+	fake.inject[FAKE_READ].times = UINT32_MAX;
+	for (uint32_t i = 300; i < 3000 && error == 0; i++)
+		error = fake_put(&fake, i, CONTENT_RANDOM, 1);
+	cr_assert_eq(error, -ENOMEM);
+	cr_assert_eq(owner.calls, 0);
+	cr_assert_null(strstr(fake.failure.text, "disk"));
+	memset(&fake.inject[FAKE_READ], 0, sizeof(fake.inject[FAKE_READ]));
 	fake_end(&fake);
 }
 

@@ -187,6 +187,63 @@ static const struct mm_policy_ops probe_ops = {
 	.pick = probe_pick,
 };
 
+/* ---- it rests, and what it rested for is over */
+
+#define OTHERS_BYTES MIB(4)
+
+static struct {
+	unsigned asked; /* under mm's lock */
+	bool others;	/* hold OTHERS_BYTES */
+} meagre;
+
+/* Nothing can go; but the others give back what they hold while it is looked for. */
+static size_t meagre_pick(struct mm_policy *policy, size_t want, struct mm_policy_pick *picks,
+			  size_t max)
+{
+	meagre.asked++;
+	if (meagre.others)
+		mm_uncharge(fake.mm, OTHERS_BYTES);
+	meagre.others = false;
+	return 0;
+}
+
+static bool was_asked(struct mm *mm)
+{
+	return meagre.asked > 0;
+}
+
+/*
+ * There is no headroom, and the thread is called. It holds the lock from the question to its sleep.
+ */
+static void be_short(void)
+{
+	struct mm *mm = fake.mm;
+
+	pthread_mutex_lock(&mm->lock);
+	meagre.asked = 0;
+	meagre.others = mm_charge(mm, OTHERS_BYTES, mm->sizes.limit);
+	cr_assert(meagre.others && mm->held + mm->sizes.low > mm->sizes.limit);
+	mm_kick_reclaimer(mm);
+	pthread_mutex_unlock(&mm->lock);
+	wait_for(was_asked, "it does not come when it is called");
+}
+
+/* Its rest after work in vain is no reason not to hear of the next shortage. */
+Test(reclaimer, a_rest_ends_with_the_shortage)
+{
+	struct mm_policy_ops ops = probe_ops;
+
+	prepare(1000);
+	ops.pick = meagre_pick;
+	memset(&meagre, 0, sizeof(meagre));
+	config.policy = &ops;
+	config.budget_bytes = mm_least_budget(&config) + OTHERS_BYTES - 512 * PAGE_SIZE;
+	fake_create(&fake, &config);
+	for (int i = 0; i < 3; i++)
+		be_short();
+	fake_end(&fake);
+}
+
 /* The frame was pinned when it was named: it is offered again when it no longer is. */
 static void skipped(enum mm_policy_action action)
 {

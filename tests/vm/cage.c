@@ -1,5 +1,6 @@
 #include "tests/vm/cage.h"
 
+#include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,12 @@
 #define MEMORY_DEFAULT MIB(256) /* bifold's own */
 #define TMPFS_MAGIC    0x01021994
 #define PATH_BYTES     512
+
+/*
+ * A cage's name: whose it is, and a number. Who shares this host's cgroups need not share its
+ * process ids: a root of its own (tests/fresh) has a pid namespace of its own, too.
+ */
+#define NAME_FORMAT NAME_PREFIX "%llu-%d-" /* pid namespace, process */
 
 /* Where cages are made, once looked for. */
 static char parent[PATH_BYTES];
@@ -66,23 +73,49 @@ static unsigned long long get_number(const char *folder, const char *name, const
 	return number;
 }
 
-/* Is a cage possible here? Then it becomes the parent. */
+static unsigned long long pid_namespace(void)
+{
+	struct stat status;
+
+	return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
+}
+
+/* A new one, under a name that nobody had. The caller frees the path; NULL, with errno: none. */
+static char *make_cgroup(const char *folder)
+{
+	static unsigned number;
+	char *path;
+
+	for (;;) {
+		if (asprintf(&path, "%s/" NAME_FORMAT "%u", folder, pid_namespace(), getpid(),
+			     number++) < 0)
+			return NULL;
+		if (mkdir(path, 0700) == 0)
+			return path;
+		free(path);
+		if (errno != EEXIST)
+			return NULL;
+	}
+}
+
+/*
+ * Is a cage possible here? Then it becomes the parent. That cgroup2 gives its children the memory
+ * controller is the host's to choose: others' limits would go with it when it is taken back.
+ */
 static bool try_parent(const char *folder, bool v2)
 {
-	char path[PATH_BYTES + 64];
+	char *path = make_cgroup(folder);
 	bool works;
 
-	if (v2)
-		put(folder, "cgroup.subtree_control", "+memory");
-	snprintf(path, sizeof(path), "%s/" NAME_PREFIX "%d-probe", folder, getpid());
-	if (mkdir(path, 0700) != 0) {
+	if (path == NULL) {
 		snprintf(obstacle, sizeof(obstacle), "%.160s: %s", folder, strerror(errno));
 		return false;
 	}
 	works = put_number(path, v2 ? "memory.max" : "memory.limit_in_bytes", GIB(1)) == 0;
 	if (!works)
-		snprintf(obstacle, sizeof(obstacle), "%.160s has no limit of memory", folder);
-	rmdir(path);
+		snprintf(obstacle, sizeof(obstacle), "%.160s has no limit of memory%s", folder,
+			 v2 ? " (memory is not in its cgroup.subtree_control)" : "");
+	cage_remove(path);
 	if (works) {
 		snprintf(parent, sizeof(parent), "%s", folder);
 		is_v2 = v2;
@@ -168,17 +201,20 @@ static int set_limit(const char *cage, uint64_t bytes)
 
 char *cage_make(const char *const *argv)
 {
-	static unsigned number;
 	uint64_t bytes = limit_of(argv);
 	char *cage;
 
-	if (bytes == 0 || cage_obstacle() != NULL ||
-	    asprintf(&cage, "%s/" NAME_PREFIX "%d-%u", parent, getpid(), number++) < 0)
+	if (bytes == 0 || cage_obstacle() != NULL)
 		return NULL;
-	if (mkdir(cage, 0700) == 0 && set_limit(cage, bytes) == 0)
-		return cage;
-	cage_remove(cage);
-	return NULL;
+	cage = make_cgroup(parent);
+	cr_assert(cage != NULL, "no cage in %s: %s", parent, strerror(errno));
+	if (set_limit(cage, bytes) != 0) {
+		int error = errno;
+
+		cage_remove(cage);
+		cr_assert_fail("a cage takes no limit: %s", strerror(error));
+	}
+	return cage;
 }
 
 int cage_enter(const char *cage)
@@ -224,10 +260,11 @@ void cage_remove_orphans(void)
 		return;
 	for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
 		char path[PATH_BYTES + 300];
+		unsigned long long space;
 		int pid;
 
-		if (sscanf(entry->d_name, NAME_PREFIX "%d-", &pid) == 1 && kill(pid, 0) != 0 &&
-		    errno == ESRCH) {
+		if (sscanf(entry->d_name, NAME_FORMAT, &space, &pid) == 2 &&
+		    space == pid_namespace() && kill(pid, 0) != 0 && errno == ESRCH) {
 			snprintf(path, sizeof(path), "%s/%s", parent, entry->d_name);
 			rmdir(path);
 		}

@@ -14,7 +14,8 @@
 
 /*
  * The cage for this command, owned by the caller; NULL where it runs no guest with a budget, or
- * this host allows no cgroup (cage_obstacle() says why).
+ * this host allows no cgroup (cage_obstacle() says why). A cage that cannot be made although the
+ * host allows one fails the test.
  */
 char *cage_make(const char *const *argv);
 const char *cage_obstacle(void);
@@ -32,7 +33,7 @@ bool cage_killed(const char *cage);
 /* Empty by now. Frees the string; takes NULL. */
 void cage_remove(char *cage);
 
-/* Of processes that are no more. */
+/* Of processes of this pid namespace that are no more. */
 void cage_remove_orphans(void);
 
 #endif

@@ -23,6 +23,7 @@
 #define SCRATCH_PREFIX "bifold-test-"
 #define CHILD_MAX      16
 #define WORD_MAX       40
+#define STATUS_UNCAGED 78
 #define STATUS_UNABLE  77 /* prepare() could not change the child's world */
 
 static char scratch[64];
@@ -228,8 +229,10 @@ struct child *child_start(const char *const *argv, prepare_fn *prepare)
 		dup2(err[1], STDERR_FILENO);
 		signal(SIGPIPE, SIG_DFL);
 		prctl(PR_SET_PDEATHSIG, SIGKILL); /* no child outlives its test */
-		if (child->cage != NULL && cage_enter(child->cage) != 0)
-			_exit(126);
+		if (child->cage != NULL && cage_enter(child->cage) != 0) {
+			dprintf(STDERR_FILENO, "%s: %s\n", child->cage, strerror(errno));
+			_exit(STATUS_UNCAGED);
+		}
 		if (prepare != NULL && prepare() != 0) {
 			dprintf(STDERR_FILENO, "%s", strerror(errno));
 			_exit(STATUS_UNABLE);
@@ -314,6 +317,7 @@ void child_finish(struct child *child, const void *input, size_t input_size)
 		cr_assert(errno == EINTR);
 	child->pid = 0;
 	child->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	cr_assert(child->cage == NULL || child->status != STATUS_UNCAGED, "%s", child->err_text);
 	cr_assert(child->cage == NULL || !cage_killed(child->cage),
 		  "it held more of the host's memory than its budget and what is stated beside it: "
 		  "%llu bytes",
