@@ -98,8 +98,9 @@ int64_t call_set_lock(int fd, bool own, bool wait, reg_t address)
 	 */
 	file_get(file);
 	error = lock_set(file->node, &lock, wait);
-	if (!error && !own && file_of(fd) != file) {
-		lock_forget(file->node, lock.owner);
+	if (!error && !own && lock.type != LOCK_NONE && file_of(fd) != file) {
+		lock.type = LOCK_NONE;
+		lock_set(file->node, &lock, false);
 		error = -EBADF;
 	}
 	file_put(file);

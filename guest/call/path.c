@@ -317,6 +317,8 @@ static int64_t change_directory(struct node *node)
 {
 	if ((node->mode & MODE_TYPE) != MODE_DIRECTORY)
 		return -ENOTDIR;
+	if (!identity_may(node, MAY_EXECUTE))
+		return -EACCES;
 	node_put(current_process()->directory);
 	current_process()->directory = node_get(node);
 	return 0;

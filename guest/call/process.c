@@ -30,6 +30,7 @@
 #define PRCTL_GET_NAME 16
 
 #define FUTEX_COMMAND	  0x7f
+#define FUTEX_PRIVATE	  0x80
 #define FUTEX_REALTIME	  0x100
 #define FUTEX_WAIT	  0
 #define FUTEX_WAKE	  1
@@ -134,10 +135,14 @@ static int64_t execute(const char *path, struct exec_strings *strings)
 	struct node *node;
 	int64_t error = node_lookup(process->directory, path, true, &node);
 
-	if (!error && !process_become_single())
-		error = -EINTR;
-	if (!error)
-		error = exec_program(process, node, path, strings, thread_frame(current()));
+	if (error)
+		return error;
+	/* Its name may go while the other threads end. */
+	node_get(node);
+	error = process_become_single()
+			? exec_program(process, node, path, strings, thread_frame(current()))
+			: -EINTR;
+	node_put(node);
 	if (error)
 		return error;
 	file_table_close_on_exec(process->files);
@@ -406,6 +411,8 @@ int64_t call_sched_setaffinity(reg_t tid, reg_t size, reg_t mask)
 		return -ESRCH;
 	if (user_read(&wanted, mask, MIN(size, sizeof(wanted))))
 		return -EFAULT;
+	if (!identity_may_schedule(thread->process))
+		return -EPERM;
 	wanted &= (1ull << cpu_count) - 1;
 	if (!wanted)
 		return -EINVAL;
@@ -507,6 +514,7 @@ int64_t call_futex(reg_t address, reg_t operation, reg_t value, reg_t timeout, r
 {
 	uint64_t deadline;
 	uint32_t compare = last;
+	bool private = operation & FUTEX_PRIVATE;
 	int64_t error;
 
 	switch (operation & FUTEX_COMMAND) {
@@ -515,18 +523,18 @@ int64_t call_futex(reg_t address, reg_t operation, reg_t value, reg_t timeout, r
 		error = futex_deadline(operation, timeout, &deadline);
 		if (error)
 			return error;
-		return futex_wait(address, value,
+		return futex_wait(address, private, value,
 				  (operation & FUTEX_COMMAND) == FUTEX_WAIT ? UINT32_MAX
 									    : (uint32_t)last,
 				  deadline);
 	case FUTEX_WAKE:
-		return futex_wake(address, value, UINT32_MAX);
+		return futex_wake(address, private, value, UINT32_MAX);
 	case FUTEX_WAKE_BITSET:
-		return futex_wake(address, value, last);
+		return futex_wake(address, private, value, last);
 	case FUTEX_REQUEUE:
-		return futex_requeue(address, value, timeout, to, NULL);
+		return futex_requeue(address, private, value, timeout, to, NULL);
 	case FUTEX_CMP_REQUEUE:
-		return futex_requeue(address, value, timeout, to, &compare);
+		return futex_requeue(address, private, value, timeout, to, &compare);
 	default:
 		return -ENOSYS;
 	}

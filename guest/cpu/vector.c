@@ -26,6 +26,7 @@
 #define MXCSR_MASK    0xffff
 #define MXCSR_DEFAULT 0x1f80
 #define FCW_DEFAULT   0x37f
+#define X87_AND_SSE   3
 
 uint32_t vector_size = FXSAVE_SIZE;
 static bool use_xsave;
@@ -52,7 +53,7 @@ static uint32_t size_of_state(void)
 void vector_init(void)
 {
 	/* x87 and SSE alone are FXSAVE's. */
-	bool more = cpu_features.xcr0 & ~3ull;
+	bool more = cpu_features.xcr0 & ~(uint64_t)X87_AND_SSE;
 
 	vector_by_monitor =
 		cpu_features.vector_by_monitor && more && size_of_state() <= QUIRE_VECTOR_MAX;
@@ -71,7 +72,8 @@ uint32_t vector_length(const void *state)
 {
 	const uint64_t *header = (const uint64_t *)((const uint8_t *)state + HEADER_AT);
 
-	return vector_by_monitor && !(*header & ~3ull) ? VECTOR_LEAST : vector_size;
+	return vector_by_monitor && !(*header & ~(uint64_t)X87_AND_SSE) ? VECTOR_LEAST
+									: vector_size;
 }
 
 static uint64_t physical(const void *state)
@@ -127,6 +129,9 @@ static void set_default(uint8_t *state)
 	memset(state, 0, MIN(vector_size, VECTOR_LEAST));
 	*(uint16_t *)state = FCW_DEFAULT;
 	*(uint32_t *)(state + MXCSR_AT) = MXCSR_DEFAULT;
+	/* Where the monitor's host has no XSAVES, KVM_SET_XSAVE takes MXCSR only with SSE's bit. */
+	if (vector_by_monitor)
+		*(uint64_t *)(state + HEADER_AT) = X87_AND_SSE;
 }
 
 /* Whether this CPU's next vector instruction traps. */
@@ -141,10 +146,11 @@ static void set_trap(bool on)
 		cr0_write(cr0 ^ CR0_TS);
 }
 
-/* XSAVE leaves gaps, and of the header all but its first word. */
+/* Programs see it. XSAVE leaves gaps, and of the header all but its first word, and FXSAVE its last
+ * 96 bytes; the monitor writes all that vector_length() tells. */
 void *vector_buffer(void)
 {
-	return use_xsave ? memory_alloc_zero(allocated) : memory_alloc(allocated);
+	return vector_by_monitor ? memory_alloc(allocated) : memory_alloc_zero(allocated);
 }
 
 static int create(struct thread *thread)

@@ -142,10 +142,11 @@ struct file_table *file_table_copy(const struct file_table *from)
 	return table;
 }
 
-/* A process that closes any descriptor of a file gives all its record locks on it. */
+/* A process that closes any descriptor of a file gives all its record locks on it; O_PATH's is a
+ * descriptor of the name alone. */
 static void close_file(struct file_table *table, struct file *file)
 {
-	if (file->node && file->node->locks)
+	if (file->node && file->node->locks && !(file->flags & OPEN_PATH))
 		lock_forget(file->node, table);
 	file_put(file);
 }

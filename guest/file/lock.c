@@ -4,9 +4,11 @@
 #include "guest/memory/slab.h"
 #include "guest/process/thread.h"
 
-/* A thread that waits: on its own stack. */
+/* A thread that waits: on its own stack. Its blocker is NULL from when it is woken until it has
+ * looked again: the old one may be gone, or no longer in the way. */
 struct waiter {
 	struct waiter *next;
+	const struct node *node;
 	const void *owner, *blocker;
 };
 
@@ -46,8 +48,8 @@ static void insert(struct node *node, struct file_lock *lock)
 }
 
 /* Takes the range out of the owner's locks. A lock that it lies within leaves its right part in
- * `rest`: whether it did. */
-static bool cut(struct node *node, const struct file_lock *range, struct file_lock *rest)
+ * `rest`. */
+static void cut(struct node *node, const struct file_lock *range, struct file_lock *rest)
 {
 	struct file_lock **link = &node->locks, *lock;
 
@@ -59,7 +61,7 @@ static bool cut(struct node *node, const struct file_lock *range, struct file_lo
 			rest->start = range->end + 1;
 			lock->end = range->start - 1;
 			insert(node, rest);
-			return true;
+			return;
 		} else if (lock->start < range->start) {
 			lock->end = range->start - 1;
 			link = &lock->next;
@@ -73,16 +75,15 @@ static bool cut(struct node *node, const struct file_lock *range, struct file_lo
 			slab_free(&lock_cache, lock);
 		}
 	}
-	return false;
 }
 
-/* The neighbours of the lock that are one with it. */
-static void join(struct node *node, struct file_lock *lock)
+/* Puts the lock into the list, with the neighbours that are one with it. */
+static void insert_joined(struct node *node, struct file_lock *lock)
 {
 	struct file_lock **link = &node->locks, *other;
 
 	while ((other = *link) != NULL) {
-		if (other != lock && is_same(other, lock) && other->type == lock->type &&
+		if (is_same(other, lock) && other->type == lock->type &&
 		    (other->end == lock->start - 1 || lock->end == other->start - 1)) {
 			lock->start = MIN(lock->start, other->start);
 			lock->end = MAX(lock->end, other->end);
@@ -92,28 +93,47 @@ static void join(struct node *node, struct file_lock *lock)
 			link = &other->next;
 		}
 	}
+	insert(node, lock);
 }
 
-/* Nothing is in the way. Whoever waits looks again. */
-static int change(struct node *node, const struct file_lock *wanted)
+/* Whoever waits looks again. */
+static void wake_waiters(const struct node *node)
 {
-	struct file_lock *lock = slab_alloc(&lock_cache), *rest = slab_alloc(&lock_cache);
-
-	if (!lock || !rest) {
-		slab_free(&lock_cache, lock);
-		slab_free(&lock_cache, rest);
-		return -ENOLCK;
-	}
-	if (!cut(node, wanted, rest))
-		slab_free(&lock_cache, rest);
-	if (wanted->type == LOCK_NONE) {
-		slab_free(&lock_cache, lock);
-	} else {
-		*lock = *wanted;
-		insert(node, lock);
-		join(node, lock);
+	for (struct waiter *waiter = waiters; waiter; waiter = waiter->next) {
+		if (waiter->node == node)
+			waiter->blocker = NULL;
 	}
 	thread_wake(&node->locks);
+}
+
+/* Whether one of the owner's locks goes on at both sides of the range. */
+static bool is_within_one(const struct node *node, const struct file_lock *range)
+{
+	const struct file_lock *lock = node->locks;
+
+	while (lock &&
+	       !(is_same(lock, range) && lock->start < range->start && lock->end > range->end))
+		lock = lock->next;
+	return lock;
+}
+
+/* Nothing is in the way. `lock` is a new record, which it takes, for what is not LOCK_NONE. What
+ * needs no record cannot fail. */
+static int change(struct node *node, const struct file_lock *wanted, struct file_lock *lock)
+{
+	struct file_lock *rest = NULL;
+
+	if (is_within_one(node, wanted)) {
+		rest = slab_alloc(&lock_cache);
+		if (!rest)
+			return -ENOLCK;
+	}
+	cut(node, wanted, rest);
+	if (wanted->type != LOCK_NONE) {
+		*lock = *wanted;
+		insert_joined(node, lock);
+	}
+	wake_waiters(node);
 	return 0;
 }
 
@@ -124,8 +144,10 @@ static bool is_circle(const void *owner, const void *blocker)
 	unsigned steps = THREAD_MAX;
 
 	while (blocker != owner && steps-- > 0) {
-		for (waiter = waiters; waiter && waiter->owner != blocker; waiter = waiter->next)
-			;
+		for (waiter = waiters; waiter; waiter = waiter->next) {
+			if (waiter->owner == blocker && waiter->blocker)
+				break;
+		}
 		if (!waiter)
 			return false;
 		blocker = waiter->blocker;
@@ -135,7 +157,7 @@ static bool is_circle(const void *owner, const void *blocker)
 
 static bool wait_behind(struct node *node, const struct file_lock *wanted, const void *blocker)
 {
-	struct waiter waiter = { waiters, wanted->owner, blocker }, **link = &waiters;
+	struct waiter waiter = { waiters, node, wanted->owner, blocker }, **link = &waiters;
 	bool undisturbed;
 
 	waiters = &waiter;
@@ -146,19 +168,16 @@ static bool wait_behind(struct node *node, const struct file_lock *wanted, const
 	return undisturbed;
 }
 
-int lock_set(struct node *node, const struct file_lock *wanted, bool wait)
+static int set(struct node *node, const struct file_lock *wanted, bool wait, struct file_lock *lock)
 {
 	const struct file_lock *blocker;
 
 	/* flock gives what it has before it asks for another kind. */
 	if (wanted->kind == LOCK_WHOLE && wanted->type != LOCK_NONE && node->locks) {
 		struct file_lock none = *wanted;
-		int error;
 
 		none.type = LOCK_NONE;
-		error = change(node, &none);
-		if (error)
-			return error;
+		change(node, &none, NULL);
 	}
 	while (wanted->type != LOCK_NONE && (blocker = lock_find(node, wanted)) != NULL) {
 		if (!wait)
@@ -168,7 +187,23 @@ int lock_set(struct node *node, const struct file_lock *wanted, bool wait)
 		if (!wait_behind(node, wanted, blocker->owner))
 			return -EINTR;
 	}
-	return change(node, wanted);
+	return change(node, wanted, lock);
+}
+
+int lock_set(struct node *node, const struct file_lock *wanted, bool wait)
+{
+	struct file_lock *lock = NULL;
+	int error;
+
+	if (wanted->type != LOCK_NONE) {
+		lock = slab_alloc(&lock_cache);
+		if (!lock)
+			return -ENOLCK;
+	}
+	error = set(node, wanted, wait, lock);
+	if (error)
+		slab_free(&lock_cache, lock);
+	return error;
 }
 
 void lock_forget(struct node *node, const void *owner)
@@ -186,5 +221,5 @@ void lock_forget(struct node *node, const void *owner)
 		any = true;
 	}
 	if (any)
-		thread_wake(&node->locks);
+		wake_waiters(node);
 }

@@ -26,7 +26,8 @@ struct file_lock {
 };
 
 /* Sets or (LOCK_NONE) takes away what `wanted` says, of its owner's on the node. wait: until it can
- * be had. The caller holds the node. 0, -EAGAIN, -EDEADLK, -EINTR or -ENOLCK (out of memory). */
+ * be had. The caller holds the node. 0, -EAGAIN, -EDEADLK, -EINTR or -ENOLCK (out of memory: not
+ * when a lock is taken away, but for a piece of one's middle). */
 int lock_set(struct node *node, const struct file_lock *wanted, bool wait);
 
 /* The first lock that is in the way of `wanted`, or NULL. */

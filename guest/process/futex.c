@@ -18,7 +18,8 @@ struct waiter {
 
 static struct waiter waiters = { .next = &waiters, .prev = &waiters };
 
-static int key_of(uint64_t address, struct key *key)
+/* A private one is known by its address, whether anything is there or not. */
+static int key_of(uint64_t address, bool private, struct key *key)
 {
 	struct space *space = current_space();
 	struct area *area;
@@ -27,10 +28,10 @@ static int key_of(uint64_t address, struct key *key)
 		return -EINVAL;
 	if (!user_range(address, 4))
 		return -EFAULT;
-	area = space_find(space, address);
-	if (!area)
+	area = private ? NULL : space_find(space, address);
+	if (!area && !private)
 		return -EFAULT;
-	if ((area->flags & AREA_SHARED) && area->node)
+	if (area && (area->flags & AREA_SHARED) && area->node)
 		*key = (struct key){ area->node, area->offset + (address - area->start) };
 	else
 		*key = (struct key){ space, address };
@@ -48,10 +49,10 @@ static void unlink(struct waiter *waiter)
 	waiter->next->prev = waiter->prev;
 }
 
-int64_t futex_wait(uint64_t address, uint32_t value, uint32_t bits, uint64_t deadline)
+int64_t futex_wait(uint64_t address, bool private, uint32_t value, uint32_t bits, uint64_t deadline)
 {
 	struct waiter waiter = { .bits = bits };
-	int error = key_of(address, &waiter.key);
+	int error = key_of(address, private, &waiter.key);
 	bool undisturbed;
 	uint32_t now;
 
@@ -97,10 +98,10 @@ static uint32_t wake_key(const struct key *key, uint32_t count, uint32_t bits)
 	return woken;
 }
 
-int64_t futex_wake(uint64_t address, uint32_t count, uint32_t bits)
+int64_t futex_wake(uint64_t address, bool private, uint32_t count, uint32_t bits)
 {
 	struct key key;
-	int error = key_of(address, &key);
+	int error = key_of(address, private, &key);
 
 	if (error)
 		return error;
@@ -109,19 +110,20 @@ int64_t futex_wake(uint64_t address, uint32_t count, uint32_t bits)
 
 void futex_wake_address(uint64_t address)
 {
-	futex_wake(address, 1, UINT32_MAX);
+	futex_wake(address, false, 1, UINT32_MAX);
 }
 
-int64_t futex_requeue(uint64_t address, uint32_t wake_count, uint32_t move, uint64_t to,
-		      const uint32_t *compare)
+int64_t futex_requeue(uint64_t address, bool private, uint32_t wake_count, uint32_t move,
+		      uint64_t to, const uint32_t *compare)
 {
 	struct key from_key, to_key;
 	uint32_t now, moved = 0, woken;
-	int error =
-		(int32_t)wake_count < 0 || (int32_t)move < 0 ? -EINVAL : key_of(address, &from_key);
+	int error = (int32_t)wake_count < 0 || (int32_t)move < 0
+			    ? -EINVAL
+			    : key_of(address, private, &from_key);
 
 	if (!error)
-		error = key_of(to, &to_key);
+		error = key_of(to, private, &to_key);
 	if (error)
 		return error;
 	if (compare && user_read(&now, address, 4))

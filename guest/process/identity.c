@@ -88,6 +88,14 @@ void identity_give(struct node *node)
 	node->gid = own()->group[ID_EFFECTIVE];
 }
 
+bool identity_may_schedule(const struct process *process)
+{
+	uint32_t effective = own()->user[ID_EFFECTIVE];
+
+	return identity_is_root() || effective == process->identity.user[ID_EFFECTIVE] ||
+	       effective == process->identity.user[ID_REAL];
+}
+
 bool identity_may_signal(const struct process *process)
 {
 	const uint32_t *from = own()->user, *to = process->identity.user;

@@ -44,4 +44,7 @@ void identity_give(struct node *node);
 /* Whether it may send signals to the other. */
 bool identity_may_signal(const struct process *process);
 
+/* Or say where its threads run. */
+bool identity_may_schedule(const struct process *process);
+
 #endif

@@ -250,20 +250,22 @@ void iret(void)
 
 /* ---- a stack segment that goes while it is in use ---- */
 
-static volatile uint32_t *turns;
+#define WAITS 200 /* of 10 ms, for the first turn */
+
+static volatile uint32_t *turns; /* shared, for they outlive who makes them */
 
 /* Spins in 32-bit code with SS of the LDT; the kernel returns there after each interrupt. */
 static void spin_on_segment(void *unused)
 {
-	/* mov ss, ecx; 1: inc dword [turns]; jmp 1b */
-	static uint8_t spin[] = { 0x8e, 0xd1, 0xff, 0x05, 0, 0, 0, 0, 0xeb, 0xf8 };
+	/* mov ss, ecx; 1: inc dword ss:[turns]; jmp 1b. DS is null. */
+	static uint8_t spin[] = { 0x8e, 0xd1, 0x36, 0xff, 0x05, 0, 0, 0, 0, 0xeb, 0xf7 };
 	static struct {
 		uint32_t offset;
 		uint16_t selector;
 	} __attribute__((packed)) to = { LOW_PAGES, CODE32 };
 	uint32_t at = (uint32_t)(uint64_t)turns;
 
-	memcpy(spin + 4, &at, 4);
+	memcpy(spin + 5, &at, 4);
 	memcpy((void *)LOW_PAGES, spin, sizeof(spin));
 	/* The table may be another processor's. */
 	syscall3(SYS_RT_SIGPROCMASK, 0, 0, 0);
@@ -279,11 +281,12 @@ static void lose_segment(void)
 	static struct task task;
 	uint32_t before;
 
-	map((void *)LOW_PAGES, 3 * PAGE, RW | PROT_EXEC, PRIVATE_ANONYMOUS | MAP_FIXED, -1);
-	turns = (uint32_t *)(LOW_PAGES + PAGE);
+	map((void *)LOW_PAGES, PAGE, RW | PROT_EXEC, PRIVATE_ANONYMOUS | MAP_FIXED, -1);
+	map((void *)(LOW_PAGES + 2 * PAGE), PAGE, RW, PRIVATE_ANONYMOUS | MAP_FIXED, -1);
+	*turns = 0; /* from now on it is there: the first turn needs no fault, and no return */
 	expect(set_segment(0, 0x51) == 0, "modify_ldt");
 	task_start(&task, spin_on_segment, NULL);
-	for (unsigned i = 0; i < 20 && *turns == 0; i++)
+	for (unsigned i = 0; i < WAITS && *turns == 0; i++)
 		nap(10);
 	set_segment(0, 0x59); /* read-only: no stack any more */
 	for (unsigned i = 0; i < 20; i++) {
@@ -295,8 +298,11 @@ static void lose_segment(void)
 
 void stack_segment(void)
 {
-	int status = ends_bare(lose_segment);
+	int status;
 
+	turns = map((void *)(LOW_PAGES + PAGE), PAGE, RW, SHARED_ANONYMOUS | MAP_FIXED, -1);
+	status = ends_bare(lose_segment);
+	expect(*turns > 0, "a stack segment that was never in use");
 	if (DIED_OF(status) != SIGSEGV && DIED_OF(status) != SIGBUS && DIED_OF(status) != SIGILL &&
 	    EXITED(status) != CAME_BACK && status != 0) {
 		print("wrong: a stack segment that goes: %x\n", status);

@@ -16,6 +16,7 @@
 #define LOCK_UN	      8
 #define EDEADLK	      35
 #define EOVERFLOW     75
+#define O_PATH	      0x200000
 #define NAME	      "/tmp/locked"
 #define WRITERS	      4
 #define ROUNDS	      25
@@ -115,6 +116,10 @@ static void record(void)
 	other = open_it(0);
 	call(CLOSE, other);
 	in_other(other_sees_none, fd);
+	expect(lock(fd, F_SETLK, F_WRLCK, 10, 10) == 0, "again");
+	other = open_it(O_PATH);
+	call(CLOSE, other);
+	in_other(other_sees, fd);
 	done_with(fd);
 }
 
@@ -199,6 +204,96 @@ static void deadlock(void)
 	expect(result == 0 || result == -EDEADLK, "who waits in a circle");
 	lock(fd, F_SETLK, F_UNLCK, 0, 0);
 	expect(EXITED(wait_for(pid)) == (result ? 0 : 35), "one of them is told, and one alone");
+	done_with(fd);
+}
+
+#define HANDOVERS 5
+
+/* Takes the first byte behind its parent, and gives up the second at once. */
+static void wait_and_give(long fd, long to)
+{
+	expect(lock(fd, F_SETLK, F_WRLCK, 1, 1) == 0, "the second");
+	call(WRITE, to, "x", 1);
+	expect(lock(fd, F_SETLKW, F_WRLCK, 0, 1) == 0, "the first when it is free");
+	expect(lock(fd, F_SETLK, F_UNLCK, 0, 0) == 0, "both");
+}
+
+/* Who is woken waits for nobody any more, although it has not run yet: to wait for it is no circle.
+ * On one CPU it runs when the waker waits. */
+static void deadlock_that_is_none(void)
+{
+	long fd = open_it(O_RDWR);
+	int ends[2];
+	char byte;
+
+	call(PIPE, ends);
+	for (unsigned i = 0; i < HANDOVERS && !failures; i++) {
+		long pid;
+
+		expect(lock(fd, F_SETLK, F_WRLCK, 0, 1) == 0, "the first");
+		pid = call(FORK);
+		if (pid == 0) {
+			failures = 0;
+			wait_and_give(fd, ends[1]);
+			exit(failures ? 1 : 0);
+		}
+		call(READ, ends[0], &byte, 1);
+		nap(2);
+		expect(lock(fd, F_SETLK, F_UNLCK, 0, 1) == 0, "unlock");
+		expect(lock(fd, F_SETLKW, F_WRLCK, 1, 1) == 0, "a wait that is no circle");
+		lock(fd, F_SETLK, F_UNLCK, 0, 0);
+		expect(wait_for(pid) == 0, "who was woken");
+	}
+	done_with(fd);
+}
+
+/* Has the first byte until it is told. */
+static void hold_first(long fd, const int *held, const int *told)
+{
+	char byte;
+
+	expect(lock(fd, F_SETLK, F_WRLCK, 0, 1) == 0, "the first");
+	call(WRITE, held[1], "x", 1);
+	call(READ, told[0], &byte, 1);
+}
+
+static void wait_in_task(void *fd)
+{
+	expect(lock((long)fd, F_SETLKW, F_WRLCK, 0, 1) == -EBADF, "a descriptor that was closed");
+}
+
+static void other_finds_tenth(long fd)
+{
+	long parent = call(GETPPID);
+
+	expect(is(in_the_way(fd, F_GETLK, 0, 0), F_WRLCK, 10, 1, parent), "the tenth alone");
+}
+
+/* A lock that comes when its descriptor is closed goes again, and no other goes with it. */
+static void closed_while_waiting(void)
+{
+	long fd = open_it(O_RDWR), other = open_it(O_RDWR), pid;
+	static struct task task;
+	int held[2], told[2];
+	char byte;
+
+	call(PIPE, held);
+	call(PIPE, told);
+	pid = call(FORK);
+	if (pid == 0) {
+		failures = 0;
+		hold_first(fd, held, told);
+		exit(failures ? 1 : 0);
+	}
+	call(READ, held[0], &byte, 1);
+	expect(task_start(&task, wait_in_task, (void *)other) > 0, "no thread");
+	nap(20);
+	call(CLOSE, other);
+	expect(lock(fd, F_SETLK, F_WRLCK, 10, 1) == 0, "the tenth");
+	call(WRITE, told[1], "x", 1);
+	task_join(&task);
+	expect(wait_for(pid) == 0, "the holder");
+	in_other(other_finds_tenth, fd);
 	done_with(fd);
 }
 
@@ -294,6 +389,30 @@ static bool is_in_the_way(unsigned owner, unsigned at, int type)
 	return false;
 }
 
+/* Of the locks that have the byte and are not the owner's, the one that begins first. */
+static bool is_first_in_the_way(struct flock flock, unsigned owner, unsigned at)
+{
+	unsigned first = RANDOM_BYTES;
+	bool found = false;
+
+	for (unsigned other = 0; other < RANDOM_OWNERS; other++) {
+		uint8_t type = types[other][at];
+		unsigned start = at, end = at + 1;
+
+		if (other == owner || type == F_UNLCK)
+			continue;
+		while (start > 0 && types[other][start - 1] == type)
+			start--;
+		while (end < RANDOM_BYTES && types[other][end] == type)
+			end++;
+		if (start < first)
+			found = false;
+		first = start < first ? start : first;
+		found = found || is(flock, type, start, end - start, -1);
+	}
+	return found;
+}
+
 static void random_step(const long *fds, uint64_t number)
 {
 	unsigned owner = number % RANDOM_OWNERS, start = (number >> 8) % RANDOM_BYTES;
@@ -312,6 +431,8 @@ static void random_step(const long *fds, uint64_t number)
 		struct flock flock = in_the_way(fds[owner], F_OFD_GETLK, i, 1);
 
 		expect((flock.type != F_UNLCK) == is_in_the_way(owner, i, F_WRLCK), "its table");
+		expect(flock.type == F_UNLCK || is_first_in_the_way(flock, owner, i),
+		       "the first of them");
 	}
 }
 
@@ -336,6 +457,8 @@ const struct user_test lock_tests[] = {
 	{ "lock-errors", record_errors },
 	{ "lock-waits", record_waits },
 	{ "lock-deadlock", deadlock },
+	{ "lock-no-deadlock", deadlock_that_is_none },
+	{ "lock-closed", closed_while_waiting },
 	{ "lock-open-file", open_files },
 	{ "lock-flock", whole },
 	{ "lock-writers", writers },

@@ -7,6 +7,11 @@
 #define CHAIN	   8
 #define THREADS	   8
 #define PING_PONGS 50
+#define O_PATH	   0x200000
+
+#define SYS_FCHDIR	      81
+#define SYS_SCHED_SETAFFINITY 203
+#define FUTEX_WAKE_PRIVATE    129
 
 /* ---- fork, exec, wait ---- */
 
@@ -220,6 +225,17 @@ static void pong(void *argument)
 	}
 }
 
+/* A private one is known by its address alone, whatever is there. */
+static void futex_nowhere(void)
+{
+	uint32_t *word = map(NULL, PAGE, RW, PRIVATE_ANONYMOUS, -1);
+
+	call(MUNMAP, word, PAGE);
+	expect(futex_wake(word, 1) == -EFAULT, "a wake where nothing is");
+	expect(syscall3(SYS_FUTEX, word, FUTEX_WAKE_PRIVATE, 1) == 0, "a private one");
+	expect(syscall3(SYS_FUTEX, KERNEL, FUTEX_WAKE_PRIVATE, 1) == -EFAULT, "in the kernel");
+}
+
 static void futexes(void)
 {
 	struct timespec soon = { 0, 10000000 };
@@ -238,6 +254,7 @@ static void futexes(void)
 	       "a futex's timeout");
 	expect(futex_wait((uint32_t *)((char *)&turn + 1), 0) == -EINVAL, "an odd futex");
 	expect(futex_wait((uint32_t *)KERNEL, 0) == -EFAULT, "a futex in the kernel");
+	futex_nowhere();
 }
 
 static void futex_shared(void)
@@ -365,6 +382,8 @@ static void file_of_mode(const char *path, int mode)
 /* User 0 may take another's number and come back; for good is for good. */
 static void as_another(void)
 {
+	uint64_t every = ~0ull;
+
 	expect(call(SETRESUID, -1, OTHER, -1) == 0 && call(GETEUID) == OTHER && call(GETUID) == 0,
 	       "seteuid");
 	expect(call(OPEN, "/tmp/private", O_RDWR, 0) == -EACCES, "what is private");
@@ -379,6 +398,12 @@ static void as_another(void)
 	expect(call(OPEN, "/tmp/closed/x", O_CREAT | O_WRONLY, 0600) == -EACCES, "a new name");
 	expect(call(UNLINK, "/tmp/closed/y") == -EACCES, "a name that goes");
 	expect(call(OPEN, "/tmp/hidden/y", 0, 0) == -EACCES, "a folder that may not be searched");
+	expect(call(CHDIR, "/tmp/hidden") == -EACCES, "chdir to it");
+	expect(syscall3(SYS_FCHDIR, call(OPEN, "/tmp/hidden", O_PATH, 0), 0, 0) == -EACCES,
+	       "fchdir to it");
+	expect(syscall3(SYS_SCHED_SETAFFINITY, call(GETPPID), 8, &every) == -EPERM &&
+		       syscall3(SYS_SCHED_SETAFFINITY, 0, 8, &every) == 0,
+	       "the processors of another's thread");
 	expect(call(CHMOD, "/tmp/open", 0777) == -EPERM, "chmod");
 	expect(call(CHOWN, "/tmp/open", OTHER, -1) == -EPERM, "chown");
 	expect(call(KILL, call(GETPPID), 0) == -EPERM, "a signal to another's process");
@@ -505,11 +530,22 @@ static long exec_with(unsigned count, unsigned length)
 	return result;
 }
 
+static void limit_stack(uint64_t size)
+{
+	uint64_t limit[] = { size, ~0ull };
+
+	expect(call(SETRLIMIT, RLIMIT_STACK, limit) == 0, "setrlimit");
+}
+
 static void exec_many(void)
 {
 	expect(exec_with(300, 3) == 302 % 199, "many arguments");
 	expect(exec_with(1, 30000) == 3, "a long one");
 	expect(exec_with(1, 131072) == 201, "one that is too long");
+	expect(exec_with(5, 30000) == 7, "more in sum than one may have");
+	limit_stack(512 << 10);
+	expect(exec_with(5, 30000) == 201, "more than a quarter of the stack");
+	limit_stack(8 << 20);
 }
 
 const struct user_test process_tests[] = {
