@@ -12,7 +12,7 @@
 enum mm_look_state {
 	MM_LOOK_UNTOUCHED, /* reads as zeros */
 	MM_LOOK_RELEASED,  /* given up by the guest: reads as one word, mostly zero */
-	MM_LOOK_MAPPED,  /* in host memory, the guest may reach it */
+	MM_LOOK_MAPPED,	   /* in host memory, the guest may reach it */
 	MM_LOOK_WATCHED,   /* in host memory, unmapped: a touch costs a minor fault */
 	MM_LOOK_EVICTING,  /* the same, being stored */
 	MM_LOOK_RELEASING, /* stored, its page is on its way back to the host */

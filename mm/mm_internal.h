@@ -128,7 +128,7 @@ struct mm {
 	/* (C) */
 	uint32_t frame_count;
 	struct mm_range ranges[MM_RANGES_MAX];
-	unsigned range_count; /* 1 .. MM_RANGES_MAX */
+	unsigned range_count;	 /* 1 .. MM_RANGES_MAX */
 	struct mm_config config; /* as given, without its strings */
 	const struct mm_policy_ops *policy_ops;
 	enum mm_compressor compressor;

@@ -56,7 +56,7 @@ struct machine_config {
 	bool stock;	    /* vmm/machine_stock.h */
 	bool unmanaged;
 	bool stop_when_full; /* the disk of the swap file; else the guest stands for a while */
-	bool nested; /* unmanaged only: the guest sees VMX or SVM, where KVM offers it */
+	bool nested;	     /* unmanaged only: the guest sees VMX or SVM, where KVM offers it */
 	bool (*load_stopped)(void *context); /* as in struct loader_guest */
 	void *load_context;
 	uint64_t host_page_bytes; /* unmanaged: as in struct ept_config */

@@ -48,8 +48,9 @@ const char *test_program(const char *name); /* built from tests/vm/programs */
 const char *linux_file(const char *name);   /* "vmlinuz", "initrd", "disk.img": linux_guest.h */
 
 /*
- * Start argv, a run with a budget inside its cage. prepare (or NULL) runs in the child before exec, to change its world; a non-zero
- * answer ends the child with status 77. arguments after "bifold" for start_bifold().
+ * Start argv, a run with a budget inside its cage. prepare (or NULL) runs in the child before exec,
+ * to change its world; a non-zero answer ends the child with status 77. arguments after "bifold"
+ * for start_bifold().
  */
 typedef int prepare_fn(void);
 struct child *child_start(const char *const *argv, prepare_fn *prepare);
