@@ -8,7 +8,7 @@
 #include "guest/lib/string.h"
 
 /* The stacks that the double fault, NMI and machine check switch to, whatever RSP holds. */
-enum { IST_DOUBLE_FAULT = 1, IST_NMI = 2, IST_MACHINE_CHECK = 3, IST_COUNT = 3 };
+enum { IST_DOUBLE_FAULT = 1, IST_NMI = 2, IST_MACHINE_CHECK = 3, IST_DEBUG = 4, IST_COUNT = 4 };
 
 struct gate {
 	uint16_t offset_low, selector;
@@ -73,6 +73,7 @@ static void idt_fill(void)
 		gate_set(vector, trap_stubs + vector * 16, GATE_INTERRUPT, 0);
 	for (unsigned vector = VECTOR_TIMER; vector <= VECTOR_LAST; vector++)
 		gate_set(vector, trap_stubs + vector * 16, GATE_INTERRUPT, 0);
+	gate_set(VECTOR_DEBUG, trap_debug, GATE_INTERRUPT, IST_DEBUG);
 	gate_set(VECTOR_PAGE_FAULT, trap_page_fault, GATE_INTERRUPT, 0);
 	gate_set(VECTOR_FLUSH, trap_flush, GATE_INTERRUPT, 0);
 	gate_set(VECTOR_SPURIOUS, trap_spurious, GATE_INTERRUPT, 0);

@@ -81,7 +81,7 @@ struct cpu {
 	const uint64_t *ldt; /* segment.c: loaded, or NULL */
 	uint64_t gdt[GDT_ENTRIES];
 	struct tss tss;
-	uint8_t ist_stack[3][4096] __attribute__((aligned(16)));
+	uint8_t ist_stack[4][4096] __attribute__((aligned(16)));
 	struct quire_request request; /* to the monitor */
 	char message[QUIRE_LOG_MAX];
 };

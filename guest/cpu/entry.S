@@ -209,6 +209,44 @@ trap_page_fault:
 1:	pushq $VECTOR_PAGE_FAULT
 	jmp trap_common
 
+/*
+ * A debug trap. Some processors trap behind a SYSCALL that began with the trap flag set, although
+ * SYSCALL has cleared it: in ring 0, before the first instruction, with the program's stack and GS.
+ * So there is a stack for it (IST), and that trap is nothing: r11 has the flag for the way back.
+ * One of ring 3 moves to the thread's stack, unless the host has put it there.
+ */
+	.balign 16
+	.globl trap_debug
+trap_debug:
+	testb $3, IRET_CS(%rsp)
+	jnz 2f
+	cmpq $syscall_entry, (%rsp)
+	je 1f
+	cmpq $syscall_entry32, (%rsp)
+	je 1f
+	pushq $0
+	pushq $VECTOR_DEBUG
+	jmp kernel_trap
+1:	iretq
+2:	swapgs
+	addq $IRET_FRAME, %rsp
+	cmpq %gs:CPU_KERNEL_STACK, %rsp
+	leaq -IRET_FRAME(%rsp), %rsp
+	je 3f
+	pushq %rax
+	movq %rsp, %rax
+	movq %gs:CPU_KERNEL_STACK, %rsp
+	pushq 40(%rax)
+	pushq 32(%rax)
+	pushq 24(%rax)
+	pushq 16(%rax)
+	pushq 8(%rax)
+	movq (%rax), %rax
+3:	pushq $0
+	pushq $VECTOR_DEBUG
+	push_registers
+	jmp user_trap
+
 /* One stub a vector; those for which the processor pushes no error code push a zero. */
 	.balign 16
 	.globl trap_stubs, trap_page_fault

@@ -36,6 +36,7 @@ struct trap_frame {
 
 /* Entry points of the vectors 0..VECTOR_LAST, 16 bytes apart (entry.S). */
 extern const char trap_stubs[];
+extern const char trap_debug[];
 extern const char trap_page_fault[];
 extern const char trap_spurious[];
 extern const char trap_flush[];
