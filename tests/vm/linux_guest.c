@@ -37,7 +37,7 @@ struct child *linux_start(const char *const *options, bool on_disk, const char *
 {
 	const char *argv[OPTIONS_MAX] = {
 		bifold_path(), "run", "--control", socket_path(), "--kernel",  NULL,
-		"--initrd",    NULL,  "--memory",  "512M",	  "--timeout", "140",
+		"--initrd",    NULL,  "--memory",  "512M",	  "--timeout", "280",
 	};
 	unsigned n = 12;
 	char *append;

@@ -28,7 +28,7 @@ static const char *const *linux_words(const char *kernel, const char *console, c
 
 	cr_assert(asprintf(&append, "console=%s quiet %s", console, words) > 0);
 	memcpy(argv,
-	       WORDS(bifold_path(), "run", "--memory", "256M", "--timeout", "140", "--kernel",
+	       WORDS(bifold_path(), "run", "--memory", "256M", "--timeout", "280", "--kernel",
 		     linux_file(kernel), "--initrd", linux_file("initrd"), "--append", append),
 	       13 * sizeof(argv[0]));
 	return argv;

@@ -52,7 +52,7 @@ static void come_and_go(const char *how, unsigned times)
 	snprintf(script, sizeof(script), "echo here; read go; /drivers.sh %s %u && read end", how,
 		 times);
 	guest = linux_start(WORDS("--budget", "256M", "--disk", make_disk("a"), "--disk",
-				  make_disk("b"), "--timeout", test_is_long() ? "1700" : "140"),
+				  make_disk("b"), "--timeout", test_is_long() ? "1700" : "280"),
 			    false, script);
 	child_wait_for(guest, false, "here");
 	asked = run_words(NULL, NULL, bifold_path(), "balloon", socket_path(), "20M", NULL);
