@@ -371,8 +371,11 @@ Test(stop, kernels_that_crash)
 		snprintf(name, sizeof(name), "crash-%s.elf", cases[i].kernel);
 		child = run_bifold("--kernel", test_program(name), busybox_path(), "true");
 		expect(child, 125, cases[i].said);
-		cr_assert(strstr(child->err_text, "rip ") != NULL);
-		cr_assert(strstr(child->err_text, "code at rip:") != NULL);
+		/* Of a triple fault on AMD; stock/a_triple_fault_tells_of_before is about it. */
+		if (strstr(child->err_text, "KVM resets the vCPU") != NULL)
+			continue;
+		cr_assert(strstr(child->err_text, "rip ") != NULL, "%s", child->err_text);
+		cr_assert(strstr(child->err_text, "code at rip:") != NULL, "%s", child->err_text);
 		cr_assert(strstr(child->err_text, "Second layer") != NULL, "%s", child->err_text);
 	}
 }
@@ -405,6 +408,7 @@ Test(stop, status_line_on_a_terminal)
 		int err = open(name, O_RDWR | O_NOCTTY);
 
 		dup2(err, STDERR_FILENO);
+		setenv("TERM", "linux", 1);
 		execl(bifold_path(), "bifold", "run", "--budget", "20M", "--", busybox_path(),
 		      "sleep", "2", NULL);
 		_exit(77);
