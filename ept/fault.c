@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -128,16 +127,7 @@ static void *fault_thread(void *argument)
 	return NULL;
 }
 
-static int move_to(pthread_t thread, int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET((unsigned)cpu, &set);
-	return -pthread_setaffinity_np(thread, sizeof(set), &set);
-}
-
-int ept_space_start(struct ept_space *space, int cpu)
+int ept_space_start(struct ept_space *space)
 {
 	sigset_t all, before;
 	int error;
@@ -152,7 +142,7 @@ int ept_space_start(struct ept_space *space, int cpu)
 	if (error != 0)
 		return -error;
 	space->fault_thread_started = true;
-	return cpu >= 0 ? move_to(space->fault_thread, cpu) : 0;
+	return 0;
 }
 
 void ept_space_stop(struct ept_space *space)

@@ -80,8 +80,8 @@ void ept_space_destroy(struct ept_space *space);
 /* Tells KVM of the memslots. vm_fd stays the caller's. 0 or -errno. */
 int ept_space_attach(struct ept_space *space, int vm_fd);
 
-/* Starts the fault thread, on cpu (-1: anywhere). Unmanaged: does nothing. 0 or -errno. */
-int ept_space_start(struct ept_space *space, int cpu);
+/* Starts the fault thread. Unmanaged: does nothing. 0 or -errno. */
+int ept_space_start(struct ept_space *space);
 
 /*
  * The VM stops for good: take the guest view away, so that whoever waits for a page in it (a vCPU,

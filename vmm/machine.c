@@ -8,7 +8,6 @@
 #include "vmm/machine.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -131,26 +130,6 @@ static void manager_failed(void *context, const struct mm_failure *failure)
 	ept_space_abandon(machine->space);
 }
 
-/*
- * One vCPU and the fault thread share one CPU: waking a thread on another costs twice the fault
- * (37 against 91 us). The creator, and the reclaimer that it starts, keep to the others. Several
- * vCPUs and the fault thread are the host scheduler's.
- */
-static int choose_cpu(unsigned vcpu_count)
-{
-	int cpu = sched_getcpu();
-	cpu_set_t allowed;
-
-	if (vcpu_count > 1)
-		return -1;
-	if (cpu < 0 || sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
-		return -1;
-	CPU_CLR((unsigned)cpu, &allowed);
-	if (CPU_COUNT(&allowed) > 0)
-		sched_setaffinity(0, sizeof(allowed), &allowed);
-	return cpu;
-}
-
 static uint64_t spends(void *context, uint64_t budget_bytes)
 {
 	return host_spends(((struct machine *)context)->vcpu_count, budget_bytes);
@@ -262,10 +241,8 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	error = machine->stop_fd < 0 || machine->input_fd < 0 ? -errno : 0;
 	if (error == 0)
 		error = machine_open_kvm(machine);
-	if (error == 0) {
-		machine->cpu = choose_cpu(machine->vcpu_count);
+	if (error == 0)
 		error = create_memory(machine, config);
-	}
 	if (error == 0)
 		error = machine_create_vm(machine);
 	if (error == 0 && machine->mm != NULL && config->mm.budget_bytes != 0)
@@ -325,7 +302,7 @@ static int start_vcpu(struct vcpu *vcpu)
 
 int machine_start(struct machine *machine)
 {
-	int error = ept_space_start(machine->space, machine->cpu);
+	int error = ept_space_start(machine->space);
 	sigset_t all, before;
 
 	/* A vCPU takes no signal but the kick. What it does itself must not be blocked, or nobody

@@ -100,7 +100,6 @@ struct machine {
 	struct serial *serial;		 /* (C) stock only */
 	struct power power;		 /* (C) stock only */
 	struct pci_host pci_host;	 /* its own key; stock only */
-	int cpu;      /* (C) the one vCPU and the fault thread run here; -1: anywhere */
 	int stop_fd;  /* (C) eventfd, readable once the machine stops */
 	int input_fd; /* (C) eventfd, written when the guest waits for input, or takes it again */
 

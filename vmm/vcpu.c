@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <linux/kvm.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -250,16 +249,9 @@ void machine_balloon_touched(void *context, const struct mm_balloon_touch *touch
 void *machine_vcpu_thread(void *argument)
 {
 	struct vcpu *vcpu = argument;
-	struct machine *machine = vcpu->machine;
-	cpu_set_t set;
 
 	pthread_setname_np(pthread_self(), "bifold-vcpu");
 	__atomic_store_n(&vcpu->thread_id, (int)gettid(), __ATOMIC_RELEASE);
-	if (machine->cpu >= 0) {
-		CPU_ZERO(&set);
-		CPU_SET((unsigned)machine->cpu, &set);
-		pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
-	}
 	while (machine_enter(vcpu)) {
 		int error = ioctl(vcpu->fd, KVM_RUN, 0) == 0 ? 0 : errno;
 

@@ -226,7 +226,7 @@ Test(ept, serves_missing_and_minor_faults)
 	struct fake_manager *manager = open_space();
 	uint32_t done;
 
-	cr_assert_eq(ept_space_start(manager->space, 0), 0);
+	cr_assert_eq(ept_space_start(manager->space), 0);
 	for (uint64_t i = 0; i < FRAMES; i++)
 		cr_assert_eq(look(manager, i), i % 2 == 0 ? 0 : 0x5a);
 	cr_assert_eq(manager->faults, FRAMES);
@@ -313,7 +313,7 @@ Test(ept, a_part_is_a_result)
 	cr_assert_eq(ept_backing_ops.map(manager->space, gfn(0), 12, &done), -ENOMEM);
 	cr_assert_eq(done, 5);
 	inject.countdown = 0;
-	cr_assert_eq(ept_space_start(manager->space, 0), 0);
+	cr_assert_eq(ept_space_start(manager->space), 0);
 	for (uint64_t i = 0; i < 5; i++)
 		cr_assert_eq(look(manager, i), i);
 	cr_assert_eq(manager->faults, 0, "the five are mapped");
@@ -429,7 +429,7 @@ Test(ept, dies_of_a_failed_read)
 
 	inject.read_error = EIO;
 	inject.read_armed = true;
-	cr_assert_eq(ept_space_start(manager->space, -1), 0);
+	cr_assert_eq(ept_space_start(manager->space), 0);
 	thread_dies(manager, EIO, "reading userfaultfd");
 }
 
@@ -439,7 +439,7 @@ Test(ept, dies_of_a_short_read)
 
 	inject.read_length = 7;
 	inject.read_armed = true;
-	cr_assert_eq(ept_space_start(manager->space, -1), 0);
+	cr_assert_eq(ept_space_start(manager->space), 0);
 	thread_dies(manager, EIO, "reading userfaultfd");
 }
 
@@ -451,7 +451,7 @@ Test(ept, dies_of_an_unknown_event)
 	inject.message.event = UFFD_EVENT_FORK;
 	inject.read_length = sizeof(inject.message);
 	inject.read_armed = true;
-	cr_assert_eq(ept_space_start(manager->space, -1), 0);
+	cr_assert_eq(ept_space_start(manager->space), 0);
 	thread_dies(manager, EPROTO, "unknown event 0x13");
 }
 
@@ -460,7 +460,7 @@ Test(ept, dies_of_a_fault_not_served)
 	struct fake_manager *manager = open_space();
 
 	manager->answer = -ENOMEM;
-	cr_assert_eq(ept_space_start(manager->space, -1), 0);
+	cr_assert_eq(ept_space_start(manager->space), 0);
 	thread_dies(manager, ENOMEM, "guest-physical 0x1000");
 }
 
@@ -468,7 +468,7 @@ Test(ept, is_killed)
 {
 	struct fake_manager *manager = open_space();
 
-	cr_assert_eq(ept_space_start(manager->space, -1), 0);
+	cr_assert_eq(ept_space_start(manager->space), 0);
 	pthread_cancel(manager->space->fault_thread);
 	thread_dies(manager, 0, "was killed");
 }
@@ -479,7 +479,7 @@ Test(ept, interrupted_read_goes_on)
 
 	inject.read_error = EINTR;
 	inject.read_armed = true;
-	cr_assert_eq(ept_space_start(manager->space, -1), 0);
+	cr_assert_eq(ept_space_start(manager->space), 0);
 	cr_assert_eq(look(manager, 1), 0x5a);
 	ept_space_destroy(manager->space);
 }
