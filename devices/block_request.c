@@ -162,6 +162,7 @@ static bool pin_segment(struct ept_space *space, struct block_request *r, gpa_t 
 		return false;
 	pinned = pin_beginning(space, address, length < most ? length : most, &at);
 	if (pinned < 0) {
+		r->refused = address;
 		*error = (int)pinned;
 		return false;
 	}

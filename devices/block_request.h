@@ -39,6 +39,7 @@ struct block_request {
 	gpa_t pinned_at[BLOCK_VECTORS_MAX];	 /* where the first pinned_count of them are */
 	unsigned pinned_count;
 	uint64_t pinned_bytes; /* whole pages */
+	gpa_t refused;	       /* what could not be pinned when it last had to wait */
 };
 
 /*
@@ -51,7 +52,8 @@ unsigned block_request_read(struct virtio *virtio, const struct block_file *file
 
 /*
  * Pins the next piece of the data, as much as max_bytes of whole pages (at least one) and the
- * manager allow, and makes the operation that moves it. -ENOMEM, -EBUSY: not even a page, now.
+ * manager allow, and makes the operation that moves it. -ENOMEM, -EBUSY: not even a page, now, and
+ * refused says which.
  */
 int block_request_pin(struct ept_space *space, struct block_request *request, uint64_t max_bytes);
 void block_request_unpin(struct ept_space *space, struct block_request *request);

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "devices/loop.h"
 #include "devices/virtio_internal.h"
+#include "ept/access.h"
 
 /* A guest that resets its device only to break it again gets a line that often. */
 #define TELL_NS 10000000000ull
@@ -32,6 +33,14 @@
 void virtio_lock(struct virtio *virtio)
 {
 	pthread_mutex_lock(&virtio->lock);
+	while (virtio->away)
+		pthread_cond_wait(&virtio->back, &virtio->lock);
+}
+
+bool virtio_glance(struct virtio *virtio)
+{
+	pthread_mutex_lock(&virtio->lock);
+	return !virtio->away;
 }
 
 void virtio_unlock(struct virtio *virtio)
@@ -52,6 +61,37 @@ void virtio_kick(struct virtio *virtio, unsigned queue)
 	ring_event(virtio, virtio->queue[queue].kick_fd);
 }
 
+void virtio_leave(struct virtio *virtio)
+{
+	virtio->away = true;
+	pthread_mutex_unlock(&virtio->lock);
+}
+
+void virtio_return(struct virtio *virtio)
+{
+	pthread_mutex_lock(&virtio->lock);
+	virtio->away = false;
+	pthread_cond_broadcast(&virtio->back);
+	if (!virtio->missed)
+		return;
+	virtio->missed = false;
+	for (unsigned i = 0; i < virtio->ops->queue_count; i++)
+		virtio_kick(virtio, i);
+}
+
+/* The VM says by itself why it ends. */
+int virtio_bring_in(struct virtio *virtio, gpa_t address)
+{
+	int error;
+
+	virtio_leave(virtio);
+	error = ept_bring_in(virtio->space, address);
+	virtio_return(virtio);
+	if (error != 0)
+		virtio->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	return error;
+}
+
 void virtio_interrupt(struct virtio *virtio, uint32_t bit)
 {
 	__atomic_fetch_or(&virtio->interrupt_status, bit, __ATOMIC_SEQ_CST);
@@ -66,8 +106,9 @@ static void on_kick(void *context, uint32_t events)
 
 	if (read(queue->kick_fd, &count, sizeof(count)) != sizeof(count))
 		return;
-	virtio_lock(virtio);
-	if (virtio_is_live(virtio) && queue->ready)
+	if (!virtio_glance(virtio))
+		virtio->missed = true;
+	else if (virtio_is_live(virtio) && queue->ready)
 		virtio->ops->notify(virtio->device, (unsigned)(queue - virtio->queue));
 	virtio_unlock(virtio);
 }
@@ -249,6 +290,7 @@ int virtio_init(struct virtio *virtio, const struct virtio_config *config)
 		return error;
 	}
 	pthread_mutex_init(&virtio->lock, NULL);
+	pthread_cond_init(&virtio->back, NULL);
 	return 0;
 }
 
@@ -259,5 +301,6 @@ void virtio_finish(struct virtio *virtio)
 		virtio_queue_disable(virtio, &virtio->queue[i]);
 	}
 	close_events(virtio);
+	pthread_cond_destroy(&virtio->back);
 	pthread_mutex_destroy(&virtio->lock);
 }

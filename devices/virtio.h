@@ -15,6 +15,10 @@
  * device keeps them apart: all operations of struct virtio_ops are called with it held, and
  * whatever else a device does to its queues (input has come, a request is done) it does between
  * virtio_lock() and virtio_unlock(). A kick and what an interrupt handler does need no lock.
+ *
+ * Who waits for long with the lock, for a page that has no room or for the kernel's I/O, is *away*:
+ * he lets go of the lock meanwhile, and others who want to change what he is at wait for him. The
+ * main thread and the control socket's, which end the VM, never do: they only glance.
  */
 #ifndef DEVICES_VIRTIO_H
 #define DEVICES_VIRTIO_H
@@ -108,8 +112,12 @@ struct virtio {
 	uint32_t interrupt_status; /* (A) */
 
 	pthread_mutex_t lock;
-	uint64_t accepted;	    /* (L) feature bits */
-	uint32_t status;	    /* (L) */
+	pthread_cond_t back; /* nobody is away any more */
+	bool away;	     /* (L) a thread is amid its work, and waits */
+	bool missed;	     /* (L) somebody left something undone rather than wait */
+	bool hurried;	     /* (L) who has the lock cannot wait: a page without room is left */
+	uint64_t accepted;   /* (L) feature bits */
+	uint32_t status;     /* (L) */
 	uint32_t config_generation; /* (L) */
 	uint32_t feature_select[2]; /* (L) of the device, of the driver */
 	uint32_t queue_select;	    /* (L) */
@@ -137,8 +145,16 @@ void virtio_finish(struct virtio *virtio);
 /* Its device is a struct virtio: VIRTIO_MMIO_BYTES on the bus of memory addresses. */
 extern const struct bus_ops virtio_mmio_ops;
 
+/* Waits for who is away. */
 void virtio_lock(struct virtio *virtio);
 void virtio_unlock(struct virtio *virtio);
+
+/*
+ * Locks, too, but waits for nobody: false when a thread is away, and then queues and chains are
+ * that one's. Whoever leaves something undone for that sets missed, and every queue is kicked
+ * afterwards.
+ */
+bool virtio_glance(struct virtio *virtio);
 
 /* Calls notify() from the loop, as if the driver had asked for it. From any thread, any time. */
 void virtio_kick(struct virtio *virtio, unsigned queue);
@@ -177,9 +193,18 @@ void virtio_config_changed(struct virtio *virtio);
 void virtio_break(struct virtio *virtio, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Amid work that others may not see: lets go of the lock to wait for long, and takes it again. */
+void virtio_leave(struct virtio *virtio);
+void virtio_return(struct virtio *virtio);
+
+/* Brings the page in at an address of the guest's, away. An error has stopped the VM; the device is
+ * broken. */
+int virtio_bring_in(struct virtio *virtio, gpa_t address);
+
 /*
  * Copies between the monitor and a chain's readable or writable part, from offset on, as much as
- * there is. Returns bytes copied; a failed access breaks the device and copies less.
+ * there is. Pages without room are waited for, away. Returns bytes copied; a failed access breaks
+ * the device and copies less. In a hurry a page without room, too, ends it.
  */
 size_t virtio_read(struct virtio *virtio, const struct virtio_chain *chain, uint64_t offset,
 		   void *buffer, size_t length);

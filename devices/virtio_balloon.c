@@ -361,7 +361,7 @@ static const struct virtio_ops ops = {
 
 void virtio_balloon_set_target(struct virtio_balloon *balloon, uint32_t pages)
 {
-	virtio_lock(&balloon->virtio);
+	virtio_glance(&balloon->virtio);
 	if (balloon->state.target != pages) {
 		balloon->state.target = balloon->space.target = pages;
 		virtio_config_changed(&balloon->virtio);
@@ -373,7 +373,7 @@ void virtio_balloon_get(struct virtio_balloon *balloon, struct virtio_balloon_st
 {
 	struct virtio *virtio = &balloon->virtio;
 
-	virtio_lock(virtio);
+	virtio_glance(virtio);
 	*state = balloon->state;
 	state->ready = virtio_is_live(virtio);
 	state->can_report = virtio_has(virtio, F_REPORTING);
@@ -395,7 +395,7 @@ int virtio_balloon_ask_statistics(struct virtio_balloon *balloon)
 {
 	int error = -EAGAIN;
 
-	virtio_lock(&balloon->virtio);
+	virtio_glance(&balloon->virtio);
 	if (virtio_is_live(&balloon->virtio) && balloon->has_statistics_buffer) {
 		balloon->has_statistics_buffer = false;
 		virtio_push(&balloon->virtio, QUEUE_STATISTICS, balloon->statistics_head, 0);

@@ -340,10 +340,13 @@ static void serve(struct virtio_block *block)
 	if (refused != 0)
 		loop_fail(block->virtio.loop, refused);
 	block->batched = 0;
-	if (block->waiting != NULL && block->in_flight == 0 &&
-	    timerfd_settime(block->retry_fd, 0, &soon, NULL) != 0)
-		loop_fail(block->virtio.loop, -errno);
 	virtio_signal(&block->virtio, QUEUE);
+	/* Nothing is under way that could make room. */
+	if (block->waiting == NULL || block->in_flight > 0 ||
+	    virtio_bring_in(&block->virtio, block->waiting->refused) != 0)
+		return;
+	if (timerfd_settime(block->retry_fd, 0, &soon, NULL) != 0)
+		loop_fail(block->virtio.loop, -errno);
 }
 
 static void on_event(struct virtio_block *block, int fd)
@@ -352,8 +355,10 @@ static void on_event(struct virtio_block *block, int fd)
 
 	if (read(fd, &times, sizeof(times)) != sizeof(times))
 		return;
-	virtio_lock(&block->virtio);
-	serve(block);
+	if (virtio_glance(&block->virtio))
+		serve(block);
+	else
+		block->virtio.missed = true;
 	virtio_unlock(&block->virtio);
 }
 
@@ -382,8 +387,11 @@ static void reset(void *device)
 	struct virtio_block *block = device;
 
 	while (block->in_flight > 0) {
-		struct block_request *r = take_back(block, true);
+		struct block_request *r;
 
+		virtio_leave(&block->virtio);
+		r = take_back(block, true);
+		virtio_return(&block->virtio);
 		CHECK(r != NULL);
 		put_back(block, r);
 	}

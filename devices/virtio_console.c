@@ -65,6 +65,7 @@ struct virtio_console {
 	bool is_closed;	   /* (L) nobody reads any more */
 	bool has_failed;   /* (L) and the user was told */
 	bool wants_room;   /* (L) input waits for buffers */
+	bool wants_page;   /* (L) the next of them has a page that has no room in memory */
 	bool output_first; /* (C) */
 	bool has_spoken;   /* (L) since the last reset */
 	bool has_chain;	   /* (L) chain is being gathered, chain_at bytes of it are */
@@ -207,6 +208,7 @@ static bool listens(const struct virtio_console *console)
 	return console->has_spoken || !console->output_first;
 }
 
+/* On the loop's thread, which can wait for the page that whoever has the input could not. */
 static void tell_of_room(struct virtio_console *console)
 {
 	struct virtio_chain chain;
@@ -215,6 +217,10 @@ static void tell_of_room(struct virtio_console *console)
 	    !virtio_pop(&console->virtio, QUEUE_RECEIVE, &chain))
 		return;
 	virtio_unpop(&console->virtio, QUEUE_RECEIVE);
+	if (console->wants_page && chain.count > chain.readable &&
+	    virtio_bring_in(&console->virtio, chain.segment[chain.readable].address) != 0)
+		return;
+	console->wants_page = false;
 	console->wants_room = false;
 	console->events->room(console->context);
 }
@@ -258,7 +264,12 @@ size_t virtio_console_input(struct virtio_console *console, const void *bytes, s
 	struct virtio_chain chain;
 	size_t done = 0;
 
-	virtio_lock(&console->virtio);
+	if (!virtio_glance(&console->virtio)) {
+		console->wants_room = console->virtio.missed = true;
+		virtio_unlock(&console->virtio);
+		return 0;
+	}
+	console->virtio.hurried = true;
 	while (done < length && listens(console) &&
 	       virtio_pop(&console->virtio, QUEUE_RECEIVE, &chain)) {
 		size_t n;
@@ -269,10 +280,20 @@ size_t virtio_console_input(struct virtio_console *console, const void *bytes, s
 		}
 		n = virtio_write(&console->virtio, &chain, 0, (const uint8_t *)bytes + done,
 				 length - done);
+		if (n == 0) {
+			virtio_unpop(&console->virtio, QUEUE_RECEIVE);
+			break;
+		}
 		virtio_push(&console->virtio, QUEUE_RECEIVE, chain.head, (uint32_t)n);
 		done += n;
 	}
+	console->virtio.hurried = false;
 	console->wants_room = done < length;
+	if (console->virtio.missed) {
+		console->virtio.missed = false;
+		console->wants_page = true;
+		virtio_kick(&console->virtio, QUEUE_RECEIVE);
+	}
 	virtio_signal(&console->virtio, QUEUE_RECEIVE);
 	virtio_unlock(&console->virtio);
 	return done;
@@ -280,7 +301,7 @@ size_t virtio_console_input(struct virtio_console *console, const void *bytes, s
 
 void virtio_console_resize(struct virtio_console *console, uint16_t columns, uint16_t rows)
 {
-	virtio_lock(&console->virtio);
+	virtio_glance(&console->virtio);
 	if (console->space.columns != columns || console->space.rows != rows) {
 		console->space.columns = columns;
 		console->space.rows = rows;
@@ -295,6 +316,7 @@ void virtio_console_drain(struct virtio_console *console, unsigned timeout_ms)
 	bool more;
 
 	virtio_lock(&console->virtio);
+	console->virtio.hurried = true;
 	do {
 		struct pollfd ready = { .fd = console->output_fd, .events = POLLOUT };
 
@@ -307,6 +329,7 @@ void virtio_console_drain(struct virtio_console *console, unsigned timeout_ms)
 		}
 		now = clock_now_ns();
 	} while (more && now < end);
+	console->virtio.hurried = false;
 	virtio_unlock(&console->virtio);
 }
 

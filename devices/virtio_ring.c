@@ -62,6 +62,25 @@ static void list_parts(const struct virtio *virtio, struct virtio_queue *queue,
 				  VRING_USED_ALIGN_SIZE, (void **)&queue->used };
 }
 
+static int pin_part(struct virtio *virtio, const struct part *part)
+{
+	int error;
+
+	if (part->at.v % part->alignment != 0)
+		return -EINVAL;
+	while ((error = ept_pin(virtio->space, part->at, part->bytes, part->pinned)) == -ENOMEM) {
+		const uint64_t last = part->at.v + part->bytes - 1;
+
+		/* A part is no longer than two pages. */
+		error = virtio_bring_in(virtio, part->at);
+		if (error == 0)
+			error = virtio_bring_in(virtio, gpa(last));
+		if (error != 0)
+			return -EIO;
+	}
+	return error;
+}
+
 void virtio_queue_enable(struct virtio *virtio, struct virtio_queue *queue)
 {
 	unsigned number = (unsigned)(queue - virtio->queue);
@@ -74,11 +93,7 @@ void virtio_queue_enable(struct virtio *virtio, struct virtio_queue *queue)
 	}
 	list_parts(virtio, queue, parts);
 	for (i = 0; i < RING_PARTS; i++) {
-		if (parts[i].at.v % parts[i].alignment != 0)
-			error = -EINVAL;
-		else
-			error = ept_pin(virtio->space, parts[i].at, parts[i].bytes,
-					parts[i].pinned);
+		error = pin_part(virtio, &parts[i]);
 		if (error != 0)
 			break;
 	}
@@ -187,6 +202,42 @@ static bool add_segment(struct virtio *virtio, const struct vring_desc *descript
 	return true;
 }
 
+/*
+ * Copies some bytes, page by page. False: the device is broken, or whoever has the lock is in a
+ * hurry and a page has no room.
+ */
+static bool access_memory(struct virtio *virtio, gpa_t at, uint8_t *bytes, size_t length,
+			  bool write)
+{
+	while (length > 0) {
+		size_t piece = PAGE_SIZE - at.v % PAGE_SIZE;
+		int error;
+
+		if (piece > length)
+			piece = length;
+		error = write ? ept_try_write(virtio->space, at, bytes, piece)
+			      : ept_try_read(virtio->space, at, bytes, piece);
+		if (error == -ENOMEM && virtio->hurried) {
+			virtio->missed = true;
+			return false;
+		}
+		if (error == -ENOMEM) {
+			if (virtio_bring_in(virtio, at) != 0)
+				return false;
+			continue;
+		}
+		if (error != 0) {
+			virtio_break(virtio, "%zu bytes at %#llx: %s", piece,
+				     (unsigned long long)at.v, strerror(-error));
+			return false;
+		}
+		at.v += piece;
+		bytes += piece;
+		length -= piece;
+	}
+	return true;
+}
+
 static bool walk_indirect(struct virtio *virtio, const struct vring_desc *descriptor,
 			  struct virtio_chain *chain);
 
@@ -227,19 +278,13 @@ static bool walk_indirect(struct virtio *virtio, const struct vring_desc *descri
 {
 	struct vring_desc table[VIRTIO_QUEUE_SIZE];
 	uint32_t bytes = descriptor->len;
-	int error;
 
 	if (bytes == 0 || bytes % sizeof(table[0]) != 0 || bytes > sizeof(table)) {
 		virtio_break(virtio, "an indirect table of %u bytes", bytes);
 		return false;
 	}
-	error = ept_read(virtio->space, gpa(descriptor->addr), table, bytes);
-	if (error != 0) {
-		virtio_break(virtio, "an indirect table at %#llx: %s",
-			     (unsigned long long)descriptor->addr, strerror(-error));
-		return false;
-	}
-	return walk(virtio, table, bytes / sizeof(table[0]), 0, true, chain);
+	return access_memory(virtio, gpa(descriptor->addr), (uint8_t *)table, bytes, false) &&
+	       walk(virtio, table, bytes / sizeof(table[0]), 0, true, chain);
 }
 
 bool virtio_pop(struct virtio *virtio, unsigned number, struct virtio_chain *chain)
@@ -304,7 +349,6 @@ static size_t copy(struct virtio *virtio, const struct virtio_segment *segments,
 	for (unsigned i = 0; i < count && done < length; i++) {
 		gpa_t at = gpa(segments[i].address.v + offset);
 		size_t piece;
-		int error;
 
 		if (offset >= segments[i].length) {
 			offset -= segments[i].length;
@@ -313,13 +357,8 @@ static size_t copy(struct virtio *virtio, const struct virtio_segment *segments,
 		piece = segments[i].length - offset;
 		if (piece > length - done)
 			piece = length - done;
-		error = write ? ept_write(virtio->space, at, buffer + done, piece)
-			      : ept_read(virtio->space, at, buffer + done, piece);
-		if (error != 0) {
-			virtio_break(virtio, "%zu bytes at %#llx: %s", piece,
-				     (unsigned long long)at.v, strerror(-error));
+		if (!access_memory(virtio, at, buffer + done, piece, write))
 			break;
-		}
 		done += piece;
 		offset = 0;
 	}

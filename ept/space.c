@@ -407,22 +407,56 @@ void ept_unpin(struct ept_space *space, gpa_t address, size_t length)
 					  pages_of(address, length));
 }
 
+int ept_bring_in(struct ept_space *space, gpa_t address)
+{
+	if (find_range(space, address, 1) < 0)
+		return -EFAULT;
+	return space->manager_ops == NULL
+		       ? 0
+		       : space->manager_ops->fault(space->manager, gpa_to_gfn(address), false, 0);
+}
+
+/* Pins a range; or its first page, which is waited for if there is no room. How much, or -errno. */
+static int64_t pin_waiting(struct ept_space *space, gpa_t address, size_t length, void **at)
+{
+	size_t first = PAGE_SIZE - address.v % PAGE_SIZE;
+	int error = ept_pin(space, address, length, at);
+
+	if (error == 0)
+		return (int64_t)length;
+	if (length > first)
+		length = first;
+	while (error == -ENOMEM) {
+		error = ept_bring_in(space, address);
+		if (error == 0)
+			error = ept_pin(space, address, length, at);
+		else if (error == -ENOMEM)
+			error = -EIO;
+	}
+	return error == 0 ? (int64_t)length : error;
+}
+
 /* Copies between the monitor and pages that are pinned meanwhile. */
 static int access_guest(struct ept_space *space, gpa_t address, uint8_t *buffer, size_t length,
-			bool write)
+			bool write, bool wait)
 {
 	if (length > 0 && find_range(space, address, length) < 0)
 		return -EFAULT;
 	while (length > 0) {
 		size_t piece = ACCESS_CHUNK_PAGES * PAGE_SIZE - address.v % PAGE_SIZE;
+		int64_t pinned;
 		void *at;
-		int error;
 
 		if (piece > length)
 			piece = length;
-		error = ept_pin(space, address, piece, &at);
-		if (error != 0)
-			return error;
+		if (wait) {
+			pinned = pin_waiting(space, address, piece, &at);
+			piece = (size_t)pinned;
+		} else {
+			pinned = ept_pin(space, address, piece, &at);
+		}
+		if (pinned < 0)
+			return (int)pinned;
 		if (write)
 			memcpy(at, buffer, piece);
 		else
@@ -437,12 +471,22 @@ static int access_guest(struct ept_space *space, gpa_t address, uint8_t *buffer,
 
 int ept_read(struct ept_space *space, gpa_t address, void *buffer, size_t length)
 {
-	return access_guest(space, address, buffer, length, false);
+	return access_guest(space, address, buffer, length, false, true);
 }
 
 int ept_write(struct ept_space *space, gpa_t address, const void *buffer, size_t length)
 {
-	return access_guest(space, address, (uint8_t *)(uintptr_t)buffer, length, true);
+	return access_guest(space, address, (uint8_t *)(uintptr_t)buffer, length, true, true);
+}
+
+int ept_try_read(struct ept_space *space, gpa_t address, void *buffer, size_t length)
+{
+	return access_guest(space, address, buffer, length, false, false);
+}
+
+int ept_try_write(struct ept_space *space, gpa_t address, const void *buffer, size_t length)
+{
+	return access_guest(space, address, (uint8_t *)(uintptr_t)buffer, length, true, false);
 }
 
 /* Unmanaged memory that was never touched has no page, and must not get one by being looked at. */

@@ -35,10 +35,8 @@ static int pin_one(struct mm *mm, uint32_t number, uint32_t left, struct attempt
 	if (f->pins == PINS_MAX)
 		return -EBUSY;
 	if (f->pins == 0) {
-		if (mm->pinned >= mm->sizes.pin_max) {
-			a->doing = NULL;
-			return -ENOMEM;
-		}
+		if (mm->pinned >= mm->sizes.pin_max)
+			return -EBUSY;
 		mm->pinned++;
 	}
 	f->pins++;

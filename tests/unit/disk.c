@@ -181,8 +181,12 @@ static struct block_operation *between_reap(void *io, bool wait)
 {
 	struct block_operation *operation = between.done;
 
-	if (wait)
+	if (wait) {
+		/* Others look at the device meanwhile. */
+		cr_assert_eq(pthread_mutex_trylock(&disk.driver.virtio->lock), 0);
+		pthread_mutex_unlock(&disk.driver.virtio->lock);
 		begin_held();
+	}
 	if (operation == NULL)
 		return disk.below->reap(between.below, wait);
 	between.done = operation->next;
@@ -232,6 +236,7 @@ void disk_open(const struct disk_options *options)
 	make_image();
 	disk.below = options->plain ? &block_io_plain : &block_io_file;
 	driver_open(&disk.driver, 0);
+	disk.driver.gets_room = true;
 	disk.pinned = 0;
 	config.space = disk.driver.space;
 	config.loop = disk.driver.loop;

@@ -11,7 +11,15 @@
 
 static int serve_fault(void *manager, gfn_t frame, bool write, int thread)
 {
-	return -EIO;
+	struct driver *driver = manager;
+
+	driver->faults++;
+	if (driver->on_fault != NULL)
+		driver->on_fault(driver);
+	if (!driver->gets_room)
+		return -EIO;
+	driver->pin_error = 0;
+	return 0;
 }
 
 static int pin(void *manager, gfn_t first, uint32_t count)

@@ -2,7 +2,7 @@
  * The guest's side of a virtio-mmio device, for tests: it speaks through the registers and through
  * rings in the memory of a space, and can be made to lie. The loop is served by the caller's
  * thread. The space's manager keeps everything in memory; it counts pins, and refuses them when
- * told to.
+ * told to. A fault makes room, or is the end of the VM.
  */
 #ifndef TESTS_UNIT_DRIVER_H
 #define TESTS_UNIT_DRIVER_H
@@ -49,6 +49,9 @@ struct driver {
 	int pin_error;	    /* what a pin answers instead of succeeding, when not 0 */
 	unsigned pins_left; /* how many succeed before that */
 	gfn_t refused;	    /* a frame of the pin that was refused */
+	bool gets_room;	    /* a fault succeeds, and so do pins from then on; otherwise it fails */
+	void (*on_fault)(struct driver *driver); /* NULL, or called first */
+	unsigned faults;
 };
 
 /* A space of bytes (0: DRIVER_MEMORY) and a loop; then the device, whose virtio is to be set. */

@@ -340,6 +340,19 @@ Test(failures, pins_have_to_be_waited_for)
 	disk_expect(0, disk_memory(DISK_DATA), 16384);
 	cr_assert_eq(disk.pin_errors, 0);
 	cr_assert(counts().waits > 0);
+	cr_assert_gt(disk.driver.faults, 0, "it waits as the guest would");
+}
+
+/* There is no room, and the VM ends of it. */
+Test(failures, pins_that_end_the_vm)
+{
+	disk.driver.gets_room = false;
+	disk.pin_error = -ENOMEM;
+	disk.pin_errors = DISK_FOREVER;
+	disk_add(IN, 0, DISK_DATA, 8192);
+	driver_kick(&disk.driver, 0);
+	cr_assert(driver_is_broken(&disk.driver));
+	cr_assert_eq(disk.driver.faults, 1);
 }
 
 Test(failures, pins_fail_for_good)

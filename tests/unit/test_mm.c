@@ -331,7 +331,7 @@ Test(mm, pins_leave_room_for_the_guest)
 	prepare(FRAMES);
 	config.budget_bytes = mm_least_budget(&config);
 	begin();
-	cr_assert_eq(mm_pin(fake.mm, gfn(0), FRAMES), -ENOMEM);
+	cr_assert_eq(mm_pin(fake.mm, gfn(0), FRAMES), -EBUSY);
 	cr_assert_eq(fake.failure_count, 0, "the caller's trouble, not the VM's");
 	for (uint32_t i = 0; i < FRAMES; i++)
 		cr_assert_eq(fake.mm->frames[i].pins, 0);
