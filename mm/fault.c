@@ -20,6 +20,7 @@
 #include "mm/fault.h"
 
 #define SLOTS_PLENTY_SHARE 4 /* keep slots of resident frames while a quarter is free */
+#define HUNT_SHARE	   4 /* of a window: a quarter of it is much */
 
 static enum fill_op op_of(const struct mm_frame *f)
 {
@@ -340,34 +341,81 @@ static void end_waiting(struct mm *mm, struct attempt *a)
 	pthread_mutex_lock(&mm->lock);
 }
 
-/* One page, charged. -ENOSPC: it is worth while to wait for the disk. */
+static bool can_wait(const struct mm *mm, const struct attempt *a)
+{
+	return a->waits && mm->config.full != NULL;
+}
+
+/*
+ * On a full disk a page can still go that is one value, or whose slot is up to date. When there are
+ * few of them, each fault hunts for one through all of the guest's memory, and the guest does
+ * little else any more: it needs room on the disk. True when hunts, and this one that began then,
+ * were much of a window's time.
+ */
+static bool starves(struct mm *mm, const struct reclaim_effort *effort, uint64_t began, bool found)
+{
+	uint64_t now = clock_now_ns(), passed = now - mm->hunt_begin_ns, hunted;
+
+	if (!effort->disk_full || !effort->swept)
+		return false;
+	if (!found)
+		return now - began > mm->hunt_window_ns;
+	if (passed > 2 * mm->hunt_window_ns) {
+		mm->hunt_begin_ns = began;
+		mm->hunted_ns = 0;
+		passed = now - began;
+	}
+	mm->hunted_ns += now - began;
+	if (passed < mm->hunt_window_ns)
+		return false;
+	hunted = mm->hunted_ns;
+	mm->hunt_begin_ns = now;
+	mm->hunted_ns = 0;
+	return hunted > passed / HUNT_SHARE;
+}
+
+/* No more room for a page. -ENOSPC: it is worth while to wait for the disk. */
+static int no_room(struct mm *mm, const struct reclaim_effort *effort, struct attempt *a)
+{
+	a->doing = effort->disk_full
+			   ? "the budget is used up, and the disk of the swap file is full"
+			   : "the budget is used up and nothing more can be given up";
+	a->full = effort->disk_full && can_wait(mm, a);
+	mm->starves |= a->full;
+	return a->full ? -ENOSPC : -ENOMEM;
+}
+
+/* One page, charged; or no_room(). */
 static int make_room(struct mm *mm, struct attempt *a)
 {
 	struct reclaim_effort effort = { 0 };
 	bool brief = mm->full_since_ns != 0;
+	uint64_t began = clock_now_ns();
 
 	a->full = false;
 	/* Everything was tried just now, in vain. */
 	if (brief)
 		reclaim_once_more(mm, &effort);
-	while (!mm_charge(mm, PAGE_SIZE, mm->sizes.limit)) {
+	while (mm->starves || !mm_charge(mm, PAGE_SIZE, mm->sizes.limit)) {
 		int error = reclaim_direct(mm, &effort);
 
 		a->reclaimed = true;
 		if (mm->has_failed)
 			return -EIO;
-		if (error == 0 || budget_relent(mm))
+		mm->starves = (mm->starves && effort.disk_full) ||
+			      (can_wait(mm, a) && starves(mm, &effort, began, false));
+		if (!mm->starves && (error == 0 || budget_relent(mm)))
 			continue;
 		if (brief && !effort.disk_full) {
 			brief = false;
 			effort = (struct reclaim_effort){ 0 };
 			continue;
 		}
-		a->doing = effort.disk_full
-				   ? "the budget is used up, and the disk of the swap file is full"
-				   : "the budget is used up and nothing more can be given up";
-		a->full = effort.disk_full && a->waits && mm->config.full != NULL;
-		return a->full ? -ENOSPC : error;
+		return no_room(mm, &effort, a);
+	}
+	if (can_wait(mm, a) && starves(mm, &effort, began, true)) {
+		mm_uncharge(mm, PAGE_SIZE);
+		return no_room(mm, &effort, a);
 	}
 	a->ends_waiting |= mm->full_since_ns != 0;
 	mm->full_since_ns = 0;

@@ -8,7 +8,8 @@
 #include "base/units.h"
 #include "mm/mm_internal.h"
 
-#define HASH_RESERVE KIB(32)
+#define HASH_RESERVE   KIB(32)
+#define HUNT_WINDOW_NS 4000000000ull
 
 void mm_wait(struct mm *mm)
 {
@@ -186,6 +187,7 @@ static void init_fields(struct mm *mm, const struct mm_config *config)
 	mm->config.swap_directory = config->swap_directory != NULL ? "" : NULL;
 	mm->budget = config->budget_bytes != 0 ? config->budget_bytes : UINT64_MAX;
 	mm->wanted = mm->ceiling = mm->budget_most = mm->budget;
+	mm->hunt_window_ns = HUNT_WINDOW_NS;
 	mm_sizes_for(config, config->budget_bytes, &mm->sizes);
 	mm->compressor = config->compressor;
 	mm->steal_hand = mm->ranges[0].first;

@@ -199,9 +199,9 @@ int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread);
  * Bring count frames in and keep them present until unpinned, for the monitor's own reads and
  * writes through backing page(). A frame may be pinned up to 255 times. All or nothing.
  * -ENOMEM when nothing can be given up for them, be it for want of room on the disk: that is not
- * waited for; mm_fault() does. -EBUSY when a frame's pins are used up, or a quarter of the budget is
- * pinned, -ERANGE, -EIO after a failure. A page that cannot be read back is a failure, reported as
- * for mm_fault().
+ * waited for; mm_fault() does. -EBUSY when a frame's pins are used up, or a quarter of the budget
+ * is pinned, -ERANGE, -EIO after a failure. A page that cannot be read back is a failure, reported
+ * as for mm_fault().
  */
 int mm_pin(struct mm *mm, gfn_t first, uint32_t count);
 void mm_unpin(struct mm *mm, gfn_t first, uint32_t count);

@@ -166,6 +166,10 @@ struct mm {
 	uint64_t swap_quiet_ns;			 /* no warning before */
 	uint64_t swap_grow_ns;	/* the disk is full: when to try whether it has got room */
 	uint64_t full_since_ns; /* a fault has waited for room on it since then; 0: none does */
+	/* On a full disk: how long faults have hunted for pages since the window's begin; and
+	 * whether only room on the disk will do. */
+	uint64_t hunt_window_ns, hunt_begin_ns, hunted_ns;
+	bool starves;
 	struct fill_work *fill_works[WORK_MAX];
 	struct reclaim_work *reclaim_works[WORK_MAX];
 	bool failing;	 /* somebody tells the owner */
@@ -184,6 +188,7 @@ struct reclaim_effort {
 	unsigned rounds; /* fruitless ones; from the second on, back-off is ignored */
 	uint32_t gone;	 /* by the last batch */
 	bool disk_full;	 /* a page found no room on the disk in this round */
+	bool swept;	 /* as much as half of it was looked at before one could go */
 };
 
 static inline struct mm_frame *mm_frame(struct mm *mm, uint32_t number)

@@ -328,6 +328,7 @@ static bool exhausted(struct mm *mm, struct reclaim_effort *effort, uint32_t gon
 		return false;
 	}
 	effort->examined += examined;
+	effort->swept |= effort->examined > vain_limit(mm) / 4;
 	if (examined > 0 && effort->examined <= vain_limit(mm))
 		return false;
 	effort->examined = 0;

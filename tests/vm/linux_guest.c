@@ -35,6 +35,12 @@ static const char *copy_disk(void)
 
 struct child *linux_start(const char *const *options, bool on_disk, const char *script)
 {
+	return linux_start_in(NULL, options, on_disk, script);
+}
+
+struct child *linux_start_in(int (*world)(void), const char *const *options, bool on_disk,
+			     const char *script)
+{
 	const char *argv[OPTIONS_MAX] = {
 		bifold_path(), "run", "--control", socket_path(), "--kernel",  NULL,
 		"--initrd",    NULL,  "--memory",  "512M",	  "--timeout", "280",
@@ -58,7 +64,7 @@ struct child *linux_start(const char *const *options, bool on_disk, const char *
 	while (*options != NULL && n < OPTIONS_MAX - 1)
 		argv[n++] = *options++;
 	cr_assert(*options == NULL);
-	return child_start(argv, NULL);
+	return child_start(argv, world);
 }
 
 void linux_end(struct child *guest)

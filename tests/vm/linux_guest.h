@@ -16,6 +16,9 @@ void need_linux(void);
  * copy of the disk is its root if on_disk. options end with NULL.
  */
 struct child *linux_start(const char *const *options, bool on_disk, const char *script);
+/* The same in a world of its own: world.h. */
+struct child *linux_start_in(int (*world)(void), const char *const *options, bool on_disk,
+			     const char *script);
 
 /* It ends by itself: status 0, of the script too, and not a warning of its kernel's. */
 void linux_end(struct child *guest);

@@ -11,6 +11,7 @@
 
 #include "tests/long.h"
 #include "tests/vm/linux_guest.h"
+#include "tests/vm/world.h"
 
 #define MIB (1ll << 20)
 
@@ -58,6 +59,25 @@ Test(linux_memory, fills_and_checks_under_a_budget)
 		  guest->out_text);
 	cr_assert_gt(report_number(scratch_path("r.json"), "evictions.compressed"), 10000);
 	cr_assert_leq(report_number(scratch_path("r.json"), "peak_host_bytes"), 128 * MIB);
+}
+
+/* The guest stands while the disk of its swap file is full, its disk's requests with it. Nothing of
+ * that is an error, neither to the driver nor to the device. */
+Test(linux_memory, a_disk_while_the_swap_folder_is_full)
+{
+	struct child *guest = linux_start_in(
+		world_with_small_folder,
+		WORDS("--budget", "80M", "--swap", WORLD_FOLDER, "--compressor", "none"), true,
+		"(while dd if=/dev/vda of=/dev/null bs=256k count=64 iflag=direct 2>/dev/null; do "
+		":; done; echo reading has failed) & echo | /hold 60 random; kill $!");
+
+	child_wait_for(guest, true, "stands until there is room");
+	cr_assert_eq(world_grow_folder(guest->pid, "300M"), 0);
+	linux_end(guest);
+	cr_assert(strstr(guest->out_text, "whole") != NULL, "%s", guest->out_text);
+	cr_assert(strstr(guest->out_text, "failed") == NULL, "%s", guest->out_text);
+	cr_assert(strstr(guest->err_text, "the guest goes on") != NULL, "%s", guest->err_text);
+	cr_assert(strstr(guest->err_text, "broken") == NULL, "%s", guest->err_text);
 }
 
 /* What a program had comes back to the host within 5 s of its end, without a word from anyone. */

@@ -4,10 +4,12 @@
 #include <linux/capability.h>
 #include <sched.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 int world_of_own_mounts(void)
@@ -50,6 +52,25 @@ int world_with_small_folder(void)
 	if (world_of_own_mounts() != 0)
 		return -1;
 	return mount("none", WORLD_FOLDER, "tmpfs", 0, "size=" WORLD_SMALL_BYTES);
+}
+
+int world_grow_folder(pid_t pid, const char *size)
+{
+	char path[64], options[64];
+	int status, fd;
+	pid_t helper;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
+	snprintf(options, sizeof(options), "size=%s", size);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	helper = fork();
+	if (helper == 0)
+		_exit(setns(fd, CLONE_NEWNS) != 0 ||
+		      mount(NULL, WORLD_FOLDER, NULL, MS_REMOUNT, options) != 0);
+	close(fd);
+	return helper > 0 && waitpid(helper, &status, 0) == helper && status == 0 ? 0 : -1;
 }
 
 int world_with_full_folder(void)
