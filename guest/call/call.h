@@ -210,8 +210,9 @@ int call_read_time(uint64_t address, uint64_t *ns);
 uint64_t call_time_left(uint64_t deadline);
 void call_write_time_left(uint64_t address, uint64_t deadline);
 
-/* Fills and writes struct rusage. */
+/* Fills and writes struct rusage. told: of the same use, before. */
 struct usage;
-int call_write_usage(uint64_t address, const struct usage *usage);
+struct time_split;
+int call_write_usage(uint64_t address, const struct usage *usage, struct time_split *told);
 
 #endif

@@ -223,9 +223,10 @@ static int64_t wait_for(int pid, reg_t options, struct process **found)
 static int write_usage_of(const struct process *child, reg_t address)
 {
 	struct usage usage = child->usage;
+	struct time_split told = { 0, 0 };
 
 	usage_add(&usage, &child->children_usage);
-	return call_write_usage(address, &usage);
+	return call_write_usage(address, &usage, &told);
 }
 
 /* What was waited for is told once. */

@@ -113,6 +113,7 @@ int64_t call_rt_sigreturn(void)
 
 		signal_fault(&info, "a broken signal frame at %016lx", frame->rsp);
 	}
+	sample_return(frame);
 	return frame->rax;
 }
 

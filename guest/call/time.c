@@ -149,24 +149,27 @@ int64_t call_time(reg_t address)
 
 int64_t call_times(reg_t buffer)
 {
-	const struct process *process = current_process();
+	struct process *process = current_process();
+	struct usage usage = process_usage(process);
+	struct time_split own = usage_split(&usage, &process->told);
+	struct time_split children = usage_split(&process->children_usage, &process->children_told);
 	uint64_t tick = NS_PER_S / USER_HZ;
-	struct linux_tms tms = { .user = clock_ticks_ns(process_usage(process).ran) / tick,
-				 .children_user =
-					 clock_ticks_ns(process->children_usage.ran) / tick };
+	struct linux_tms tms = { own.user / tick, own.system / tick, children.user / tick,
+				 children.system / tick };
 
 	if (buffer && user_write(buffer, &tms, sizeof(tms)))
 		return -EFAULT;
 	return clock_now() / tick;
 }
 
-/* The kernel reads no clock on its way in or out: all time counts as the program's. */
-int call_write_usage(uint64_t address, const struct usage *usage)
+int call_write_usage(uint64_t address, const struct usage *usage, struct time_split *told)
 {
+	struct time_split time = usage_split(usage, told);
 	struct linux_rusage rusage;
 
 	memset(&rusage, 0, sizeof(rusage));
-	rusage.user = to_timeval(clock_ticks_ns(usage->ran));
+	rusage.user = to_timeval(time.user);
+	rusage.system = to_timeval(time.system);
 	rusage.minor_faults = usage->minor_faults;
 	rusage.major_faults = usage->major_faults;
 	rusage.max_resident = usage->resident_max * (PAGE_SIZE / 1024);
@@ -175,13 +178,14 @@ int call_write_usage(uint64_t address, const struct usage *usage)
 
 int64_t call_getrusage(reg_t who, reg_t address)
 {
-	struct usage usage = process_usage(current_process());
+	struct process *process = current_process();
+	struct usage usage = process_usage(process);
 
 	if ((int)who == USAGE_CHILDREN)
-		return call_write_usage(address, &current_process()->children_usage);
+		return call_write_usage(address, &process->children_usage, &process->children_told);
 	if ((int)who != 0 && (int)who != 1)
 		return -EINVAL;
-	return call_write_usage(address, &usage);
+	return call_write_usage(address, &usage, &process->told);
 }
 
 static int from_timeval(const struct linux_timeval *time, uint64_t *ns)
@@ -229,7 +233,7 @@ int64_t call_getitimer(reg_t which, reg_t address)
 	return user_write(address, &value, sizeof(value));
 }
 
-/* ITIMER_REAL alone: nothing here counts the two kinds of processor time apart. */
+/* ITIMER_REAL alone: samples (process/sample.h) are too coarse for alarms of processor time. */
 int64_t call_setitimer(reg_t which, reg_t address, reg_t old)
 {
 	struct linux_itimerval new, was = { 0 };

@@ -56,6 +56,15 @@ static inline uint64_t msr_read(uint32_t msr)
 	return (uint64_t)high << 32 | low;
 }
 
+/* a * b / c for a 128-bit product whose quotient fits. */
+static inline uint64_t multiply_divide(uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t quotient, rest;
+
+	__asm__("mulq %3; divq %4" : "=&a"(quotient), "=&d"(rest) : "0"(a), "r"(b), "r"(c));
+	return quotient;
+}
+
 static inline uint64_t rdtsc(void)
 {
 	uint32_t low, high;

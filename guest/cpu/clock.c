@@ -7,7 +7,8 @@
 #include "guest/cpu/trap.h"
 #include "guest/memory/table.h"
 
-#define NS_PER_S 1000000000ull
+#define NS_PER_S  1000000000ull
+#define NS_PER_MS 1000000ull
 
 #define KVM_CPUID_SIGNATURE 0x40000000
 #define KVM_CPUID_FEATURES  0x40000001
@@ -161,15 +162,6 @@ static uint64_t kvm_now(void)
 	return now;
 }
 
-/* a * b / c for a 128-bit product whose quotient fits. */
-static uint64_t multiply_divide(uint64_t a, uint64_t b, uint64_t c)
-{
-	uint64_t quotient, rest;
-
-	__asm__("mulq %3; divq %4" : "=&a"(quotient), "=&d"(rest) : "0"(a), "r"(b), "r"(c));
-	return quotient;
-}
-
 uint64_t clock_now(void)
 {
 	return use_kvm ? kvm_now() : multiply_divide(rdtsc(), NS_PER_S, tsc_hz);
@@ -213,6 +205,12 @@ static void measure_apic(void)
 	apic_ticks_per_ms = rate_measure(&source);
 }
 
+static void start_timer(uint64_t ticks)
+{
+	*apic(APIC_LVT_TIMER) = VECTOR_TIMER;
+	*apic(APIC_INITIAL) = (uint32_t)MIN(MAX(ticks, 1), UINT32_MAX);
+}
+
 void clock_set_alarm(uint64_t deadline)
 {
 	uint64_t now, wait;
@@ -223,8 +221,14 @@ void clock_set_alarm(uint64_t deadline)
 		measure_apic();
 	now = clock_now();
 	wait = deadline > now ? MIN(deadline - now, NS_PER_S) : 0;
-	*apic(APIC_LVT_TIMER) = VECTOR_TIMER;
-	*apic(APIC_INITIAL) = (uint32_t)MIN(MAX(wait * apic_ticks_per_ms / 1000000, 1), UINT32_MAX);
+	start_timer(wait * apic_ticks_per_ms / NS_PER_MS);
+}
+
+void clock_start_timer(uint64_t wait)
+{
+	if (!use_kvm && !apic_ticks_per_ms)
+		measure_apic();
+	start_timer(use_kvm ? wait : wait * apic_ticks_per_ms / NS_PER_MS);
 }
 
 void interrupt_end(void)

@@ -50,6 +50,11 @@ struct tss {
 	uint16_t io_bitmap;
 } __attribute__((packed));
 
+/* How often a sample was taken, and found the kernel (process/sample.h). */
+struct samples {
+	uint64_t all, system;
+};
+
 struct cpu {
 	uint64_t kernel_stack; /* top of the running thread's kernel stack */
 	uint64_t user_stack;   /* the user's RSP, for the first instructions of a SYSCALL */
@@ -63,6 +68,10 @@ struct cpu {
 	uint64_t alarm;	   /* the timer is set for this time, or 0 */
 	bool slicing;	   /* at the end of a slice, or before */
 	volatile uint32_t events;
+	/* process/sample.h: the TSC of the next sample, or 0; the same in ns of clock_now(); how
+	 * ring 3 was last returned to, or 0. */
+	uint64_t sample_due, sample_alarm, sample_returned;
+	struct samples samples; /* of all its threads */
 	volatile bool online;
 
 	/* tlb.c */

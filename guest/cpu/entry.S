@@ -185,18 +185,18 @@ idle_first_return:
  * privilege: the program is at syscall_entry in ring 3, rcx and r11 set, and faults there, for the page
  * is the kernel's. Such a fault is the system call. A program that jumps there by itself gets a
  * system call too, so rcx and r11 are its word: an address that IRETQ cannot go to stays a fault,
- * and flags are cut to what a program may set.
+ * and flags are cut to what a program may set. rcx stays as SYSCALL leaves it (process/sample.h).
  */
 #define FLAGS_OF_USER  0x240dd5
 #define FLAGS_OF_ALL   0x202
-#define CANONICAL_BITS 47
+#define USER_END_HIGH 0x8000 /* the upper half of the first address that is not canonical */
 	.balign 16
 trap_page_fault:
 	cmpq $syscall_entry, 8(%rsp)
 	jne 1f
 	movq %rcx, 8(%rsp)
-	shrq $CANONICAL_BITS, %rcx
-	jnz 2f
+	cmpl $USER_END_HIGH, 12(%rsp)
+	jae 2f
 	swapgs
 	cld
 	andl $FLAGS_OF_USER, %r11d

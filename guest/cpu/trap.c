@@ -12,6 +12,7 @@
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
+#include "guest/process/sample.h"
 #include "guest/process/signal.h"
 
 _Static_assert(VECTOR_INPUT == QUIRE_VECTOR_INPUT, "the monitor's vector");
@@ -157,11 +158,15 @@ void trap_handle(struct trap_frame *frame)
 				fault_resolve(current_space(), address, fault_access(frame->error));
 		if (unlikely(result != FAULT_DONE))
 			user_fault_failed(frame, address, result);
+		sample_return(frame);
 	} else if (frame->vector >= VECTOR_TIMER) {
+		if (frame->vector == VECTOR_TIMER)
+			sample_interrupt(frame);
 		interrupt(frame);
 		events_handle();
 	} else {
 		user_exception(frame);
+		sample_return(frame);
 	}
 }
 
@@ -197,6 +202,7 @@ void work_before_return(struct trap_frame *frame, bool from_call)
 		if ((work & WORK_SIGNAL) || (this_cpu()->work & WORK_SIGNAL)) {
 			this_cpu()->work &= ~WORK_SIGNAL;
 			signal_act(frame, from_call);
+			sample_return(frame);
 			from_call = false;
 		}
 	}

@@ -274,5 +274,6 @@ int exec_program(struct process *process, struct node *node, const char *path,
 				      .rflags = FLAGS_USER,
 				      .rsp = stack_pointer,
 				      .ss = SELECTOR_USER_DATA };
+	sample_return(frame);
 	return 0;
 }

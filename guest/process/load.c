@@ -90,19 +90,14 @@ void loadavg_text(struct text *text)
 	text_add(text, "%u/%u %d\n", count_active(), thread_count - cpu_count, thread_last);
 }
 
-/* ns since the CPU runs, and of these without work. */
-static uint64_t ran_of(const struct cpu *cpu)
-{
-	return clock_ticks_ns(rdtsc() - cpu->started);
-}
-
+/* TSC ticks that the CPU had no work. */
 static uint64_t idle_of(const struct cpu *cpu)
 {
 	uint64_t idle = cpu->idle->ran;
 
 	if (cpu->current == cpu->idle)
 		idle += rdtsc() - cpu->switched;
-	return clock_ticks_ns(idle);
+	return idle;
 }
 
 void uptime_text(struct text *text)
@@ -110,33 +105,44 @@ void uptime_text(struct text *text)
 	uint64_t now = clock_now(), idle = 0;
 
 	for (unsigned i = 0; i < cpu_count; i++)
-		idle += idle_of(&cpus[i]);
+		idle += clock_ticks_ns(idle_of(&cpus[i]));
 	text_add(text, "%lu.%02lu %lu.%02lu\n", now / NS_PER_S, now % NS_PER_S * 100 / NS_PER_S,
 		 idle / NS_PER_S, idle % NS_PER_S * 100 / NS_PER_S);
 }
 
 /* user, nice, system, idle, and six kinds of time that there are none of. */
-static void add_cpu(struct text *text, uint64_t busy, uint64_t idle)
+static void add_cpu(struct text *text, struct time_split busy, uint64_t idle)
 {
-	text_add(text, "%lu 0 0 %lu 0 0 0 0 0 0\n", busy / NS_PER_TICK, idle / NS_PER_TICK);
+	text_add(text, "%lu 0 %lu %lu 0 0 0 0 0 0\n", busy.user / NS_PER_TICK,
+		 busy.system / NS_PER_TICK, idle / NS_PER_TICK);
+}
+
+static void add_cpus(struct text *text)
+{
+	static struct time_split busy[CPU_MAX];
+	struct time_split all_busy = { 0, 0 };
+	uint64_t idle[CPU_MAX], all_idle = 0;
+
+	for (unsigned i = 0; i < cpu_count; i++) {
+		uint64_t ran = rdtsc() - cpus[i].started, without = MIN(idle_of(&cpus[i]), ran);
+
+		sample_split(ran - without, &cpus[i].samples, &busy[i]);
+		idle[i] = clock_ticks_ns(without);
+		all_busy.user += busy[i].user;
+		all_busy.system += busy[i].system;
+		all_idle += idle[i];
+	}
+	text_add(text, "cpu  ");
+	add_cpu(text, all_busy, all_idle);
+	for (unsigned i = 0; i < cpu_count; i++) {
+		text_add(text, "cpu%u ", i);
+		add_cpu(text, busy[i], idle[i]);
+	}
 }
 
 void stat_text(struct text *text)
 {
-	uint64_t idle = 0, ran = 0;
-
-	for (unsigned i = 0; i < cpu_count; i++) {
-		ran += ran_of(&cpus[i]);
-		idle += idle_of(&cpus[i]);
-	}
-	text_add(text, "cpu  ");
-	add_cpu(text, ran - MIN(ran, idle), idle);
-	for (unsigned i = 0; i < cpu_count; i++) {
-		ran = ran_of(&cpus[i]);
-		idle = idle_of(&cpus[i]);
-		text_add(text, "cpu%u ", i);
-		add_cpu(text, ran - MIN(ran, idle), idle);
-	}
+	add_cpus(text);
 	text_add(text, "intr 0\nctxt %lu\nbtime %lu\nprocesses %lu\n", switch_count,
 		 clock_wall_offset() / NS_PER_S, threads_made);
 	text_add(text, "procs_running %u\nprocs_blocked 0\n", count_active());

@@ -114,6 +114,7 @@ void process_discard(struct process *process)
 static void add_thread(struct usage *usage, const struct thread *thread)
 {
 	usage->ran += thread_ran(thread);
+	samples_add(&usage->samples, &thread->samples);
 	usage->minor_faults += thread->minor_faults;
 	usage->major_faults += thread->major_faults;
 }
@@ -333,6 +334,7 @@ int process_file_too_large(void)
 void usage_add(struct usage *to, const struct usage *from)
 {
 	to->ran += from->ran;
+	samples_add(&to->samples, &from->samples);
 	to->minor_faults += from->minor_faults;
 	to->major_faults += from->major_faults;
 	to->resident_max = MAX(to->resident_max, from->resident_max);

@@ -11,6 +11,7 @@
 #include "guest/file/file.h"
 #include "guest/memory/space.h"
 #include "guest/process/identity.h"
+#include "guest/process/sample.h"
 #include "guest/process/thread.h"
 
 #define RLIMIT_COUNT   16
@@ -24,6 +25,7 @@
 /* What rusage counts. */
 struct usage {
 	uint64_t ran; /* TSC ticks */
+	struct samples samples;
 	uint64_t minor_faults, major_faults, resident_max;
 };
 
@@ -53,8 +55,9 @@ struct process {
 	int oom_adjust;	  /* -1000..1000 */
 	uint64_t started; /* ns of clock_now() */
 	struct usage usage, children_usage; /* of ended threads; of reaped children */
-	char name[THREAD_NAME];		    /* its first thread's, once that has ended */
-	struct node *entry;		    /* its directory in /proc, or NULL (file/proc.c) */
+	struct time_split told, children_told;
+	char name[THREAD_NAME]; /* its first thread's, once that has ended */
+	struct node *entry;	/* its directory in /proc, or NULL (file/proc.c) */
 	struct identity identity;
 	struct linux_rlimit limit[RLIMIT_COUNT];
 	struct linux_sigaction action[SIGNAL_COUNT];
@@ -122,6 +125,12 @@ int process_file_too_large(void);
 /* What it has used so far. usage_add() adds another's use to a sum. */
 struct usage process_usage(const struct process *process);
 void usage_add(struct usage *to, const struct usage *from);
+
+/* Its time in the program and in the kernel; told: see sample_split(). */
+static inline struct time_split usage_split(const struct usage *usage, struct time_split *told)
+{
+	return sample_split(usage->ran, &usage->samples, told);
+}
 
 /* What it is called: its first thread's name. */
 const char *process_name(const struct process *process);

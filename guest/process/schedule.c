@@ -19,6 +19,7 @@
 #include "guest/monitor/doorbell.h"
 #include "guest/process/load.h"
 #include "guest/process/process.h"
+#include "guest/process/sample.h"
 
 #define SLICE_NS     10000000ull
 #define BUCKET_COUNT 64
@@ -109,15 +110,31 @@ void thread_hurry(struct thread *thread)
 	ready_first = thread;
 }
 
-/* The timer of this CPU rings at `deadline` or before. */
-static void alarm_at(uint64_t deadline)
+/* Whether the timer of this CPU is yet to be set, to ring at `deadline` or before. */
+static bool needs_alarm(uint64_t deadline)
 {
 	struct cpu *cpu = this_cpu();
 
 	if (deadline == WAIT_FOREVER || (cpu->alarm && cpu->alarm <= deadline))
-		return;
+		return false;
 	cpu->alarm = deadline;
-	clock_set_alarm(deadline);
+	return true;
+}
+
+static void alarm_at(uint64_t deadline)
+{
+	if (needs_alarm(deadline))
+		clock_set_alarm(deadline);
+}
+
+/* now: of clock_now(); the TSC is `ticks`. */
+static void sample_begin(uint64_t now, uint64_t ticks)
+{
+	uint64_t wait = sample_next(ticks);
+
+	this_cpu()->sample_alarm = now + wait;
+	if (needs_alarm(now + wait))
+		clock_start_timer(wait);
 }
 
 static void slice_begin(void)
@@ -181,6 +198,19 @@ void timer_clear(struct timer *timer)
 	timer->next->prev = timer->prev;
 }
 
+/* Behind the timer's interrupt. */
+static void samples_go_on(uint64_t now)
+{
+	struct cpu *cpu = this_cpu();
+
+	if (cpu->current == cpu->idle)
+		cpu->sample_due = 0;
+	else if (cpu->sample_due)
+		alarm_at(cpu->sample_alarm);
+	else
+		sample_begin(now, rdtsc());
+}
+
 static void timers_expire(void)
 {
 	uint64_t now = clock_now();
@@ -195,6 +225,7 @@ static void timers_expire(void)
 	}
 	if (timers.next != &timers)
 		alarm_at(timers.next->deadline);
+	samples_go_on(now);
 }
 
 void events_handle(void)
@@ -256,6 +287,20 @@ static void bury(void)
 		thread_destroy(thread);
 }
 
+/* The load is to be counted; or a sample is due, or none is under way. */
+static NOINLINE void count_time(const struct thread *next, uint64_t now)
+{
+	const struct cpu *cpu = this_cpu();
+
+	if (now >= load_next)
+		load_count(now, cpu->current == cpu->idle);
+	if (now < cpu->sample_due)
+		return;
+	sample_kernel(now);
+	if (next != cpu->idle)
+		sample_begin(clock_now(), now);
+}
+
 static void switch_to(struct thread *next)
 {
 	struct thread *old = current();
@@ -265,8 +310,8 @@ static void switch_to(struct thread *next)
 	old->ran += now - cpu->switched;
 	cpu->switched = now;
 	switch_count++;
-	if (unlikely(now >= load_next))
-		load_count(now, old == cpu->idle);
+	if (unlikely(now >= load_next || now >= cpu->sample_due))
+		count_time(next, now);
 	load(next, old);
 	switch_stack(&old->stack_pointer, next->stack_pointer);
 	bury();
@@ -373,6 +418,7 @@ void thread_start(struct thread *first)
 	CHECK(ready_take() == first);
 	cpu->switched = cpu->started = rdtsc();
 	load(first, NULL);
+	sample_begin(clock_now(), cpu->started);
 	trap_return(thread_frame(first));
 }
 

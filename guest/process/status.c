@@ -2,8 +2,7 @@
  * /proc/PID.
  *
  * The arguments and the environment are the process's own memory and are read from there, so they
- * say what the process made of them. Time in the kernel is not told from time in the program: all
- * of it is the program's, here as in getrusage(2).
+ * say what the process made of them.
  */
 #include "guest/process/status.h"
 #include "guest/cpu/clock.h"
@@ -200,24 +199,23 @@ static struct area part_of(const struct process *process, uint32_t rights)
 	return (struct area){ 0 };
 }
 
-static uint64_t ticks(uint64_t ran)
-{
-	return clock_ticks_ns(ran) / NS_PER_TICK;
-}
-
 /* Fields 3 to 22. */
-static void stat_process(const struct process *process, struct text *text)
+static void stat_process(struct process *process, struct text *text)
 {
 	struct usage usage = process_usage(process);
 	const struct usage *children = &process->children_usage;
+	struct time_split time = usage_split(&usage, &process->told);
+	struct time_split children_time = usage_split(children, &process->children_told);
 	bool random = process->space && process->space->random;
 
 	text_add(text, "%c %d %d %d 0 -1 %u ", state_of(process),
 		 process->parent ? process->parent->pid : 0, process->group, process->session,
 		 random ? FLAG_RANDOMIZED : 0);
-	text_add(text, "%lu %lu %lu %lu %lu 0 %lu 0 %d 0 %u 0 %lu ", usage.minor_faults,
-		 children->minor_faults, usage.major_faults, children->major_faults,
-		 ticks(usage.ran), ticks(children->ran), PRIORITY, process->thread_count,
+	text_add(text, "%lu %lu %lu %lu ", usage.minor_faults, children->minor_faults,
+		 usage.major_faults, children->major_faults);
+	text_add(text, "%lu %lu %lu %lu %d 0 %u 0 %lu ", time.user / NS_PER_TICK,
+		 time.system / NS_PER_TICK, children_time.user / NS_PER_TICK,
+		 children_time.system / NS_PER_TICK, PRIORITY, process->thread_count,
 		 process->started / NS_PER_TICK);
 }
 

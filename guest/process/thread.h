@@ -61,7 +61,8 @@ struct thread {
 	int tid;
 	uint64_t fs_base, gs_base;
 	uint64_t clear_tid;
-	uint64_t ran; /* TSC ticks it has run, up to its last switch */
+	uint64_t ran;		/* TSC ticks it has run, up to its last switch */
+	struct samples samples; /* sample.h */
 	uint64_t minor_faults, major_faults;
 	char name[THREAD_NAME];
 

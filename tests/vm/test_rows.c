@@ -102,6 +102,8 @@ ROW(overcommit_with_a_swap, "64M", "promises are right", "--append", "swap=8M",
     guest_program("overcommit"))
 ROW(proc_of_processes, "64M", "/proc is right", guest_program("procfs"))
 ROW(proc_of_processes_on_two_cpus, "64M", "/proc is right", "--cpus", "2", guest_program("procfs"))
+ROW(kinds_of_time, "64M", "times are right", guest_program("times"))
+ROW(kinds_of_time_on_two_cpus, "64M", "times are right", "--cpus", "2", guest_program("times"))
 ROW(segmentation, "64M", "segment: base and limit are enforced", guest_program("segment"))
 ROW(tlb, "64M", "tlb: flushes are right", guest_program("tlb"))
 ROW(tlb_on_two_cpus, "64M", "tlb: flushes are right", "--cpus", "2", guest_program("tlb"))
