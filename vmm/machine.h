@@ -186,6 +186,8 @@ void machine_resume(struct machine *machine);
 int machine_hold(struct machine *machine, unsigned milliseconds);
 void machine_let_go(struct machine *machine);
 bool machine_held(struct machine *machine);
+/* Whether it stands until there is room on the disk of its swap file. */
+bool machine_standing(struct machine *machine);
 /* The hooks of struct mm_config: the guest stands while the disk of the swap file is full. */
 bool machine_full(void *machine, uint64_t since_ns);
 void machine_full_no_more(void *machine);

@@ -140,6 +140,16 @@ bool machine_held(struct machine *machine)
 	return held;
 }
 
+bool machine_standing(struct machine *machine)
+{
+	bool full;
+
+	pthread_mutex_lock(&machine->lock);
+	full = machine->full;
+	pthread_mutex_unlock(&machine->lock);
+	return full;
+}
+
 static void set_held(struct machine *machine, bool held)
 {
 	pthread_mutex_lock(&machine->lock);

@@ -91,6 +91,8 @@ static const char *state_name(struct machine *machine)
 {
 	if (machine_stopping(machine))
 		return "stopping";
+	if (machine_standing(machine))
+		return "standing";
 	return machine_held(machine) ? "paused" : "running";
 }
 

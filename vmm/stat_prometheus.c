@@ -296,6 +296,10 @@ static void put_info(const json_t *stat, const char *socket, FILE *file)
 	put_head("bifold_paused", "gauge", "1: the user holds the guest paused.", file);
 	begin_sample("bifold_paused", socket, file);
 	fprintf(file, "} %d\n", strcmp(json_text(stat, "state"), "paused") == 0);
+	put_head("bifold_standing", "gauge",
+		 "1: the guest stands until there is room on the disk of its swap file.", file);
+	begin_sample("bifold_standing", socket, file);
+	fprintf(file, "} %d\n", strcmp(json_text(stat, "state"), "standing") == 0);
 }
 
 void stat_print_prometheus(const json_t *stat, const char *socket, FILE *file)

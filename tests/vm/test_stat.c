@@ -8,6 +8,7 @@
 #include "tests/prometheus.h"
 #include "tests/vm/cage.h"
 #include "tests/vm/guests.h"
+#include "tests/vm/world.h"
 #include "vmm/json.h"
 
 static void init(void)
@@ -382,4 +383,21 @@ Test(stat, bad_options)
 	steer_fails("pause", 1, "No such file");
 	write_file(socket_path(), "x", 1);
 	steer_fails("resume", 1, socket_path());
+}
+
+/* Why nothing happens in the guest. */
+Test(stat, guest_that_stands)
+{
+	struct child *guest =
+		child_start(WORDS(bifold_path(), "run", "--memory", "32M", "--budget", "8M",
+				  "--swap", WORLD_FOLDER, "--compressor", "none", "--control",
+				  socket_path(), "--", test_program("hold"), "6", "random"),
+			    world_with_full_folder);
+	json_t *stat;
+
+	child_wait_for(guest, true, "stands until there is room");
+	stat = stat_json();
+	cr_assert_str_eq(json_string_value(json_object_get(stat, "state")), "standing");
+	json_decref(stat);
+	end_guest(guest);
 }
