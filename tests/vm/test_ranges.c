@@ -51,8 +51,8 @@ static void use(const struct size *size, const char *words, const char *budget)
 Test(ranges, ends_of_memory)
 {
 	for (unsigned i = 0; i < test_times(2, SIZES); i++) {
-		use(&sizes[i], "edges", "72M");
-		use(&sizes[i], "edges down", "72M");
+		use(&sizes[i], "edges", "96M");
+		use(&sizes[i], "edges down", "96M");
 	}
 }
 
