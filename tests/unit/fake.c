@@ -299,6 +299,10 @@ void fake_compare(struct fake *fake)
 	};
 
 	pthread_mutex_lock(&fake->mm->lock);
+	/* The reclaimer may be amid a batch. */
+	while (fake->mm->has_reclaimer && fake->failure_count == 0 &&
+	       fake->mm->count[FRAME_EVICTING] + fake->mm->count[FRAME_RELEASING] > 0)
+		mm_wait(fake->mm);
 	pthread_mutex_lock(&fake->lock);
 	for (uint32_t i = 0; i < fake->frame_count; i++) {
 		const struct mm_frame *f = &fake->mm->frames[i];
