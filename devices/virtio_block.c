@@ -532,7 +532,9 @@ void virtio_block_destroy(struct virtio_block *block)
 		return;
 	loop_remove(block->virtio.loop, block->retry_fd);
 	loop_remove(block->virtio.loop, block->done_fd);
+	virtio_lock(&block->virtio);
 	reset(block);
+	virtio_unlock(&block->virtio);
 	virtio_finish(&block->virtio);
 	free_block(block);
 }

@@ -164,7 +164,9 @@ static bool gather(struct virtio_console *console)
 				console->buffer + console->used, BUFFER_BYTES - console->used);
 		console->used += n;
 		console->chain_at += n;
-		if (!virtio_is_live(&console->virtio))
+		/* In a hurry a page without room is as good as the end. */
+		if (!virtio_is_live(&console->virtio) ||
+		    (n == 0 && console->chain_at < console->chain.readable_bytes))
 			return false;
 		if (console->chain_at == console->chain.readable_bytes) {
 			virtio_push(&console->virtio, QUEUE_TRANSMIT, console->chain.head, 0);

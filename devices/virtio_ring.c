@@ -203,39 +203,41 @@ static bool add_segment(struct virtio *virtio, const struct vring_desc *descript
 }
 
 /*
- * Copies some bytes, page by page. False: the device is broken, or whoever has the lock is in a
- * hurry and a page has no room.
+ * Copies some bytes, page by page; how many. Fewer: the device is broken, or whoever has the lock
+ * is in a hurry and a page has no room.
  */
-static bool access_memory(struct virtio *virtio, gpa_t at, uint8_t *bytes, size_t length,
-			  bool write)
+static size_t access_memory(struct virtio *virtio, gpa_t at, uint8_t *bytes, size_t length,
+			    bool write)
 {
-	while (length > 0) {
+	size_t done = 0;
+
+	while (done < length) {
 		size_t piece = PAGE_SIZE - at.v % PAGE_SIZE;
 		int error;
 
-		if (piece > length)
-			piece = length;
+		if (piece > length - done)
+			piece = length - done;
 		error = write ? ept_try_write(virtio->space, at, bytes, piece)
 			      : ept_try_read(virtio->space, at, bytes, piece);
 		if (error == -ENOMEM && virtio->hurried) {
 			virtio->missed = true;
-			return false;
+			break;
 		}
 		if (error == -ENOMEM) {
 			if (virtio_bring_in(virtio, at) != 0)
-				return false;
+				break;
 			continue;
 		}
 		if (error != 0) {
 			virtio_break(virtio, "%zu bytes at %#llx: %s", piece,
 				     (unsigned long long)at.v, strerror(-error));
-			return false;
+			break;
 		}
 		at.v += piece;
 		bytes += piece;
-		length -= piece;
+		done += piece;
 	}
-	return true;
+	return done;
 }
 
 static bool walk_indirect(struct virtio *virtio, const struct vring_desc *descriptor,
@@ -283,7 +285,8 @@ static bool walk_indirect(struct virtio *virtio, const struct vring_desc *descri
 		virtio_break(virtio, "an indirect table of %u bytes", bytes);
 		return false;
 	}
-	return access_memory(virtio, gpa(descriptor->addr), (uint8_t *)table, bytes, false) &&
+	return access_memory(virtio, gpa(descriptor->addr), (uint8_t *)table, bytes, false) ==
+		       bytes &&
 	       walk(virtio, table, bytes / sizeof(table[0]), 0, true, chain);
 }
 
@@ -348,7 +351,7 @@ static size_t copy(struct virtio *virtio, const struct virtio_segment *segments,
 
 	for (unsigned i = 0; i < count && done < length; i++) {
 		gpa_t at = gpa(segments[i].address.v + offset);
-		size_t piece;
+		size_t piece, got;
 
 		if (offset >= segments[i].length) {
 			offset -= segments[i].length;
@@ -357,9 +360,10 @@ static size_t copy(struct virtio *virtio, const struct virtio_segment *segments,
 		piece = segments[i].length - offset;
 		if (piece > length - done)
 			piece = length - done;
-		if (!access_memory(virtio, at, buffer + done, piece, write))
+		got = access_memory(virtio, at, buffer + done, piece, write);
+		done += got;
+		if (got < piece)
 			break;
-		done += piece;
 		offset = 0;
 	}
 	return done;

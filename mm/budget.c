@@ -194,6 +194,11 @@ static uint64_t budget_over(const struct mm *mm, uint64_t bytes)
 
 static void put_in_force(struct mm *mm, uint64_t budget)
 {
+	/* What wanted room on the disk may have it in memory now. */
+	if (budget > mm->budget) {
+		mm->starves = false;
+		mm->hunted_ns = 0;
+	}
 	mm->budget = budget;
 	if (budget > mm->budget_most)
 		mm->budget_most = budget;

@@ -404,7 +404,7 @@ static int make_room(struct mm *mm, struct attempt *a)
 			return -EIO;
 		mm->starves = (mm->starves && effort.disk_full) ||
 			      (can_wait(mm, a) && starves(mm, &effort, began, false));
-		if (!mm->starves && (error == 0 || budget_relent(mm)))
+		if ((error == 0 && !mm->starves) || budget_relent(mm))
 			continue;
 		if (brief && !effort.disk_full) {
 			brief = false;
@@ -413,7 +413,7 @@ static int make_room(struct mm *mm, struct attempt *a)
 		}
 		return no_room(mm, &effort, a);
 	}
-	if (can_wait(mm, a) && starves(mm, &effort, began, true)) {
+	if (can_wait(mm, a) && starves(mm, &effort, began, true) && !budget_relent(mm)) {
 		mm_uncharge(mm, PAGE_SIZE);
 		return no_room(mm, &effort, a);
 	}

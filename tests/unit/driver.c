@@ -29,6 +29,7 @@ static int pin(void *manager, gfn_t first, uint32_t count)
 	if (driver->pin_error != 0 && driver->pins_left-- == 0) {
 		driver->pins_left = 0;
 		driver->refused = first;
+		driver->refusals++;
 		return driver->pin_error;
 	}
 	__atomic_fetch_add(&driver->pins, (int)count, __ATOMIC_RELAXED);

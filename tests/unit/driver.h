@@ -51,7 +51,7 @@ struct driver {
 	gfn_t refused;	    /* a frame of the pin that was refused */
 	bool gets_room;	    /* a fault succeeds, and so do pins from then on; otherwise it fails */
 	void (*on_fault)(struct driver *driver); /* NULL, or called first */
-	unsigned faults;
+	unsigned faults, refusals;
 };
 
 /* A space of bytes (0: DRIVER_MEMORY) and a loop; then the device, whose virtio is to be set. */

@@ -242,6 +242,27 @@ Test(virtio_room, input_comes_again)
 	close_console(console);
 }
 
+/* What there is room for is input; the rest comes again. And a drain does not try for ever. */
+Test(virtio_room, input_as_far_as_there_is_room)
+{
+	struct virtio_console *console = open_console();
+	const uint64_t end = DRIVER_DATA + 0x1000;
+	uint32_t head, written;
+
+	driver_add(&driver, RECEIVE, &(struct driver_segment){ end - 2, 16, true }, 1);
+	refuse_after(1);
+	cr_assert_eq(virtio_console_input(console, "abc", 3), 2);
+	cr_assert(driver_take(&driver, RECEIVE, &head, &written) && written == 2);
+	cr_assert_arr_eq(driver.memory + end - 2, "ab", 2);
+	driver_add(&driver, TRANSMIT, &(struct driver_segment){ DRIVER_DATA, 4, false }, 1);
+	refuse_after(0);
+	driver.refusals = 0;
+	virtio_console_drain(console, 100000);
+	cr_assert_eq(driver.refusals, 1);
+	driver.pin_error = 0;
+	close_console(console);
+}
+
 Test(virtio_room, input_while_the_device_waits)
 {
 	struct virtio_console *console = open_console();
