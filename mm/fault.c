@@ -346,26 +346,27 @@ static bool can_wait(const struct mm *mm, const struct attempt *a)
 	return a->waits && mm->config.full != NULL;
 }
 
+static bool is_hunt(const struct reclaim_effort *effort)
+{
+	return effort->disk_full && effort->swept;
+}
+
 /*
  * On a full disk a page can still go that is one value, or whose slot is up to date. When there are
  * few of them, each fault hunts for one through all of the guest's memory, and the guest does
- * little else any more: it needs room on the disk. True when hunts, and this one that began then,
- * were much of a window's time.
+ * little else any more: it needs room on the disk. True when hunts, with this one that took so
+ * long, were much of a window's time.
  */
-static bool starves(struct mm *mm, const struct reclaim_effort *effort, uint64_t began, bool found)
+static bool hunts_are_much(struct mm *mm, uint64_t took)
 {
 	uint64_t now = clock_now_ns(), passed = now - mm->hunt_begin_ns, hunted;
 
-	if (!effort->disk_full || !effort->swept)
-		return false;
-	if (!found)
-		return now - began > mm->hunt_window_ns;
 	if (passed > 2 * mm->hunt_window_ns) {
-		mm->hunt_begin_ns = began;
+		mm->hunt_begin_ns = now - took;
 		mm->hunted_ns = 0;
-		passed = now - began;
+		passed = took;
 	}
-	mm->hunted_ns += now - began;
+	mm->hunted_ns += took;
 	if (passed < mm->hunt_window_ns)
 		return false;
 	hunted = mm->hunted_ns;
@@ -390,20 +391,24 @@ static int make_room(struct mm *mm, struct attempt *a)
 {
 	struct reclaim_effort effort = { 0 };
 	bool brief = mm->full_since_ns != 0;
-	uint64_t began = clock_now_ns();
+	uint64_t began = 0, took = 0;
 
 	a->full = false;
 	/* Everything was tried just now, in vain. */
 	if (brief)
 		reclaim_once_more(mm, &effort);
 	while (mm->starves || !mm_charge(mm, PAGE_SIZE, mm->sizes.limit)) {
-		int error = reclaim_direct(mm, &effort);
+		int error;
 
+		if (began == 0)
+			began = clock_now_ns();
+		error = reclaim_direct(mm, &effort);
+		took = clock_now_ns() - began;
 		a->reclaimed = true;
 		if (mm->has_failed)
 			return -EIO;
 		mm->starves = (mm->starves && effort.disk_full) ||
-			      (can_wait(mm, a) && starves(mm, &effort, began, false));
+			      (can_wait(mm, a) && is_hunt(&effort) && took > mm->hunt_window_ns);
 		if ((error == 0 && !mm->starves) || budget_relent(mm))
 			continue;
 		if (brief && !effort.disk_full) {
@@ -413,7 +418,7 @@ static int make_room(struct mm *mm, struct attempt *a)
 		}
 		return no_room(mm, &effort, a);
 	}
-	if (can_wait(mm, a) && starves(mm, &effort, began, true) && !budget_relent(mm)) {
+	if (can_wait(mm, a) && is_hunt(&effort) && hunts_are_much(mm, took) && !budget_relent(mm)) {
 		mm_uncharge(mm, PAGE_SIZE);
 		return no_room(mm, &effort, a);
 	}
