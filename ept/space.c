@@ -416,47 +416,31 @@ int ept_bring_in(struct ept_space *space, gpa_t address)
 		       : space->manager_ops->fault(space->manager, gpa_to_gfn(address), false, 0);
 }
 
-/* Pins a range; or its first page, which is waited for if there is no room. How much, or -errno. */
-static int64_t pin_waiting(struct ept_space *space, gpa_t address, size_t length, void **at)
-{
-	size_t first = PAGE_SIZE - address.v % PAGE_SIZE;
-	int error = ept_pin(space, address, length, at);
-
-	if (error == 0)
-		return (int64_t)length;
-	if (length > first)
-		length = first;
-	while (error == -ENOMEM) {
-		error = ept_bring_in(space, address);
-		if (error == 0)
-			error = ept_pin(space, address, length, at);
-		else if (error == -ENOMEM)
-			error = -EIO;
-	}
-	return error == 0 ? (int64_t)length : error;
-}
-
 /* Copies between the monitor and pages that are pinned meanwhile. */
 static int access_guest(struct ept_space *space, gpa_t address, uint8_t *buffer, size_t length,
 			bool write, bool wait)
 {
+	size_t most = ACCESS_CHUNK_PAGES * PAGE_SIZE;
+
 	if (length > 0 && find_range(space, address, length) < 0)
 		return -EFAULT;
 	while (length > 0) {
-		size_t piece = ACCESS_CHUNK_PAGES * PAGE_SIZE - address.v % PAGE_SIZE;
-		int64_t pinned;
+		size_t piece = most - address.v % PAGE_SIZE;
 		void *at;
+		int error;
 
 		if (piece > length)
 			piece = length;
-		if (wait) {
-			pinned = pin_waiting(space, address, piece, &at);
-			piece = (size_t)pinned;
-		} else {
-			pinned = ept_pin(space, address, piece, &at);
+		error = ept_pin(space, address, piece, &at);
+		if (error == -ENOMEM && wait) {
+			/* What it waits for is one page, and it holds no others meanwhile. */
+			most = PAGE_SIZE;
+			error = ept_bring_in(space, address);
+			if (error == 0)
+				continue;
 		}
-		if (pinned < 0)
-			return (int)pinned;
+		if (error != 0)
+			return error;
 		if (write)
 			memcpy(at, buffer, piece);
 		else
