@@ -130,24 +130,24 @@ void machine_resume(struct machine *machine)
 	pthread_mutex_unlock(&machine->lock);
 }
 
-bool machine_held(struct machine *machine)
+static bool is_set(struct machine *machine, const bool *flag)
 {
-	bool held;
+	bool set;
 
 	pthread_mutex_lock(&machine->lock);
-	held = machine->held;
+	set = *flag;
 	pthread_mutex_unlock(&machine->lock);
-	return held;
+	return set;
+}
+
+bool machine_held(struct machine *machine)
+{
+	return is_set(machine, &machine->held);
 }
 
 bool machine_standing(struct machine *machine)
 {
-	bool full;
-
-	pthread_mutex_lock(&machine->lock);
-	full = machine->full;
-	pthread_mutex_unlock(&machine->lock);
-	return full;
+	return is_set(machine, &machine->full);
 }
 
 static void set_held(struct machine *machine, bool held)

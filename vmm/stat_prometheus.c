@@ -277,6 +277,18 @@ static void put_latencies(const json_t *latency_ns, const char *socket, FILE *fi
 		put_histogram(name, kind, latency, socket, file);
 }
 
+/* Whether the guest is in a state. */
+static void put_state(const json_t *stat, const char *state, const char *help, const char *socket,
+		      FILE *file)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "bifold_%s", state);
+	put_head(name, "gauge", help, file);
+	begin_sample(name, socket, file);
+	fprintf(file, "} %d\n", strcmp(json_text(stat, "state"), state) == 0);
+}
+
 static void put_info(const json_t *stat, const char *socket, FILE *file)
 {
 	static const char *const labels[][2] = {
@@ -293,13 +305,10 @@ static void put_info(const json_t *stat, const char *socket, FILE *file)
 		put_label(labels[i][1], value != NULL ? value : "?", file);
 	}
 	fputs("} 1\n", file);
-	put_head("bifold_paused", "gauge", "1: the user holds the guest paused.", file);
-	begin_sample("bifold_paused", socket, file);
-	fprintf(file, "} %d\n", strcmp(json_text(stat, "state"), "paused") == 0);
-	put_head("bifold_standing", "gauge",
-		 "1: the guest stands until there is room on the disk of its swap file.", file);
-	begin_sample("bifold_standing", socket, file);
-	fprintf(file, "} %d\n", strcmp(json_text(stat, "state"), "standing") == 0);
+	put_state(stat, "paused", "1: the user holds the guest paused.", socket, file);
+	put_state(stat, "standing",
+		  "1: the guest stands until there is room on the disk of its swap file.", socket,
+		  file);
 }
 
 void stat_print_prometheus(const json_t *stat, const char *socket, FILE *file)
