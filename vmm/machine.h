@@ -100,7 +100,7 @@ struct machine {
 	struct serial *serial;		 /* (C) stock only */
 	struct power power;		 /* (C) stock only */
 	struct pci_host pci_host;	 /* its own key; stock only */
-	int stop_fd;  /* (C) eventfd, readable once the machine stops */
+	int stop_fd;			 /* (C) eventfd, readable once the machine stops */
 	int input_fd; /* (C) eventfd, written when the guest waits for input, or takes it again */
 
 	pthread_mutex_t lock;

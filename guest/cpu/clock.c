@@ -23,8 +23,8 @@
 #define PIT_HZ	      1193182
 #define PIT_CHANNEL_0 0x40
 #define PIT_COMMAND   0x43
-#define PIT_COUNT     0x30 /* of channel 0: count down once */
-#define PIT_LATCH     0x00 /* of channel 0 */
+#define PIT_COUNT     0x30  /* of channel 0: count down once */
+#define PIT_LATCH     0x00  /* of channel 0 */
 #define PIT_MEASURE   11932 /* 10 ms */
 
 /* Both filled by KVM; version is odd while it writes. */
