@@ -20,6 +20,7 @@
 #include "guest/monitor/doorbell.h"
 #include "guest/process/exec.h"
 #include "guest/process/process.h"
+#include "guest/process/strings.h"
 #include "guest/start.h"
 
 static struct start start;
@@ -78,16 +79,19 @@ static int read_arguments(struct exec_strings *strings, const char *path)
 	struct node *node;
 	int error = node_lookup(node_root, path, true, &node);
 
-	if (!error)
-		error = exec_strings_reserve(strings, node->size, 0);
-	if (!error)
-		error = exec_read(node, 0, strings->text, node->size);
-	if (error)
-		return error;
-	strings->used = node->size;
-	for (uint64_t i = 0; i < strings->used; i++)
-		strings->argument_count += !strings->text[i];
-	return node_remove(node, false);
+	for (uint64_t at = 0, size; !error && at < node->size; at += size) {
+		char *room = exec_strings_room(strings, &size);
+
+		if (!room)
+			return -ENOMEM;
+		size = MIN(size, node->size - at);
+		error = exec_read(node, at, room, size);
+		for (uint64_t i = 0; i < size && !error; i++)
+			strings->argument_count += !room[i];
+		if (!error)
+			error = exec_strings_take(strings, size);
+	}
+	return error ? error : node_remove(node, false);
 }
 
 static int add_arguments(struct exec_strings *strings)
@@ -115,10 +119,10 @@ static int init_strings(struct exec_strings *strings, bool emulated)
 		"-AVX512DQ,-AVX_Fast_Unaligned_Load,-AVX2_Usable,-AVX512F_Usable,-ERMS,-FSRM",
 	};
 	unsigned count = ARRAY_SIZE(environment) - !emulated;
-	int error = exec_strings_init(strings, UINT64_MAX);
+	int error;
 
-	if (!error)
-		error = add_arguments(strings);
+	exec_strings_init(strings, UINT64_MAX);
+	error = add_arguments(strings);
 	for (unsigned i = 0; i < count && !error; i++)
 		error = exec_strings_add(strings, environment[i]);
 	strings->environment_count = count;

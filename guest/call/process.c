@@ -12,6 +12,7 @@
 #include "guest/process/exec.h"
 #include "guest/process/futex.h"
 #include "guest/process/process.h"
+#include "guest/process/strings.h"
 
 #define ARCH_SET_GS 0x1001
 #define ARCH_SET_FS 0x1002
@@ -88,27 +89,25 @@ int64_t call_clone3(reg_t address, reg_t size)
 /* One more string of the program. */
 static int64_t gather_one(struct exec_strings *strings, reg_t address)
 {
-	uint64_t room;
+	uint64_t left = EXEC_STRING_MAX, size;
 	int64_t length, error;
 
-	for (;;) {
-		room = MIN(strings->size - strings->used, EXEC_STRING_MAX);
-		length = room ? user_read_string(strings->text + strings->used, address, room)
-			      : -ENAMETOOLONG;
-		if (length != -ENAMETOOLONG)
-			break;
-		if (room == EXEC_STRING_MAX)
-			return -E2BIG;
-		error = exec_strings_reserve(strings, room + 1, 1);
+	do {
+		char *room = exec_strings_room(strings, &size);
+
+		if (!room)
+			return -ENOMEM;
+		size = MIN(size, left);
+		length = user_read_string(room, address, size);
+		if (length < 0 && length != -ENAMETOOLONG)
+			return length;
+		error = exec_strings_take(strings, length < 0 ? size : (uint64_t)length + 1);
 		if (error)
 			return error;
-	}
-	if (length < 0)
-		return length;
-	error = exec_strings_reserve(strings, length + 1, 1);
-	if (!error)
-		strings->used += length + 1;
-	return error;
+		address += size;
+		left -= size;
+	} while (length < 0 && left > 0);
+	return length < 0 ? -E2BIG : 0;
 }
 
 /* The strings of a vector of the program. */
@@ -155,10 +154,11 @@ int64_t call_execve(reg_t path_address, reg_t arguments, reg_t environment)
 	uint64_t limit = current_process()->limit[RLIMIT_STACK].current;
 	struct exec_strings strings;
 	char *path = memory_alloc(PATH_LIMIT);
-	int64_t result = path ? exec_strings_init(&strings, limit) : -ENOMEM;
+	int64_t result;
 
-	if (result)
-		goto out_path;
+	if (!path)
+		return -ENOMEM;
+	exec_strings_init(&strings, limit);
 	result = user_read_string(path, path_address, PATH_LIMIT);
 	if (result >= 0)
 		result = gather(&strings, arguments, &strings.argument_count);
@@ -167,7 +167,6 @@ int64_t call_execve(reg_t path_address, reg_t arguments, reg_t environment)
 	if (!result)
 		result = execute(path, &strings);
 	exec_strings_finish(&strings);
-out_path:
 	memory_free(path);
 	return result;
 }

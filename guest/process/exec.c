@@ -15,6 +15,7 @@
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
+#include "guest/process/strings.h"
 
 #define AUX_PHDR	3
 #define AUX_PHENT	4
@@ -44,100 +45,84 @@
 #define HEAP_BITS	   13
 #define FRAME_EXTRA	   2048 /* a signal frame's size beyond the vector state */
 
-#define STRINGS_FIRST 4096
+/*
+ * What lies at the stack pointer, written by pieces: there may be a megabyte of pointers. Past an
+ * error nothing is written.
+ */
+struct stack_words {
+	uint64_t at; /* where the next piece goes */
+	int error;
+	unsigned count;
+	uint64_t word[64];
+};
 
-int exec_strings_init(struct exec_strings *strings, uint64_t stack_limit)
+static void flush_words(struct stack_words *words)
 {
-	*strings = (struct exec_strings){
-		.text = memory_alloc(STRINGS_FIRST),
-		.size = STRINGS_FIRST,
-		.limit = MIN(MAX(stack_limit / 4, EXEC_STRINGS_MIN), EXEC_STRINGS_MAX),
-	};
-	return strings->text ? 0 : -ENOMEM;
+	if (!words->error)
+		words->error = user_write(words->at, words->word, words->count * 8);
+	words->at += words->count * 8;
+	words->count = 0;
 }
 
-int exec_strings_reserve(struct exec_strings *strings, uint64_t length, unsigned count)
+static void put(struct stack_words *words, uint64_t word)
 {
-	uint64_t pointers = count + strings->argument_count + strings->environment_count;
-	uint64_t size = strings->size;
-	char *text;
-
-	if (strings->used + length + pointers * 8 > strings->limit)
-		return -E2BIG;
-	while (size - strings->used < length)
-		size *= 2;
-	if (size == strings->size)
-		return 0;
-	text = memory_alloc(size);
-	if (!text)
-		return -ENOMEM;
-	memcpy(text, strings->text, strings->used);
-	memory_free(strings->text);
-	strings->text = text;
-	strings->size = size;
-	return 0;
+	if (words->count == ARRAY_SIZE(words->word))
+		flush_words(words);
+	words->word[words->count++] = word;
 }
 
-int exec_strings_add(struct exec_strings *strings, const char *string)
+static void aux(struct stack_words *words, uint64_t type, uint64_t value)
 {
-	size_t length = strlen(string) + 1;
-	int error = exec_strings_reserve(strings, length, 1);
-
-	if (error)
-		return error;
-	memcpy(strings->text + strings->used, string, length);
-	strings->used += length;
-	return 0;
+	put(words, type);
+	put(words, value);
 }
 
-void exec_strings_finish(struct exec_strings *strings)
-{
-	memory_free(strings->text);
-	strings->text = NULL;
-}
-
-static void aux(uint64_t **at, uint64_t type, uint64_t value)
-{
-	*(*at)++ = type;
-	*(*at)++ = value;
-}
-
-static void put_auxiliary(uint64_t **at, const struct elf_image *image, uint64_t random,
+static void put_auxiliary(struct stack_words *words, const struct elf_image *image, uint64_t random,
 			  uint64_t platform, uint64_t path)
 {
-	aux(at, AUX_PHDR, image->headers);
-	aux(at, AUX_PHENT, image->header_size);
-	aux(at, AUX_PHNUM, image->header_count);
-	aux(at, AUX_PAGESZ, PAGE_SIZE);
-	aux(at, AUX_BASE, 0);
-	aux(at, AUX_FLAGS, 0);
-	aux(at, AUX_ENTRY, image->entry);
-	aux(at, AUX_UID, current_process()->identity.user[ID_REAL]);
-	aux(at, AUX_EUID, current_process()->identity.user[ID_EFFECTIVE]);
-	aux(at, AUX_GID, current_process()->identity.group[ID_REAL]);
-	aux(at, AUX_EGID, current_process()->identity.group[ID_EFFECTIVE]);
-	aux(at, AUX_PLATFORM, platform);
-	aux(at, AUX_HWCAP, cpuid(1, 0).edx);
-	aux(at, AUX_HWCAP2, 0);
-	aux(at, AUX_CLKTCK, USER_HZ);
-	aux(at, AUX_SECURE, 0);
-	aux(at, AUX_RANDOM, random);
-	aux(at, AUX_EXECFN, path);
-	aux(at, AUX_MINSIGSTKSZ, FRAME_EXTRA + vector_size);
-	aux(at, 0, 0);
+	aux(words, AUX_PHDR, image->headers);
+	aux(words, AUX_PHENT, image->header_size);
+	aux(words, AUX_PHNUM, image->header_count);
+	aux(words, AUX_PAGESZ, PAGE_SIZE);
+	aux(words, AUX_BASE, 0);
+	aux(words, AUX_FLAGS, 0);
+	aux(words, AUX_ENTRY, image->entry);
+	aux(words, AUX_UID, current_process()->identity.user[ID_REAL]);
+	aux(words, AUX_EUID, current_process()->identity.user[ID_EFFECTIVE]);
+	aux(words, AUX_GID, current_process()->identity.group[ID_REAL]);
+	aux(words, AUX_EGID, current_process()->identity.group[ID_EFFECTIVE]);
+	aux(words, AUX_PLATFORM, platform);
+	aux(words, AUX_HWCAP, cpuid(1, 0).edx);
+	aux(words, AUX_HWCAP2, 0);
+	aux(words, AUX_CLKTCK, USER_HZ);
+	aux(words, AUX_SECURE, 0);
+	aux(words, AUX_RANDOM, random);
+	aux(words, AUX_EXECFN, path);
+	aux(words, AUX_MINSIGSTKSZ, FRAME_EXTRA + vector_size);
+	aux(words, 0, 0);
 }
 
-/* Pointers to `count` strings that begin at *text of the kernel and at *address of the process. */
-static void put_pointers(uint64_t **at, const char **text, uint64_t *address, unsigned count)
+/* Pointers to `count` strings, which begin at *address of the process, and moves behind them. */
+static void put_pointers(struct stack_words *words, struct exec_cursor *cursor, uint64_t *address,
+			 unsigned count)
 {
 	for (; count > 0; count--) {
-		size_t length = strlen(*text) + 1;
-
-		*(*at)++ = *address;
-		*text += length;
-		*address += length;
+		put(words, *address);
+		*address += exec_strings_skip(cursor);
 	}
-	*(*at)++ = 0;
+	put(words, 0);
+}
+
+static int write_strings(const struct exec_strings *strings, uint64_t address)
+{
+	int error = 0;
+
+	for (const struct exec_chunk *chunk = strings->first; chunk && !error;
+	     chunk = chunk->next) {
+		error = user_write(address, chunk->text + chunk->start, chunk->end - chunk->start);
+		address += chunk->end - chunk->start;
+	}
+	return error;
 }
 
 /*
@@ -147,8 +132,8 @@ static void put_pointers(uint64_t **at, const char **text, uint64_t *address, un
 static int build_stack(const struct elf_image *image, const char *path,
 		       const struct exec_strings *strings, uint64_t *stack_pointer)
 {
-	uint64_t count = 1 + strings->argument_count + 1 + strings->environment_count + 1 +
-			 2 * (AUX_PAIRS + 1);
+	uint64_t count = 1 + (uint64_t)strings->argument_count + 1 + strings->environment_count +
+			 1 + 2 * (AUX_PAIRS + 1);
 	uint64_t random[2] = { random_next(), random_next() };
 	struct space *space = current_space();
 	uint64_t path_at = space->stack_top - 8 - (strlen(path) + 1);
@@ -156,35 +141,31 @@ static int build_stack(const struct elf_image *image, const char *path,
 	uint64_t platform_at = strings_at - sizeof("x86_64");
 	uint64_t random_at = ROUND_DOWN(platform_at - sizeof(random), 16);
 	uint64_t address = strings_at;
-	uint64_t *table, *at;
-	const char *text = strings->text;
-	int error;
+	struct exec_cursor cursor = exec_strings_begin(strings);
+	struct stack_words words = { .count = 0 };
+	int error = user_write(path_at, path, strlen(path) + 1);
 
-	*stack_pointer = ROUND_DOWN(random_at - count * 8, 16) -
-			 16 * space_random(space, STACK_POINTER_BITS);
-	table = memory_alloc(count * 8);
-	if (!table)
-		return -ENOMEM;
-	at = table;
-	*at++ = strings->argument_count;
-	put_pointers(&at, &text, &address, strings->argument_count);
-	space->arguments = strings_at;
-	space->arguments_end = address;
-	space->environment_end = path_at;
-	space->first_stack = *stack_pointer;
-	put_pointers(&at, &text, &address, strings->environment_count);
-	put_auxiliary(&at, image, random_at, platform_at, path_at);
-	error = user_write(path_at, path, strlen(path) + 1);
 	if (!error)
-		error = user_write(strings_at, strings->text, strings->used);
+		error = write_strings(strings, strings_at);
 	if (!error)
 		error = user_write(platform_at, "x86_64", sizeof("x86_64"));
 	if (!error)
 		error = user_write(random_at, random, sizeof(random));
-	if (!error)
-		error = user_write(*stack_pointer, table, count * 8);
-	memory_free(table);
-	return error ? -ENOMEM : 0;
+	if (error)
+		return -ENOMEM;
+	*stack_pointer = ROUND_DOWN(random_at - count * 8, 16) -
+			 16 * space_random(space, STACK_POINTER_BITS);
+	words.at = *stack_pointer;
+	put(&words, strings->argument_count);
+	put_pointers(&words, &cursor, &address, strings->argument_count);
+	space->arguments = strings_at;
+	space->arguments_end = address;
+	space->environment_end = path_at;
+	space->first_stack = *stack_pointer;
+	put_pointers(&words, &cursor, &address, strings->environment_count);
+	put_auxiliary(&words, image, random_at, platform_at, path_at);
+	flush_words(&words);
+	return words.error ? -ENOMEM : 0;
 }
 
 static int make_space(struct process *process, struct node *node, struct elf_image *image,

@@ -7,30 +7,8 @@
 #include "guest/cpu/trap.h"
 #include "guest/memory/space.h"
 
+struct exec_strings;
 struct process;
-
-/* argv and envp in the kernel: their strings one after the other, each with its end. */
-struct exec_strings {
-	char *text;
-	uint64_t used, size,
-		limit; /* bytes: of text, of its room, and of text and pointers at most */
-	unsigned argument_count, environment_count;
-};
-
-/* As on Linux: of one string with its end, and of all in any case. */
-#define EXEC_STRING_MAX	 (128 << 10)
-#define EXEC_STRINGS_MIN (128 << 10)
-#define EXEC_STRINGS_MAX (6 << 20)
-
-/* limit: of the stack, of which the strings and their pointers may take a quarter. 0 or -ENOMEM /
- * -E2BIG. */
-int exec_strings_init(struct exec_strings *strings, uint64_t stack_limit);
-int exec_strings_add(struct exec_strings *strings, const char *string);
-void exec_strings_finish(struct exec_strings *strings);
-
-/* Room for `length` more bytes of text, `count` pointers more being counted. 0, -ENOMEM or -E2BIG.
- */
-int exec_strings_reserve(struct exec_strings *strings, uint64_t length, unsigned count);
 
 /* script.c: while the node is a script ("#!") its interpreter takes its place, and the arguments in
  * front of the script's change with it. 0 or -errno. */

@@ -6,9 +6,9 @@
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
-#include "guest/memory/slab.h"
 #include "guest/process/exec.h"
 #include "guest/process/identity.h"
+#include "guest/process/strings.h"
 
 #define LINE_MAX  256 /* bytes that are looked at, as on Linux */
 #define DEPTH_MAX 5
@@ -58,36 +58,6 @@ static int parse(char *line, char **program, char **argument)
 	return **program ? 0 : -ENOEXEC;
 }
 
-/* The strings in front of those that are left when the first argument goes. */
-static int replace_first(struct exec_strings *strings, const char *program, const char *argument,
-			 const char *path)
-{
-	const char *const front[] = { program, argument, path };
-	uint64_t gone = strings->argument_count ? strlen(strings->text) + 1 : 0, length = 0;
-	unsigned count = 0;
-	char *to;
-	int error;
-
-	for (unsigned i = 0; i < ARRAY_SIZE(front); i++) {
-		length += front[i] ? strlen(front[i]) + 1 : 0;
-		count += front[i] != NULL;
-	}
-	error = exec_strings_reserve(strings, length, count);
-	if (error)
-		return error;
-	memmove(strings->text + length, strings->text + gone, strings->used - gone);
-	to = strings->text;
-	for (unsigned i = 0; i < ARRAY_SIZE(front); i++) {
-		if (!front[i])
-			continue;
-		memcpy(to, front[i], strlen(front[i]) + 1);
-		to += strlen(front[i]) + 1;
-	}
-	strings->used += length - gone;
-	strings->argument_count += count - (gone > 0);
-	return 0;
-}
-
 /* 1 and the line when the file is a script. */
 static int read_line(struct node *node, char line[LINE_MAX + 1])
 {
@@ -115,7 +85,8 @@ int script_resolve(struct node *from, const char *path, struct node **node,
 			return -ELOOP;
 		error = parse(line, &program, &argument);
 		if (!error)
-			error = replace_first(strings, program, argument, path);
+			error = exec_strings_replace_first(
+				strings, (const char *const[]){ program, argument, path }, 3);
 		if (!error)
 			error = node_lookup(from, program, true, node);
 		if (!error)

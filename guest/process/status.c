@@ -5,6 +5,7 @@
  * say what the process made of them.
  */
 #include "guest/process/status.h"
+#include "guest/process/strings.h"
 #include "guest/cpu/clock.h"
 #include "guest/file/text.h"
 #include "guest/lib/errno.h"

@@ -9,7 +9,7 @@
 #include "guest/programs/usertests.h"
 #include "guest/programs/leaks.h"
 
-#define SECONDS_EACH 20
+#define SECONDS_EACH 40
 
 const char *self = "/proc/self/exe";
 
@@ -42,8 +42,9 @@ static const struct user_test hidden_tests[] = {
 	{ "leak-objects", leak_objects },
 	{ NULL, NULL },
 };
-static const struct user_test *const groups[] = { process_tests, signal_tests, memory_tests,
-						  file_tests,	 lock_tests,   hidden_tests };
+static const struct user_test *const groups[] = { process_tests, exec_tests, signal_tests,
+						  memory_tests,	 file_tests, lock_tests,
+						  hidden_tests };
 #define GROUPS	     (sizeof(groups) / sizeof(groups[0]))
 #define GROUPS_SHOWN (GROUPS - 1)
 
@@ -118,6 +119,8 @@ int main(int argc, char **argv)
 		return argc > 2 && equal(argv[2], "a word") ? 42 : 1;
 	if (argc > 1 && equal(argv[1], "--count"))
 		return argc % 199;
+	if (argc > 2 && equal(argv[1], "--sum"))
+		return exec_sum((const char *const *)argv);
 	if (argc > 1 && equal(argv[1], "--script"))
 		return argc == 4 && equal(argv[2], "/tmp/script") && equal(argv[3], "a word") ? 43
 		       : argc == 6 && equal(argv[2], "/tmp/script") && equal(argv[3], "x") &&

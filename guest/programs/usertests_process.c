@@ -13,7 +13,7 @@
 #define SYS_SCHED_SETAFFINITY 203
 #define FUTEX_WAKE_PRIVATE    129
 
-/* ---- fork, exec, wait ---- */
+/* ---- fork, wait ---- */
 
 static void wait_status(void)
 {
@@ -68,88 +68,6 @@ static void chain(unsigned depth)
 static void fork_chain(void)
 {
 	chain(CHAIN);
-}
-
-static long execute(const char *path, const char *first, const char *second)
-{
-	const char *const arguments[] = { path, first, second, NULL };
-	const char *const environment[] = { NULL };
-
-	return call(EXECVE, path, arguments, environment);
-}
-
-static void exec_echo(void)
-{
-	execute(self, "--echo", "a word");
-}
-
-static void exec_self(void)
-{
-	expect(EXITED(ends_with(exec_echo)) == 42, "exec of itself");
-}
-
-static void spawn_echo(void)
-{
-	/* In the parent's memory: nothing is written but the stack below. */
-	long pid = call(VFORK);
-
-	if (pid == 0) {
-		execute(self, "--echo", "a word");
-		exit(1);
-	}
-	exit(EXITED(wait_for(pid)));
-}
-
-static void vfork_exec(void)
-{
-	expect(EXITED(ends_with(spawn_echo)) == 42, "vfork and exec");
-}
-
-static void write_program(const char *path, const void *bytes, size_t size, unsigned mode)
-{
-	long fd = call(OPEN, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
-
-	expect(fd >= 0 && call(WRITE, fd, bytes, size) == (long)size, "a file cannot be made");
-	call(CLOSE, fd);
-}
-
-static void exec_bad_files(void)
-{
-	static char header[PAGE];
-	long fd = call(OPEN, self, 0, 0);
-
-	expect(call(READ, fd, header, 200) == 200, "its own program cannot be read");
-	call(CLOSE, fd);
-	expect(execute("/missing", NULL, NULL) == -ENOENT, "exec of nothing");
-	expect(execute("/tmp", NULL, NULL) == -EACCES, "exec of a directory");
-	write_program("/tmp/text", "not a program", 13, 0755);
-	expect(execute("/tmp/text", NULL, NULL) == -ENOEXEC, "exec of a text");
-	write_program("/tmp/mode", header, 200, 0644);
-	expect(execute("/tmp/mode", NULL, NULL) == -EACCES, "exec of what is not executable");
-	write_program("/tmp/short", header, 100, 0755);
-	expect(execute("/tmp/short", NULL, NULL) < 0, "exec of half a header");
-	header[32] = header[33] = 0x7f; /* where the program headers are */
-	write_program("/tmp/wild", header, 200, 0755);
-	expect(execute("/tmp/wild", NULL, NULL) < 0, "exec with headers beyond the end");
-	write_program("/tmp/empty", header, 0, 0755);
-	expect(execute("/tmp/empty", NULL, NULL) == -ENOEXEC, "exec of nothing at all");
-	call(UNLINK, "/tmp/text");
-	call(UNLINK, "/tmp/mode");
-	call(UNLINK, "/tmp/short");
-	call(UNLINK, "/tmp/wild");
-	call(UNLINK, "/tmp/empty");
-}
-
-static void exec_arguments(void)
-{
-	size_t size = MIB / 8;
-	char *large = map(NULL, size + PAGE, RW, PRIVATE_ANONYMOUS, -1);
-	const char *const wild[] = { self, (const char *)KERNEL, NULL };
-
-	memset(large, 'x', size);
-	expect(execute(self, large, NULL) == -E2BIG, "an argument of 128 KiB");
-	expect(call(EXECVE, self, wild, 0) == -EFAULT, "a kernel pointer in argv");
-	expect(call(EXECVE, self, KERNEL, 0) == -EFAULT, "argv in the kernel");
 }
 
 /* The orphan's new parent is init, which need not be ours. */
@@ -453,109 +371,10 @@ static void clone_parent(void)
 	expect(call(WAIT4, -1, &ends, 0) == -ECHILD, "and no other");
 }
 
-static void write_script(const char *path, const char *text, int mode)
-{
-	long fd = call(OPEN, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
-
-	expect(call(WRITE, fd, text, strlen(text)) == (long)strlen(text), "a script");
-	call(CLOSE, fd);
-}
-
-static int run_script(const char *path)
-{
-	static const char *const argv[] = { "zero", "a word", NULL };
-	long pid = call(FORK);
-
-	if (pid == 0)
-		exit(call(EXECVE, path, argv, 0) == 0 ? 1 : 200);
-	return EXITED(wait_for(pid));
-}
-
-static long try_script(const char *path)
-{
-	static const char *const argv[] = { "zero", NULL };
-
-	return call(EXECVE, path, argv, 0);
-}
-
-/* "#!": the program, what else the line says, the script, and its arguments but the first. */
-static void exec_script(void)
-{
-	static char line[300];
-	unsigned length = 2 + (unsigned)call(READLINK, self, line + 2, 200);
-
-	line[0] = '#';
-	line[1] = '!';
-	memcpy(line + length, " --script  \nignored\n", 21);
-	write_script("/tmp/script", line, 0755);
-	expect(run_script("/tmp/script") == 43, "a script");
-	write_script("/tmp/outer", "#! /tmp/script x\n", 0755);
-	expect(run_script("/tmp/outer") == 44, "a script of a script");
-	write_script("/tmp/plain", line, 0644);
-	expect(try_script("/tmp/plain") == -EACCES, "without the right");
-	write_script("/tmp/nobody", "#!/nobody\n", 0755);
-	expect(try_script("/tmp/nobody") == -ENOENT, "without its program");
-	write_script("/tmp/empty", "#!  \n", 0755);
-	expect(try_script("/tmp/empty") == -ENOEXEC, "that names none");
-	write_script("/tmp/loop", "#!/tmp/loop\n", 0755);
-	expect(try_script("/tmp/loop") == -ELOOP, "of itself");
-	call(UNLINK, "/tmp/script");
-	call(UNLINK, "/tmp/outer");
-	call(UNLINK, "/tmp/plain");
-	call(UNLINK, "/tmp/nobody");
-	call(UNLINK, "/tmp/empty");
-	call(UNLINK, "/tmp/loop");
-}
-
-/* A quarter of the stack for all of them, and 128 KiB for one. */
-static long exec_with(unsigned count, unsigned length)
-{
-	char *word = map(NULL, length + PAGE, RW, PRIVATE_ANONYMOUS, -1);
-	const char **argv = map(NULL, (count + 3) * 8, RW, PRIVATE_ANONYMOUS, -1);
-	long pid, result;
-
-	memset(word, 'x', length);
-	argv[0] = "usertests";
-	argv[1] = "--count";
-	for (unsigned i = 0; i < count; i++)
-		argv[i + 2] = word;
-	pid = call(FORK);
-	if (pid == 0) {
-		result = call(EXECVE, self, argv, 0);
-		exit(result == -E2BIG ? 201 : 202);
-	}
-	result = EXITED(wait_for(pid));
-	call(MUNMAP, word, length + PAGE);
-	call(MUNMAP, argv, (count + 3) * 8);
-	return result;
-}
-
-static void limit_stack(uint64_t size)
-{
-	uint64_t limit[] = { size, ~0ull };
-
-	expect(call(SETRLIMIT, RLIMIT_STACK, limit) == 0, "setrlimit");
-}
-
-static void exec_many(void)
-{
-	expect(exec_with(300, 3) == 302 % 199, "many arguments");
-	expect(exec_with(1, 30000) == 3, "a long one");
-	expect(exec_with(1, 131072) == 201, "one that is too long");
-	expect(exec_with(5, 30000) == 7, "more in sum than one may have");
-	limit_stack(512 << 10);
-	expect(exec_with(5, 30000) == 201, "more than a quarter of the stack");
-	limit_stack(8 << 20);
-}
-
 const struct user_test process_tests[] = {
 	{ "wait-status", wait_status },
 	{ "fork-many", fork_many },
 	{ "fork-chain", fork_chain },
-	{ "exec-self", exec_self },
-	{ "vfork-exec", vfork_exec },
-	{ "exec-bad-files", exec_bad_files },
-	{ "exec-arguments", exec_arguments },
 	{ "orphans", orphans },
 	{ "groups", groups },
 	{ "threads", threads },
@@ -566,7 +385,5 @@ const struct user_test process_tests[] = {
 	{ "page-end", page_end },
 	{ "identities", identities },
 	{ "clone-parent", clone_parent },
-	{ "exec-script", exec_script },
-	{ "exec-many", exec_many },
 	{ NULL, NULL },
 };
