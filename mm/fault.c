@@ -375,6 +375,15 @@ static bool hunts_are_much(struct mm *mm, uint64_t took)
 	return hunted > passed / HUNT_SHARE;
 }
 
+/*
+ * Until a page was written. One that goes without the disk is no sign of room on it, but the last
+ * such one leaves memory enough.
+ */
+static bool still_starves(const struct mm *mm, const struct reclaim_effort *effort, int error)
+{
+	return mm->starves && !effort->wrote && (error == 0 || effort->disk_full);
+}
+
 /* No more room for a page. -ENOSPC: it is worth while to wait for the disk. */
 static int no_room(struct mm *mm, const struct reclaim_effort *effort, struct attempt *a)
 {
@@ -391,34 +400,31 @@ static int make_room(struct mm *mm, struct attempt *a)
 {
 	struct reclaim_effort effort = { 0 };
 	bool brief = mm->full_since_ns != 0;
-	uint64_t began = 0, took = 0;
 
 	a->full = false;
 	/* Everything was tried just now, in vain. */
 	if (brief)
 		reclaim_once_more(mm, &effort);
 	while (mm->starves || !mm_charge(mm, PAGE_SIZE, mm->sizes.limit)) {
-		int error;
+		int error = reclaim_direct(mm, &effort);
 
-		if (began == 0)
-			began = clock_now_ns();
-		error = reclaim_direct(mm, &effort);
-		took = clock_now_ns() - began;
 		a->reclaimed = true;
 		if (mm->has_failed)
 			return -EIO;
-		mm->starves = (mm->starves && effort.disk_full) ||
-			      (can_wait(mm, a) && is_hunt(&effort) && took > mm->hunt_window_ns);
-		if ((error == 0 && !mm->starves) || budget_relent(mm))
+		mm->starves =
+			still_starves(mm, &effort, error) || (can_wait(mm, a) && is_hunt(&effort) &&
+							      effort.took_ns > mm->hunt_window_ns);
+		if (error == 0 && !(mm->starves && effort.disk_full))
 			continue;
-		if (brief && !effort.disk_full) {
+		if (!budget_relent(mm)) {
+			if (!brief || effort.disk_full)
+				return no_room(mm, &effort, a);
 			brief = false;
-			effort = (struct reclaim_effort){ 0 };
-			continue;
 		}
-		return no_room(mm, &effort, a);
+		effort = (struct reclaim_effort){ 0 };
 	}
-	if (can_wait(mm, a) && is_hunt(&effort) && hunts_are_much(mm, took) && !budget_relent(mm)) {
+	if (can_wait(mm, a) && is_hunt(&effort) && hunts_are_much(mm, effort.took_ns) &&
+	    !budget_relent(mm)) {
 		mm_uncharge(mm, PAGE_SIZE);
 		return no_room(mm, &effort, a);
 	}

@@ -107,6 +107,7 @@ struct reclaim_work {
 	uint32_t victim_count;
 	uint32_t gone;	/* frames this batch has given back so far */
 	bool disk_full; /* a page found no room on the disk; cleared by who asks */
+	bool wrote;	/* pages went to the disk; cleared by who asks */
 	uint32_t owners[SWAP_BATCH];
 	XXH128_hash_t hashes[SWAP_BATCH];
 };
@@ -185,10 +186,12 @@ struct mm {
 /* How much of resident memory a shortage has already looked at in vain. */
 struct reclaim_effort {
 	uint64_t examined;
-	unsigned rounds; /* fruitless ones; from the second on, back-off is ignored */
-	uint32_t gone;	 /* by the last batch */
-	bool disk_full;	 /* a page found no room on the disk in this round */
-	bool swept;	 /* as much as half of it was looked at before one could go */
+	unsigned rounds;  /* fruitless ones; from the second on, back-off is ignored */
+	uint32_t gone;	  /* by the last batch */
+	bool disk_full;	  /* a page found no room on the disk in this round */
+	bool wrote;	  /* pages went to the disk */
+	uint64_t took_ns; /* without waits for other threads */
+	bool swept;	  /* as much as half of it was looked at before one could go */
 };
 
 static inline struct mm_frame *mm_frame(struct mm *mm, uint32_t number)

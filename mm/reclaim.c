@@ -338,6 +338,7 @@ static bool exhausted(struct mm *mm, struct reclaim_effort *effort, uint32_t gon
 int reclaim_direct(struct mm *mm, struct reclaim_effort *effort)
 {
 	struct reclaim_work *work = reclaim_work_take(mm, false);
+	uint64_t began = clock_now_ns();
 	uint32_t examined, gone;
 	int error = 0;
 
@@ -349,13 +350,15 @@ int reclaim_direct(struct mm *mm, struct reclaim_effort *effort)
 	/* What earlier rounds met need not be what this one fails of. */
 	if (effort->examined == 0)
 		effort->disk_full = false;
-	work->disk_full = false;
+	work->disk_full = work->wrote = false;
 	gone = reclaim_batch(mm, work, mm->sizes.direct_batch, effort->rounds > 0, &examined);
 	gone += drain_pool(mm, work, true);
 	/* Pages short of a victim, as all may be pinned: then it is the pool that must give. */
 	if (gone == 0 && effort->rounds > 0 && mm->swap != NULL)
 		gone += write_back(mm, work, true);
 	effort->disk_full |= work->disk_full;
+	effort->wrote |= work->wrote;
+	effort->took_ns += clock_now_ns() - began;
 	if (exhausted(mm, effort, gone, examined)) {
 		/* Another thread's batch may yet give something back. */
 		if (busy_elsewhere(mm, work))

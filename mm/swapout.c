@@ -113,6 +113,7 @@ static void note_write(struct mm *mm, struct reclaim_work *work, uint32_t count,
 
 	goes_on = swap_wrote(mm->swap, work->pages, count);
 	work->disk_full |= error == -ENOSPC || error == -EDQUOT;
+	work->wrote |= error == 0;
 	if (error == 0) {
 		mm->swap_backoff_ns = 0;
 		return;

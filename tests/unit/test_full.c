@@ -131,8 +131,10 @@ static struct {
 	unsigned room_after; /* calls; 0: never */
 	unsigned give_up_after;
 	uint64_t since_ns;
-	uint64_t tries; /* pages that could not go before the first call */
-	bool overtaken; /* another fault finds room before the first call has done anything */
+	uint64_t tries;	    /* pages that could not go before the first call */
+	bool overtaken;	    /* another fault finds room before the first call has done anything */
+	bool clean_pages;   /* the first call makes most pages such that go without the disk */
+	bool larger_budget; /* the first call makes room for all */
 	bool stands;
 } owner;
 
@@ -145,6 +147,17 @@ static bool work_is_held(void)
 		held |= fake.mm->fill_works[i] != NULL && fake.mm->fill_works[i]->busy;
 	pthread_mutex_unlock(&fake.mm->lock);
 	return held;
+}
+
+/* Most of what is resident becomes pages of one value. */
+static void clean_pages(void)
+{
+	for (uint32_t i = 0; i < FRAMES; i++) {
+		enum frame_state state = (enum frame_state)mm_frame(fake.mm, i)->state;
+
+		if (i % 64 != 0 && (state == FRAME_MAPPED || state == FRAME_WATCHED))
+			cr_assert_eq(fake_put(&fake, i, CONTENT_ZERO, 1), 0);
+	}
 }
 
 static bool full(void *context, uint64_t since_ns)
@@ -165,6 +178,10 @@ static bool full(void *context, uint64_t since_ns)
 		swap_memory.capacity = 0;
 		cr_assert_eq(fake_put(&fake, FRAMES - 1, CONTENT_RANDOM, 1), 0);
 	}
+	if (owner.larger_budget && owner.calls == 1)
+		cr_assert_eq(mm_set_budget(fake.mm, 4 * config.budget_bytes + 3000 * PAGE_SIZE), 0);
+	if (owner.clean_pages && owner.calls == 1)
+		clean_pages();
 	owner.stands = true;
 	if (owner.calls == owner.room_after)
 		swap_memory.capacity = 0;
@@ -246,6 +263,66 @@ Test(full, a_hunt_takes_no_longer_than_its_window)
 	wait_with_window(1, &brief);
 	cr_assert_lt(brief, whole / 3, "%llu, %llu", (unsigned long long)brief,
 		     (unsigned long long)whole);
+}
+
+/*
+ * A guest that hunts stands until the disk has room. Pages that go without the disk are found in a
+ * standing guest, too, but would let it go on for a moment only.
+ */
+Test(full, clean_pages_do_not_end_the_standing)
+{
+	prepare_owner();
+	owner.clean_pages = true;
+	owner.room_after = 5;
+	fake_create(&fake, &config);
+	fake.mm->hunt_window_ns = 1;
+	put(0, 3000, 1);
+	cr_assert_eq(owner.calls, 5);
+	cr_assert_eq(owner.over, 1);
+	fake_end(&fake);
+}
+
+/* Room in the budget does end it. */
+Test(full, a_larger_budget_ends_the_standing)
+{
+	prepare_owner();
+	owner.larger_budget = true;
+	fake_create(&fake, &config);
+	fake.mm->hunt_window_ns = 1;
+	put(0, 3000, 1);
+	cr_assert_eq(owner.calls, 1);
+	cr_assert_eq(owner.over, 1);
+	expect(0, 3000, 1);
+	fake_end(&fake);
+}
+
+/* A budget that cannot fall any lower gives back what it has taken, before anybody stands. */
+static void lower_and_go_on(uint64_t window_ns)
+{
+	prepare_owner();
+	fake_create(&fake, &config);
+	if (window_ns != 0)
+		fake.mm->hunt_window_ns = window_ns;
+	swap_memory.capacity = 0;
+	put(0, 1500, 1);
+	swap_memory.capacity = swap_memory.allocated + 50;
+	owner.give_up_after = 3;
+	cr_assert_eq(mm_set_budget(fake.mm, config.budget_bytes - 300 * PAGE_SIZE), 0);
+	for (uint32_t i = 1500; i < FRAMES && fake.mm->budget < config.budget_bytes; i++) {
+		cr_assert_gt(fake.mm->budget, fake.mm->wanted, "it has fallen");
+		put(i, 1, 1);
+	}
+	cr_assert_eq(fake.mm->budget, config.budget_bytes);
+	cr_assert_eq(owner.calls, 0);
+	swap_memory.capacity = 0;
+	expect(0, 1500, 1);
+	fake_end(&fake);
+}
+
+Test(full, a_falling_budget_relents_first)
+{
+	lower_and_go_on(0);
+	lower_and_go_on(1);
 }
 
 /* Whoever waited says that it is over, though another has said so before it began. */
