@@ -324,7 +324,7 @@ static bool wait_for_disk(struct mm *mm, struct attempt *a)
 	now -= mm->full_since_ns;
 	a->ends_waiting = true;
 	mm_unlock(mm);
-	again = mm->config.full(mm->failed_context, now);
+	again = mm->config.full(mm->failed_context, a->thread, now);
 	pthread_mutex_lock(&mm->lock);
 	return again;
 }
@@ -534,7 +534,7 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread)
 {
 	uint64_t began = clock_now_ns(), took;
-	struct attempt a = { .doing = "serving its fault failed", .waits = true };
+	struct attempt a = { .doing = "serving its fault failed", .waits = true, .thread = thread };
 	enum frame_state was;
 	struct mm_notes notes;
 	bool dead;

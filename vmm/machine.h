@@ -75,6 +75,7 @@ struct vcpu {
 	pthread_t thread;	       /* (L) */
 	bool started;		       /* (L) and not yet to be joined: others may kick it */
 	bool inside;		       /* (L) in KVM_RUN, or about to be */
+	bool starves;		       /* (L) its page finds no room: see machine_full() */
 	bool stood;		       /* (A) its process was stopped: the guest is to be told */
 	int thread_id;		       /* (A) as the kernel numbers its thread; 0: not started */
 	bool touched;		       /* (A) touch is to be told of at the next exit */
@@ -189,7 +190,7 @@ bool machine_held(struct machine *machine);
 /* Whether it stands until there is room on the disk of its swap file. */
 bool machine_standing(struct machine *machine);
 /* The hooks of struct mm_config: the guest stands while the disk of the swap file is full. */
-bool machine_full(void *machine, uint64_t since_ns);
+bool machine_full(void *machine, int thread, uint64_t since_ns);
 void machine_full_no_more(void *machine);
 void machine_gate_init(struct machine *machine); /* the lock and the gate */
 /* The process was stopped (SIGSTOP, Ctrl-Z in its shell) and goes on: the guest is told. */

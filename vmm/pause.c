@@ -86,7 +86,9 @@ static void call_out(struct machine *machine)
 		if (!vcpu->inside)
 			continue;
 		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELEASE);
-		if (vcpu->started)
+		/* KVM's own access to a page that is missing would turn round and round with a
+		 * signal pending. This vCPU does not come back before it has its page. */
+		if (vcpu->started && !vcpu->starves)
 			pthread_kill(vcpu->thread, SIGUSR1);
 	}
 }
@@ -176,21 +178,36 @@ void machine_let_go(struct machine *machine)
 	machine_resume(machine);
 }
 
+static void mark_starving(struct machine *machine, int thread)
+{
+	for (unsigned i = 0; i < machine->vcpu_count; i++) {
+		struct vcpu *vcpu = &machine->vcpu[i];
+
+		if (__atomic_load_n(&vcpu->thread_id, __ATOMIC_ACQUIRE) == thread)
+			vcpu->starves = true;
+	}
+}
+
 /*
  * No vCPU is waited for: one of them waits for the very page that there is no room for. The others
- * stay outside, so that the guest stands as a whole and nothing in it runs into a time limit.
+ * stay outside, so that the guest stands as a whole and nothing in it runs into a time limit. A
+ * guest that has not begun does not stand: who loads it would be deaf meanwhile.
  */
-bool machine_full(void *context, uint64_t since_ns)
+bool machine_full(void *context, int thread, uint64_t since_ns)
 {
 	struct machine *machine = context;
 	struct timespec deadline;
 	bool first, running;
 	int error = 0;
 
-	if (machine->stop_when_full)
-		return false;
 	pthread_mutex_lock(&machine->lock);
+	if (machine->stop_when_full || !machine->vcpu[0].started) {
+		pthread_mutex_unlock(&machine->lock);
+		return false;
+	}
 	first = !machine->full;
+	if (thread != 0)
+		mark_starving(machine, thread);
 	if (first) {
 		machine->full = true;
 		machine->pauses++;
@@ -221,6 +238,8 @@ void machine_full_no_more(void *context)
 	pthread_mutex_lock(&machine->lock);
 	was_full = machine->full;
 	machine->full = false;
+	for (unsigned i = 0; i < machine->vcpu_count; i++)
+		machine->vcpu[i].starves = false;
 	pthread_mutex_unlock(&machine->lock);
 	if (!was_full)
 		return;

@@ -328,6 +328,92 @@ Test(stop, swap_folder_full_and_a_signal)
 	cr_assert_eq(child->status, 128 + SIGTERM, "%s", child->err_text);
 }
 
+#define RANDOM_BYTES (10u << 20)
+
+/* A file that no tier but the swap takes. */
+static const char *random_file(void)
+{
+	const char *path = scratch_path("random");
+	FILE *file = fopen(path, "w");
+	uint64_t word = 88172645463325252;
+
+	cr_assert(file != NULL);
+	for (unsigned i = 0; i < RANDOM_BYTES / sizeof(word); i++) {
+		word ^= word << 13;
+		word ^= word >> 7;
+		word ^= word << 17;
+		cr_assert(fwrite(&word, sizeof(word), 1, file) == 1);
+	}
+	cr_assert(fclose(file) == 0);
+	return path;
+}
+
+static struct child *start_with_random_file(const char *budget)
+{
+	static char file[PATH_MAX + 16];
+	const char *const argv[] = { bifold_path(),
+				     "run",
+				     "--memory",
+				     "48M",
+				     "--budget",
+				     budget,
+				     "--swap",
+				     WORLD_FOLDER,
+				     "--file",
+				     file,
+				     busybox_path(),
+				     "sh",
+				     "-c",
+				     "cat /r >/tmp/copy",
+				     NULL };
+
+	snprintf(file, sizeof(file), "%s:/r", random_file());
+	return child_start(argv, world_with_full_folder);
+}
+
+/* utime and stime of a process. */
+static unsigned long ticks_of(int pid)
+{
+	unsigned long user, system;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "r");
+	cr_assert(file != NULL && fscanf(file,
+					 "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
+					 "%lu %lu",
+					 &user, &system) == 2);
+	fclose(file);
+	return user + system;
+}
+
+/* It waits, and costs nothing, also when what waits is an access of KVM's for a guest's kernel. */
+Test(stop, swap_folder_full_costs_no_time)
+{
+	struct child *child = start_with_random_file("20M");
+	unsigned long before, used;
+
+	child_wait_for(child, true, "stands until there is room");
+	before = ticks_of(child->pid);
+	sleep(2);
+	used = ticks_of(child->pid) - before;
+	cr_assert_lt(used, (unsigned long)sysconf(_SC_CLK_TCK) / 4, "%lu ticks in 2 s", used);
+	cr_assert_eq(kill(child->pid, SIGTERM), 0);
+	child_finish(child, NULL, 0);
+	cr_assert_eq(child->status, 128 + SIGTERM, "%s", child->err_text);
+}
+
+/* A guest that has not begun does not stand. */
+Test(stop, swap_folder_full_before_the_start)
+{
+	struct child *child = start_with_random_file("8M");
+
+	child_finish(child, NULL, 0);
+	expect(child, 125, "the disk of the swap file is full");
+	cr_assert(strstr(child->err_text, "stands") == NULL, "%s", child->err_text);
+}
+
 /* A minute, and then it ends. */
 Test(stop, swap_folder_full_for_too_long)
 {
