@@ -20,7 +20,7 @@
 #include "mm/fault.h"
 
 #define SLOTS_PLENTY_SHARE 4 /* keep slots of resident frames while a quarter is free */
-#define HUNT_SHARE	   4 /* of a window: a quarter of it is much */
+#define HUNT_SHARE	   2 /* of a window: half of it is much */
 
 static enum fill_op op_of(const struct mm_frame *f)
 {
@@ -346,16 +346,18 @@ static bool can_wait(const struct mm *mm, const struct attempt *a)
 	return a->waits && mm->config.full != NULL;
 }
 
-static bool is_hunt(const struct reclaim_effort *effort)
+/* For a page that can go without the disk, by somebody who might wait for the disk instead. */
+static bool is_hunt(const struct mm *mm, const struct reclaim_effort *effort,
+		    const struct attempt *a)
 {
-	return effort->disk_full && effort->swept;
+	return effort->disk_full && can_wait(mm, a);
 }
 
 /*
- * On a full disk a page can still go that is one value, or whose slot is up to date. When there are
- * few of them, each fault hunts for one through all of the guest's memory, and the guest does
- * little else any more: it needs room on the disk. True when hunts, with this one that took so
- * long, were much of a window's time.
+ * On a full disk a page can still go that is one value, compresses, or whose slot is up to date.
+ * When there are few of them each fault hunts for one, and a guest that waits for its faults for
+ * most of the time is as good as hung, only that nobody is told: it needs room on the disk. True
+ * when hunts, with this one that took so long, were much of a window's time.
  */
 static bool hunts_are_much(struct mm *mm, uint64_t took)
 {
@@ -411,9 +413,8 @@ static int make_room(struct mm *mm, struct attempt *a)
 		a->reclaimed = true;
 		if (mm->has_failed)
 			return -EIO;
-		mm->starves =
-			still_starves(mm, &effort, error) || (can_wait(mm, a) && is_hunt(&effort) &&
-							      effort.took_ns > mm->hunt_window_ns);
+		mm->starves = still_starves(mm, &effort, error) ||
+			      (is_hunt(mm, &effort, a) && effort.took_ns > mm->hunt_window_ns);
 		if (error == 0 && !(mm->starves && effort.disk_full))
 			continue;
 		if (!budget_relent(mm)) {
@@ -423,8 +424,7 @@ static int make_room(struct mm *mm, struct attempt *a)
 		}
 		effort = (struct reclaim_effort){ 0 };
 	}
-	if (can_wait(mm, a) && is_hunt(&effort) && hunts_are_much(mm, effort.took_ns) &&
-	    !budget_relent(mm)) {
+	if (is_hunt(mm, &effort, a) && hunts_are_much(mm, effort.took_ns) && !budget_relent(mm)) {
 		mm_uncharge(mm, PAGE_SIZE);
 		return no_room(mm, &effort, a);
 	}

@@ -108,6 +108,7 @@ struct reclaim_work {
 	uint32_t gone;	/* frames this batch has given back so far */
 	bool disk_full; /* a page found no room on the disk; cleared by who asks */
 	bool wrote;	/* pages went to the disk; cleared by who asks */
+	bool unplaced;	/* a page was for the swap, which rests */
 	uint32_t owners[SWAP_BATCH];
 	XXH128_hash_t hashes[SWAP_BATCH];
 };
@@ -191,7 +192,6 @@ struct reclaim_effort {
 	bool disk_full;	  /* a page found no room on the disk in this round */
 	bool wrote;	  /* pages went to the disk */
 	uint64_t took_ns; /* without waits for other threads */
-	bool swept;	  /* as much as half of it was looked at before one could go */
 };
 
 static inline struct mm_frame *mm_frame(struct mm *mm, uint32_t number)

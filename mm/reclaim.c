@@ -125,6 +125,7 @@ static void examine(struct mm *mm, struct reclaim_work *work, struct victim *v, 
 		v->value = hash_object(&mm->key, packed, length);
 	} else {
 		v->outcome = swap ? OUT_SWAP : OUT_KEEP;
+		work->unplaced |= !swap;
 	}
 	if (v->outcome == OUT_SWAP && !v->hashed) {
 		v->hash = hash_page(&mm->key, work->page);
@@ -295,6 +296,7 @@ uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, 
 	if (swap && forced && swap_slots_spare(mm->swap) == 0)
 		swap_try_to_grow(mm->swap);
 	work->gone = 0;
+	work->unplaced = false;
 	pool_compact(mm->pool, COMPACT_BLOCKS);
 	*examined = choose(mm, work, want);
 	if (work->victim_count > 0) {
@@ -303,6 +305,7 @@ uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, 
 		pthread_mutex_lock(&mm->lock);
 		store_victims(mm, work, swap);
 		swap_out_victims(mm, work);
+		work->disk_full |= work->unplaced && mm->swap != NULL && swap_is_full(mm->swap);
 		work->gone += release_stored(mm, work);
 		end_batch(mm, work);
 	}
@@ -328,7 +331,6 @@ static bool exhausted(struct mm *mm, struct reclaim_effort *effort, uint32_t gon
 		return false;
 	}
 	effort->examined += examined;
-	effort->swept |= effort->examined > vain_limit(mm) / 4;
 	if (examined > 0 && effort->examined <= vain_limit(mm))
 		return false;
 	effort->examined = 0;

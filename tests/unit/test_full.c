@@ -266,6 +266,31 @@ Test(full, a_hunt_takes_no_longer_than_its_window)
 }
 
 /*
+ * Each fault soon finds a page that can go without the disk, but looks at dozens that cannot: the
+ * guest goes on, at a fraction of its speed. For a moment that may be.
+ */
+static unsigned calls_of_a_slow_guest(uint64_t window_ns)
+{
+	prepare_owner();
+	owner.room_after = 2;
+	fake_create(&fake, &config);
+	if (window_ns != 0)
+		fake.mm->hunt_window_ns = window_ns;
+	for (uint32_t i = 0; i < 600; i++)
+		cr_assert_eq(fake_put(&fake, i, i % 32 ? CONTENT_RANDOM : CONTENT_WORD, 1), 0);
+	for (uint32_t i = 600; i < 3000; i++)
+		cr_assert_eq(fake_put(&fake, i, CONTENT_WORD, 1), 0);
+	fake_end(&fake);
+	return owner.calls;
+}
+
+Test(full, a_guest_that_always_hunts_stands)
+{
+	cr_assert_eq(calls_of_a_slow_guest(0), 0);
+	cr_assert_gt(calls_of_a_slow_guest(1), 0);
+}
+
+/*
  * A guest that hunts stands until the disk has room. Pages that go without the disk are found in a
  * standing guest, too, but would let it go on for a moment only.
  */
