@@ -163,7 +163,7 @@ static bool pin_segment(struct ept_space *space, struct block_request *r, gpa_t 
 	pinned = pin_beginning(space, address, length < most ? length : most, &at);
 	if (pinned < 0) {
 		r->refused = address;
-		*error = (int)pinned;
+		r->refusal = *error = (int)pinned;
 		return false;
 	}
 	r->pinned_at[r->pinned_count] = address;

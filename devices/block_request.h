@@ -39,7 +39,8 @@ struct block_request {
 	gpa_t pinned_at[BLOCK_VECTORS_MAX];	 /* where the first pinned_count of them are */
 	unsigned pinned_count;
 	uint64_t pinned_bytes; /* whole pages */
-	gpa_t refused;	       /* what could not be pinned when it last had to wait */
+	gpa_t refused;	       /* what could not be pinned when it last had to wait, */
+	int refusal;	       /* and why: -ENOMEM or -EBUSY */
 };
 
 /*
@@ -53,7 +54,7 @@ unsigned block_request_read(struct virtio *virtio, const struct block_file *file
 /*
  * Pins the next piece of the data, as much as max_bytes of whole pages (at least one) and the
  * manager allow, and makes the operation that moves it. -ENOMEM, -EBUSY: not even a page, now, and
- * refused says which.
+ * refused and refusal say which and why. -EIO: the VM ends.
  */
 int block_request_pin(struct ept_space *space, struct block_request *request, uint64_t max_bytes);
 void block_request_unpin(struct ept_space *space, struct block_request *request);

@@ -79,7 +79,11 @@ void virtio_return(struct virtio *virtio)
 		virtio_kick(virtio, i);
 }
 
-/* The VM says by itself why it ends. */
+void virtio_end(struct virtio *virtio)
+{
+	virtio->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+}
+
 int virtio_bring_in(struct virtio *virtio, gpa_t address)
 {
 	int error;
@@ -88,7 +92,7 @@ int virtio_bring_in(struct virtio *virtio, gpa_t address)
 	error = ept_bring_in(virtio->space, address);
 	virtio_return(virtio);
 	if (error != 0)
-		virtio->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+		virtio_end(virtio);
 	return error;
 }
 

@@ -197,6 +197,10 @@ void virtio_break(struct virtio *virtio, const char *format, ...)
 void virtio_leave(struct virtio *virtio);
 void virtio_return(struct virtio *virtio);
 
+/* The guest's memory has failed for good (-EIO): the VM ends, and says by itself why. The device
+ * does no more. */
+void virtio_end(struct virtio *virtio);
+
 /* Brings the page in at an address of the guest's, away. An error has stopped the VM; the device is
  * broken. */
 int virtio_bring_in(struct virtio *virtio, gpa_t address);

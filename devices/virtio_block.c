@@ -153,10 +153,14 @@ static bool move_data(struct virtio_block *block, struct block_request *r)
 		add(&block->counts.waits, 1);
 		return false;
 	}
-	if (error != 0)
-		fail(block, r, error);
-	else
+	if (error == 0) {
 		add_to_batch(block, r);
+	} else if (error == -EIO) {
+		virtio_end(&block->virtio);
+		put_back(block, r);
+	} else {
+		fail(block, r, error);
+	}
 	return true;
 }
 
@@ -341,9 +345,10 @@ static void serve(struct virtio_block *block)
 		loop_fail(block->virtio.loop, refused);
 	block->batched = 0;
 	virtio_signal(&block->virtio, QUEUE);
-	/* Nothing is under way that could make room. */
+	/* Nothing is under way whose end would tell. Too many pins are no matter of room. */
 	if (block->waiting == NULL || block->in_flight > 0 ||
-	    virtio_bring_in(&block->virtio, block->waiting->refused) != 0)
+	    (block->waiting->refusal == -ENOMEM &&
+	     virtio_bring_in(&block->virtio, block->waiting->refused) != 0))
 		return;
 	if (timerfd_settime(block->retry_fd, 0, &soon, NULL) != 0)
 		loop_fail(block->virtio.loop, -errno);

@@ -101,6 +101,8 @@ void virtio_queue_enable(struct virtio *virtio, struct virtio_queue *queue)
 		queue->ready = true;
 		return;
 	}
+	if (error == -EIO)
+		virtio_end(virtio);
 	virtio_break(virtio, "the rings of queue %u, at %#llx: %s", number,
 		     (unsigned long long)parts[i].at.v,
 		     error == -EFAULT ? "not in its memory" : strerror(-error));
@@ -227,6 +229,10 @@ static size_t access_memory(struct virtio *virtio, gpa_t at, uint8_t *bytes, siz
 			if (virtio_bring_in(virtio, at) != 0)
 				break;
 			continue;
+		}
+		if (error == -EIO) {
+			virtio_end(virtio);
+			break;
 		}
 		if (error != 0) {
 			virtio_break(virtio, "%zu bytes at %#llx: %s", piece,

@@ -413,7 +413,7 @@ int ept_bring_in(struct ept_space *space, gpa_t address)
 		return -EFAULT;
 	return space->manager_ops == NULL
 		       ? 0
-		       : space->manager_ops->fault(space->manager, gpa_to_gfn(address), false, 0);
+		       : space->manager_ops->bring_in(space->manager, gpa_to_gfn(address));
 }
 
 /* Copies between the monitor and pages that are pinned meanwhile. */

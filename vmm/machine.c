@@ -89,6 +89,11 @@ static int serve_fault(void *context, gfn_t frame, bool write, int thread)
 	return error;
 }
 
+static int bring_in_frame(void *context, gfn_t frame)
+{
+	return mm_fault(((struct machine *)context)->mm, frame, false);
+}
+
 static int pin_frames(void *context, gfn_t first, uint32_t count)
 {
 	return mm_pin(((struct machine *)context)->mm, first, count);
@@ -116,6 +121,7 @@ static void fault_thread_dead(void *context, int error, const char *what)
 
 static const struct ept_manager_ops manager_ops = {
 	.fault = serve_fault,
+	.bring_in = bring_in_frame,
 	.pin = pin_frames,
 	.unpin = unpin_frames,
 	.look = look_at_frame,

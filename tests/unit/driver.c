@@ -22,6 +22,11 @@ static int serve_fault(void *manager, gfn_t frame, bool write, int thread)
 	return 0;
 }
 
+static int bring_in(void *manager, gfn_t frame)
+{
+	return serve_fault(manager, frame, false, 0);
+}
+
 static int pin(void *manager, gfn_t first, uint32_t count)
 {
 	struct driver *driver = manager;
@@ -50,7 +55,7 @@ static void died(void *manager, int error, const char *what)
 {
 }
 
-static const struct ept_manager_ops manager_ops = { serve_fault, pin, unpin, look, died };
+static const struct ept_manager_ops manager_ops = { serve_fault, bring_in, pin, unpin, look, died };
 
 void driver_open(struct driver *driver, uint64_t bytes)
 {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -343,6 +344,17 @@ Test(failures, pins_have_to_be_waited_for)
 	cr_assert_gt(disk.driver.faults, 0, "it waits as the guest would");
 }
 
+/* So many pins that more are refused: room for the page would not help. */
+Test(failures, pins_that_are_too_many)
+{
+	disk.pin_error = -EBUSY;
+	disk.pin_errors = 30;
+	disk_add(IN, 0, DISK_DATA, 8192);
+	disk_finish(1);
+	disk_expect(0, disk_memory(DISK_DATA), 8192);
+	cr_assert_eq(disk.driver.faults, 0);
+}
+
 /* There is no room, and the VM ends of it. */
 Test(failures, pins_that_end_the_vm)
 {
@@ -357,10 +369,29 @@ Test(failures, pins_that_end_the_vm)
 
 Test(failures, pins_fail_for_good)
 {
-	disk.pin_error = -EIO;
+	disk.pin_error = -EFAULT;
 	disk.pin_errors = 1;
 	cr_assert_eq(disk_do(IN, 0, DISK_DATA, 8192), IOERR);
 	cr_assert_eq(disk_do(IN, 0, DISK_DATA, 8192), OK);
+}
+
+/* The VM ends, and its reason is the line to be read: a disk has none to add. */
+Test(failures, pins_of_a_vm_that_ends)
+{
+	int saved = dup(STDERR_FILENO), said = memfd_create("said", MFD_CLOEXEC);
+
+	cr_assert(saved >= 0 && said >= 0);
+	disk.pin_error = -EIO;
+	disk.pin_errors = DISK_FOREVER;
+	disk_add(IN, 0, DISK_DATA, 8192);
+	dup2(said, STDERR_FILENO);
+	driver_kick(&disk.driver, 0);
+	dup2(saved, STDERR_FILENO);
+	cr_assert(driver_is_broken(&disk.driver));
+	cr_assert_eq(lseek(said, 0, SEEK_END), 0);
+	cr_assert_eq(counts().errors, 0);
+	close(saved);
+	close(said);
 }
 
 /* ---- reset and end */

@@ -147,6 +147,11 @@ static int serve(void *context, gfn_t frame, bool write, int thread)
 	return ept_backing_ops.wake(manager->space, frame, 1);
 }
 
+static int bring_in(void *context, gfn_t frame)
+{
+	return serve(context, frame, false, 0);
+}
+
 static int pin(void *context, gfn_t first, uint32_t count)
 {
 	struct fake_manager *manager = context;
@@ -177,7 +182,7 @@ static void dead(void *context, int error, const char *what)
 	sem_post(&manager->died);
 }
 
-static const struct ept_manager_ops fake_ops = { serve, pin, unpin, look_at, dead };
+static const struct ept_manager_ops fake_ops = { serve, bring_in, pin, unpin, look_at, dead };
 
 static struct fake_manager *open_space(void)
 {
