@@ -12,8 +12,8 @@
  * Command line: words separated by spaces; a backslash takes the next character literally, but \0
  * is nothing, so that a word of it alone is an empty one. Words before "--": options (init=PATH,
  * verbose). Words after it: argv of init, argv[0] first; or, where the line would be too long, the
- * option arguments=PATH names a file of the archive that has them, each with a zero behind it. That file
- * is gone before init runs.
+ * option arguments=PATH names a file of the archive that has them, each with a zero behind it. That
+ * file is gone before init runs.
  *
  * Devices: an option virtio_mmio.device=SIZE@BASE:LINE for each (Linux's form; SIZE and BASE in
  * decimal or 0x, perhaps with K, M or G; a further :NUMBER is ignored) says that the registers of a

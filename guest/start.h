@@ -19,8 +19,8 @@ struct start {
 	const char *arguments; /* a file that has them instead, or NULL */
 	bool verbose;
 	uint64_t swap_bytes, contiguous_bytes;
-	const char *policy;  /* of replacement, or NULL */
-	const char *console; /* its name below /dev, or NULL: the monitor's streams */
+	const char *policy;		/* of replacement, or NULL */
+	const char *console;		/* its name below /dev, or NULL: the monitor's streams */
 	const char *device[DEVICE_MAX]; /* virtio_mmio.device= */
 	unsigned device_count;
 };

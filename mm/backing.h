@@ -44,14 +44,15 @@ struct mm_backing_ops {
 	int (*release)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 
 	/*
-	 * Wake who waits on count frames: they try again. None of the others wakes anybody; mm_fault()
-	 * does, when all else is done.
+	 * Wake who waits on count frames: they try again. None of the others wakes anybody;
+	 * mm_fault() does, when all else is done.
 	 */
 	int (*wake)(void *backing, gfn_t first, uint32_t count);
 
 	/*
-	 * Copy one present frame's content, as the guest left it, to destination. Preferred to page()
-	 * where a copy will do: it leaves no mapping behind that release would have to take down.
+	 * Copy one present frame's content, as the guest left it, to destination. Preferred to
+	 * page() where a copy will do: it leaves no mapping behind that release would have to take
+	 * down.
 	 */
 	int (*read)(void *backing, gfn_t frame, void *destination);
 

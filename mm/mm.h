@@ -109,9 +109,10 @@ struct mm_config {
 	 * The disk of the swap file is full, and a fault cannot go on: nothing else can be given
 	 * up. (A pin does not wait: it gets -ENOMEM.) Called without mm's lock, over and over,
 	 * since_ns after the first time, with the thread of mm_fault_of(); it waits a while. True:
-	 * try again; false: that is the failure then. And: there was room, it went on; from each thread that has waited, and from
-	 * others, so that a call may find nothing to end. Both or neither; from the threads that
-	 * fault (the second also from those that pin), several at a time.
+	 * try again; false: that is the failure then. And: there was room, it went on; from each
+	 * thread that has waited, and from others, so that a call may find nothing to end. Both or
+	 * neither; from the threads that fault (the second also from those that pin), several at a
+	 * time.
 	 */
 	bool (*full)(void *context, int thread, uint64_t since_ns);
 	void (*full_no_more)(void *context);

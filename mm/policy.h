@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MM_POLICY_API 1
+#define MM_POLICY_API  1
 #define MM_POLICY_NONE UINT32_MAX /* no frame */
 
 struct mm_policy;
@@ -38,17 +38,18 @@ struct mm_policy_pick {
 /* What a hook may ask mm about. */
 struct mm_policy_host {
 	uint32_t frame_count;
-	bool (*is_resident)(const struct mm_policy_host *host, uint32_t frame); /* mapped or watched */
+	bool (*is_resident)(const struct mm_policy_host *host,
+			    uint32_t frame); /* mapped or watched */
 	bool (*is_watched)(const struct mm_policy_host *host, uint32_t frame);
 	uint32_t (*resident_count)(const struct mm_policy_host *host);
 	void *frames; /* the policy's own array: frame_count * frame_size bytes */
 };
 
 struct mm_policy_ops {
-	unsigned api; /* MM_POLICY_API; required */
-	const char *name; /* as in --policy NAME; required */
+	unsigned api;	     /* MM_POLICY_API; required */
+	const char *name;    /* as in --policy NAME; required */
 	const char *summary; /* one line for --help; required */
-	size_t frame_size; /* bytes a frame of the policy's own; may be 0 */
+	size_t frame_size;   /* bytes a frame of the policy's own; may be 0 */
 
 	/* options: "key=value,..." or NULL. -EINVAL for what it does not know. Required. */
 	int (*init)(const struct mm_policy_host *host, const char *options,

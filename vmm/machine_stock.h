@@ -24,8 +24,8 @@ void machine_remove_stock_devices(struct machine *machine);
 int machine_load_stock(struct machine *machine, const struct loader_guest *guest);
 
 /*
- * Bytes for the serial port: returns how many it took. Once it takes more, input_fd is readable. From
- * any thread.
+ * Bytes for the serial port: returns how many it took. Once it takes more, input_fd is readable.
+ * From any thread.
  */
 size_t machine_serial_input(struct machine *machine, const uint8_t *bytes, size_t length);
 

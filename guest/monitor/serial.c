@@ -37,8 +37,8 @@ int64_t serial_write_segments(const struct quire_segment *segment, unsigned coun
 	return total;
 }
 
-/* The keyboard controller's reset line; a board without one resets when the processor cannot deliver
- * a trap, nor the trap of that. */
+/* The keyboard controller's reset line; a board without one resets when the processor cannot
+ * deliver a trap, nor the trap of that. */
 void serial_power_off(void)
 {
 	const struct {

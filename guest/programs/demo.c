@@ -92,7 +92,8 @@ static void page_wrong(uint64_t page, unsigned at, uint64_t want)
 static void page_check(uint64_t page)
 {
 	const uint64_t *word = memory + page * WORDS;
-	uint64_t key = page_key(page) | 1, value = key, rest = options.fill != FILL_ZERO_TOUCH ? key : 0;
+	uint64_t key = page_key(page) | 1, value = key,
+		 rest = options.fill != FILL_ZERO_TOUCH ? key : 0;
 	unsigned random = random_words(), i;
 	uint64_t differ = 0;
 
@@ -267,8 +268,9 @@ static bool parse_options(int argc, char **argv)
 		} else {
 			print_error("demo: bad option or value: %s\n", argv[i]);
 			print_error(
-				"usage: demo [--touch SIZE] [--fill zero-touch|quarter|half|random]\n"
-				"            [--pattern sequential|random|zipf]... [--passes N]\n"
+				"usage: demo [--touch SIZE] [--passes N]\n"
+				"            [--fill zero-touch|quarter|half|random]\n"
+				"            [--pattern sequential|random|zipf]...\n"
 				"            [--count TOUCHES] [--write-share PERCENT] [--seed N]\n"
 				"            [--bench] [--machine]\n");
 			return false;

@@ -35,8 +35,8 @@ struct fake {
 
 	/*
 	 * An operation fails with `error` after `after` more frames, `times` times; those before it
-	 * are done. spare_first: the first frame of a call always goes well. untold: so many of them
-	 * are done and not told (of unmap and release the host says nothing).
+	 * are done. spare_first: the first frame of a call always goes well. untold: so many of
+	 * them are done and not told (of unmap and release the host says nothing).
 	 */
 	struct {
 		int error;
