@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "devices/loop.h"
-#include "devices/virtio.h"
+#include "devices/virtio/virtio.h"
 #include "vmm/auto_balloon.h"
 #include "vmm/machine.h"
 

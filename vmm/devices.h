@@ -13,10 +13,10 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "devices/virtio_balloon.h"
-#include "devices/virtio_block.h"
-#include "devices/virtio_console.h"
-#include "devices/virtio_rng.h"
+#include "devices/virtio/balloon.h"
+#include "devices/virtio/block.h"
+#include "devices/virtio/console.h"
+#include "devices/virtio/rng.h"
 #include "vmm/platform.h"
 
 /* All lines but those of console, balloon and entropy source. */

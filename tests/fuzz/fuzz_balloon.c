@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "devices/virtio_balloon.h"
+#include "devices/virtio/balloon.h"
 #include "fuzz_device.h"
 
 #define FRAMES (FUZZ_MEMORY >> PAGE_SHIFT)

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "devices/virtio_block.h"
+#include "devices/virtio/block.h"
 #include "ept/access.h"
 #include "fuzz_device.h"
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "devices/virtio_console.h"
+#include "devices/virtio/console.h"
 #include "fuzz_device.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -18,7 +18,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "devices/loop.h"
-#include "devices/virtio_balloon.h"
+#include "devices/virtio/balloon.h"
 #include "vmm/control.h"
 #include "vmm/control_socket.h"
 #include "vmm/inspect.h"

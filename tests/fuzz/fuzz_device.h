@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #include "devices/loop.h"
-#include "devices/virtio.h"
+#include "devices/virtio/virtio.h"
 #include "ept/space.h"
 
 #define FUZZ_MEMORY (64 * PAGE_SIZE)

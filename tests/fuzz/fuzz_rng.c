@@ -1,6 +1,6 @@
 /* The entropy source; see fuzz_device.h. */
 #include "base/check.h"
-#include "devices/virtio_rng.h"
+#include "devices/virtio/rng.h"
 #include "fuzz_device.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

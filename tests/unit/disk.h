@@ -7,7 +7,7 @@
 
 #include <linux/virtio_blk.h>
 
-#include "devices/virtio_block.h"
+#include "devices/virtio/block.h"
 #include "driver.h"
 
 #define DISK_BYTES (2u << 20)

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "devices/loop.h"
-#include "devices/virtio.h"
+#include "devices/virtio/virtio.h"
 #include "ept/space.h"
 
 #define DRIVER_MEMORY	 (4ul << 20)

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "devices/block_file.h"
+#include "devices/virtio/block_file.h"
 
 static void expect_image(const char *path, bool read_only, int error)
 {

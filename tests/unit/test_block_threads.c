@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "devices/virtio_block.h"
+#include "devices/virtio/block.h"
 #include "driver.h"
 
 #define LIVES	   150 /* of the driver, from one reset to the next */

@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "devices/virtio_balloon.h"
+#include "devices/virtio/balloon.h"
 #include "driver.h"
 
 enum { INFLATE, DEFLATE, STATISTICS };

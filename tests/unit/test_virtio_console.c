@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "devices/virtio_console.h"
-#include "devices/virtio_rng.h"
+#include "devices/virtio/console.h"
+#include "devices/virtio/rng.h"
 #include "driver.h"
 
 enum { RECEIVE, TRANSMIT };

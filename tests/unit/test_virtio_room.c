@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "devices/virtio_balloon.h"
-#include "devices/virtio_console.h"
+#include "devices/virtio/balloon.h"
+#include "devices/virtio/console.h"
 #include "toy.h"
 
 enum { RECEIVE, TRANSMIT };

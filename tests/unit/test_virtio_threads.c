@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "devices/virtio_balloon.h"
-#include "devices/virtio_console.h"
+#include "devices/virtio/balloon.h"
+#include "devices/virtio/console.h"
 #include "driver.h"
 
 enum { RECEIVE, TRANSMIT };

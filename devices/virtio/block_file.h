@@ -2,8 +2,8 @@
  * What a disk of the guest is made of: a raw file, or a block device of the host, and asynchronous
  * operations on it. No guest memory is known here but as somebody's iovecs.
  */
-#ifndef DEVICES_BLOCK_FILE_H
-#define DEVICES_BLOCK_FILE_H
+#ifndef DEVICES_VIRTIO_BLOCK_FILE_H
+#define DEVICES_VIRTIO_BLOCK_FILE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,7 +2,7 @@
 #ifndef DEVICES_VIRTIO_INTERNAL_H
 #define DEVICES_VIRTIO_INTERNAL_H
 
-#include "devices/virtio.h"
+#include "devices/virtio/virtio.h"
 
 /* The driver writes the status register; 0 resets. */
 void virtio_set_status(struct virtio *virtio, uint32_t status);

@@ -10,7 +10,7 @@
  *
  * All of this happens with the device's lock held, on the loop's thread; reset() on a vCPU's.
  */
-#include "devices/virtio_block.h"
+#include "devices/virtio/block.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "devices/block_request.h"
+#include "devices/virtio/block_request.h"
 #include "devices/loop.h"
 
 #define QUEUE	 0

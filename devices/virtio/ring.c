@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "devices/virtio_internal.h"
+#include "devices/virtio/internal.h"
 #include "ept/access.h"
 
 #define LOAD(from)	  __atomic_load_n(&(from), __ATOMIC_RELAXED)

@@ -14,7 +14,7 @@
 #include "base/check.h"
 #include "base/event.h"
 #include "base/log.h"
-#include "devices/block_file.h"
+#include "devices/virtio/block_file.h"
 
 #define SUBMIT_TRIES 1000 /* of a kernel that has no memory for an operation just now */
 

@@ -15,7 +15,7 @@
 
 #include <stdint.h>
 
-#include "devices/block_file.h"
+#include "devices/virtio/block_file.h"
 
 struct ept_space;
 struct loop;

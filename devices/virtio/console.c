@@ -11,7 +11,7 @@
  * (a terminal of another user's) poll() is asked first, and what is written then is small enough
  * for a pipe and, in practice, for a terminal.
  */
-#include "devices/virtio_console.h"
+#include "devices/virtio/console.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +29,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "devices/loop.h"
-#include "devices/virtio.h"
+#include "devices/virtio/virtio.h"
 
 enum { QUEUE_RECEIVE, QUEUE_TRANSMIT, QUEUE_COUNT };
 

@@ -1,5 +1,5 @@
 /* What getrandom() gives, through a small buffer; a guest that asks without end waits its turn. */
-#include "devices/virtio_rng.h"
+#include "devices/virtio/rng.h"
 
 #include <errno.h>
 #include <linux/virtio_ids.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "devices/virtio.h"
+#include "devices/virtio/virtio.h"
 
 #define CHUNK	    4096  /* bytes a chain at most; a driver that wants more asks again */
 #define ROUND_BYTES 65536 /* before others have their turn */

@@ -1,4 +1,4 @@
-#include "devices/block_file.h"
+#include "devices/virtio/block_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "devices/block_request.h"
+#include "devices/virtio/block_request.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -8,7 +8,7 @@
  * drivers count only the queues that they use, and have it as 2 or 3. No other device's queue could
  * be meant, so both are right here.)
  */
-#include "devices/virtio_balloon.h"
+#include "devices/virtio/balloon.h"
 
 #include <errno.h>
 #include <linux/virtio_ids.h>
@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "devices/virtio.h"
+#include "devices/virtio/virtio.h"
 #include "ept/access.h"
 
 enum { QUEUE_INFLATE, QUEUE_DEFLATE, QUEUE_STATISTICS, QUEUE_COUNT = 5 };

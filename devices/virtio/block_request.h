@@ -1,13 +1,13 @@
 /*
  * A request of the guest's to a disk: what it asks for, checked, and the guest memory it is about.
  */
-#ifndef DEVICES_BLOCK_REQUEST_H
-#define DEVICES_BLOCK_REQUEST_H
+#ifndef DEVICES_VIRTIO_BLOCK_REQUEST_H
+#define DEVICES_VIRTIO_BLOCK_REQUEST_H
 
 #include <linux/virtio_blk.h>
 
-#include "devices/block_file.h"
-#include "devices/virtio.h"
+#include "devices/virtio/block_file.h"
+#include "devices/virtio/virtio.h"
 
 #define BLOCK_VECTORS_MAX 64 /* of one operation */
 #define BLOCK_RANGES_MAX  32 /* of one request */

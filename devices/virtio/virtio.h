@@ -20,8 +20,8 @@
  * he lets go of the lock meanwhile, and others who want to change what he is at wait for him. The
  * main thread and the control socket's, which end the VM, never do: they only glance.
  */
-#ifndef DEVICES_VIRTIO_H
-#define DEVICES_VIRTIO_H
+#ifndef DEVICES_VIRTIO_VIRTIO_H
+#define DEVICES_VIRTIO_VIRTIO_H
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -7,7 +7,7 @@
 #include <linux/virtio_mmio.h>
 #include <string.h>
 
-#include "devices/virtio_internal.h"
+#include "devices/virtio/internal.h"
 
 #define MAGIC	0x74726976u /* "virt" */
 #define VERSION 2u

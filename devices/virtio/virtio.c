@@ -1,7 +1,7 @@
 /*
  * A virtio device's life: status and features, reset, being broken, kicks and interrupts.
  */
-#include "devices/virtio.h"
+#include "devices/virtio/virtio.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -20,7 +20,7 @@
 #include "base/event.h"
 #include "base/log.h"
 #include "devices/loop.h"
-#include "devices/virtio_internal.h"
+#include "devices/virtio/internal.h"
 #include "ept/access.h"
 
 /* A guest that resets its device only to break it again gets a line that often. */
