@@ -17,10 +17,10 @@
 #include "base/addr.h"
 #include "mm/backing.h"
 #include "mm/hist.h"
-#include "mm/policy.h"
+#include "policy/policy.h"
 
 struct mm;
-struct mm_swap_io; /* mm/swap.h: the file operations, replaced in tests to inject failures */
+struct mm_swap_io; /* mm/tier/swap.h: the file operations, replaced in tests to inject failures */
 
 enum mm_compressor {
 	MM_COMPRESSOR_NONE,
@@ -241,9 +241,5 @@ const char *mm_fault_kind_name(enum mm_fault_kind kind); /* "zero_fill", "minor"
  * how many there were. Takes the lock; quiesces nothing.
  */
 int mm_check(struct mm *mm, FILE *out);
-
-/* "fifo", "clock", "sfifo" -> its ops, or NULL. mm_policies ends with NULL. */
-extern const struct mm_policy_ops *const mm_policies[];
-const struct mm_policy_ops *mm_policy_find(const char *name);
 
 #endif

@@ -7,13 +7,13 @@
 
 #include <pthread.h>
 
-#include "mm/codec.h"
+#include "mm/tier/codec.h"
 #include "mm/frame.h"
-#include "mm/hash.h"
+#include "mm/tier/hash.h"
 #include "mm/mm.h"
-#include "mm/pool.h"
+#include "mm/tier/pool.h"
 #include "mm/stream.h"
-#include "mm/swap.h"
+#include "mm/tier/swap.h"
 
 #define WORK_MAX  2  /* threads filling, and threads reclaiming, at one time */
 #define PACK_MAX  16 /* compressed objects a work holds between two turns of the lock */

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "devices/loop.h"
-#include "mm/autoballoon.h"
+#include "pilot/autoballoon.h"
 #include "vmm/machine.h"
 
 /* (C) constant after create; (L) lock */

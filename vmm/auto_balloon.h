@@ -1,5 +1,5 @@
 /*
- * --auto-balloon: shows mm/autoballoon.h, once a second and on the devices' loop, how the guest,
+ * --auto-balloon: shows pilot/autoballoon.h, once a second and on the devices' loop, how the guest,
  * the manager and the host are off for memory, and gives the balloon the target that it answers
  * with.
  */

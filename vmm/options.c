@@ -12,6 +12,7 @@
 #include "guest/abi.h"
 #include "vmm/arguments.h"
 #include "vmm/path.h"
+#include "policy/table.h"
 
 #define MEMORY_DEFAULT MIB(256)
 #define MEMORY_LEAST   MIB(4)
@@ -168,6 +169,21 @@ static int parse_compressor(struct run_options *options, const char *value)
 	return complain("--compressor", value, "lz4, zstd or none");
 }
 
+/* "sfifo, clock or fifo" */
+static const char *policy_names(void)
+{
+	static char names[256];
+	size_t used = 0;
+
+	for (size_t i = 0; mm_policies[i] != NULL && used < sizeof(names); i++)
+		used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s",
+					 i == 0			      ? ""
+					 : mm_policies[i + 1] == NULL ? " or "
+								      : ", ",
+					 mm_policies[i]->name);
+	return names;
+}
+
 /* "sfifo" or "sfifo,watched=30" */
 static int parse_policy(struct run_options *options, const char *value)
 {
@@ -182,7 +198,7 @@ static int parse_policy(struct run_options *options, const char *value)
 		*comma++ = '\0';
 	options->policy_options = comma;
 	options->policy = mm_policy_find(text);
-	return options->policy != NULL ? 0 : complain("--policy", text, "fifo, clock or sfifo");
+	return options->policy != NULL ? 0 : complain("--policy", text, policy_names());
 }
 
 /* Slips in HOST:GUEST, at whose colon split is; NULL: there was none followed by a slash. */
@@ -471,7 +487,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 		.cpu_count = 1,
 		.swap_directory = path_temporary(),
 		.compressor = MM_COMPRESSOR_LZ4,
-		.policy = mm_policy_find("sfifo"),
+		.policy = mm_policies[0],
 	};
 	optind = 0; /* start anew: main has already looked at argv */
 	/* "+": the first word that is no option is PROGRAM; what follows is its own. */

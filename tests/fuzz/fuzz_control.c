@@ -24,6 +24,7 @@
 #include "vmm/inspect.h"
 #include "vmm/machine.h"
 #include "vmm/translation.h"
+#include "policy/table.h"
 
 #define MEMORY	    (1u << 20)
 #define TABLE_COUNT 16 /* the first pages of memory */

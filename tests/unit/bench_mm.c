@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "tests/unit/fake.h"
+#include "policy/table.h"
 
 #define FAULT_US 38.0
 #define FILL_US	 1.2

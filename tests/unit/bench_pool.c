@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "mm/codec.h"
-#include "mm/pool.h"
+#include "mm/tier/codec.h"
+#include "mm/tier/pool.h"
 #include "tests/unit/fake.h"
 
 #define OBJECTS 16384

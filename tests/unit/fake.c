@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mm/mm_internal.h"
+#include "policy/table.h"
 
 #define POISON 0xd5
 

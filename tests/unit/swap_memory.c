@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "mm/swap.h"
+#include "mm/tier/swap.h"
 #include "tests/unit/fake.h"
 
 #define SWAP_MEMORY_BYTES (1ull << 32) /* of address space */

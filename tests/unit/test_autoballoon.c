@@ -9,7 +9,7 @@
 
 #include "base/addr.h"
 #include "base/units.h"
-#include "mm/autoballoon.h"
+#include "pilot/autoballoon.h"
 #include "tests/unit/fake.h"
 
 #define PAGES(mib) ((int64_t)(MIB(mib) >> PAGE_SHIFT))

@@ -5,8 +5,8 @@
 #include <zstd.h>
 
 #include "base/addr.h"
-#include "mm/codec.h"
-#include "mm/pool.h"
+#include "mm/tier/codec.h"
+#include "mm/tier/pool.h"
 #include "tests/unit/fake.h"
 
 static unsigned char page[PAGE_SIZE] __attribute__((aligned(8)));

@@ -9,6 +9,7 @@
 
 #include "mm/mm_internal.h"
 #include "tests/unit/fake.h"
+#include "policy/table.h"
 
 #define WORDS	 (PAGE_SIZE / sizeof(uint64_t))
 #define SECRET_0 0xbe4ba423396cfeb8ull /* XXH3's own secret, which is public: words 0 and 1 */

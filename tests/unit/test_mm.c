@@ -9,6 +9,7 @@
 
 #include "mm/mm_internal.h"
 #include "tests/unit/fake.h"
+#include "policy/table.h"
 
 #define FRAMES 1024
 

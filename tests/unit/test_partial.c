@@ -8,6 +8,7 @@
 
 #include "mm/mm_internal.h"
 #include "tests/unit/fake.h"
+#include "policy/table.h"
 
 #define FRAMES	2048
 #define USED	1000

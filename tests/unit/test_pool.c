@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/units.h"
-#include "mm/pool.h"
+#include "mm/tier/pool.h"
 #include "tests/unit/fake.h"
 
 #define OBJECTS 4096

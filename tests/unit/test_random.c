@@ -10,6 +10,7 @@
 
 #include "tests/long.h"
 #include "tests/unit/fake.h"
+#include "policy/table.h"
 
 #define FRAMES	   3000 /* with a hole in the middle */
 #define HOLE_FIRST 1400u

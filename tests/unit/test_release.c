@@ -13,6 +13,7 @@
 #include "mm/look.h"
 #include "mm/mm_internal.h"
 #include "tests/unit/fake.h"
+#include "policy/table.h"
 
 #define FRAMES 256
 #define FIRST  100

@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "mm/swap.h"
+#include "mm/tier/swap.h"
 #include "tests/unit/fake.h"
 
 #define PAGES 40

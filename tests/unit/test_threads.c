@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "tests/unit/fake.h"
+#include "policy/table.h"
 
 #define FRAMES	2000
 #define STRIPES 64

@@ -302,7 +302,7 @@ Test(errors, words_that_make_no_sense)
 	expect_error(run_bifold("--memory", "1K", "true"), 125, "at least");
 	expect_error(run_bifold("--budget", "-5M", "true"), 125, "--budget");
 	expect_error(run_bifold("--compressor", "rar", "true"), 125, "lz4, zstd or none");
-	expect_error(run_bifold("--policy", "belady", "true"), 125, "fifo, clock or sfifo");
+	expect_error(run_bifold("--policy", "belady", "true"), 125, "sfifo, clock or fifo");
 	expect_error(run_bifold("--timeout", "soon", "true"), 125, "--timeout");
 	expect_error(run_bifold("--no-such-option"), 125, "no-such-option");
 	expect_error(run_words(NULL, NULL, bifold_path(), "walk", NULL), 125, "no command");

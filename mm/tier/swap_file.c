@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "mm/swap.h"
+#include "mm/tier/swap.h"
 
 static int open_unlinked(const char *directory)
 {

@@ -1,4 +1,4 @@
-#include "mm/codec.h"
+#include "mm/tier/codec.h"
 
 #include <errno.h>
 #include <lz4.h>

@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mm/policy_list.h"
-#include "mm/queue.h"
+#include "policy/table.h"
+#include "policy/queue.h"
 
 #define WATCHED_PERCENT_DEFAULT 10
 #define WATCHED_PERCENT_MAX	90

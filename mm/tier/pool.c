@@ -19,7 +19,7 @@
  *   a block in use has 1 .. per_block live slots and lies in the group of its fullness
  *   the live slots' lengths sum up to `stored`, their number to `objects`
  */
-#include "mm/pool.h"
+#include "mm/tier/pool.h"
 
 #include <errno.h>
 #include <stdlib.h>

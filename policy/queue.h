@@ -3,8 +3,8 @@
  * array, so a frame is found, moved and removed in constant time and eight bytes. A frame is on
  * one of two queues of the same array at most; `which` says on which. Zeroed links mean "on none".
  */
-#ifndef MM_QUEUE_H
-#define MM_QUEUE_H
+#ifndef POLICY_QUEUE_H
+#define POLICY_QUEUE_H
 
 #include <stdbool.h>
 #include <stdint.h>

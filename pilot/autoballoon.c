@@ -13,7 +13,7 @@
  * the balloon mislead nobody; and what may be taken follows from the peak of need, so that a load
  * that comes and goes is left the memory for its coming. Patience lengthens the peak's memory.
  */
-#include "mm/autoballoon.h"
+#include "pilot/autoballoon.h"
 
 #include "base/addr.h"
 #include "base/units.h"

@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "mm/policy_list.h"
-#include "mm/queue.h"
+#include "policy/table.h"
+#include "policy/queue.h"
 
 struct mm_policy {
 	const struct mm_policy_host *host;

@@ -1,4 +1,4 @@
-#include "mm/hash.h"
+#include "mm/tier/hash.h"
 
 #include <errno.h>
 #include <sys/random.h>

@@ -13,8 +13,8 @@
  * What the policy decides is advice: mm skips a frame that is pinned or busy, and offers it again
  * through inserted() or touched() when that ends.
  */
-#ifndef MM_POLICY_H
-#define MM_POLICY_H
+#ifndef POLICY_POLICY_H
+#define POLICY_POLICY_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * What becomes of one page's bytes: same-filled detection, compression, checksums. A struct codec
  * is one thread's scratch memory at a time. A page is PAGE_SIZE bytes.
  */
-#ifndef MM_CODEC_H
-#define MM_CODEC_H
+#ifndef MM_TIER_CODEC_H
+#define MM_TIER_CODEC_H
 
 #include <stdbool.h>
 #include <stddef.h>

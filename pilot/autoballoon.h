@@ -20,8 +20,8 @@
  * Manager); small steps until it begins to hurt, and quicker ones back (Senpai, in Weiner et al.,
  * "TMO: Transparent Memory Offloading in Datacenters", ASPLOS 2022).
  */
-#ifndef MM_AUTOBALLOON_H
-#define MM_AUTOBALLOON_H
+#ifndef PILOT_AUTOBALLOON_H
+#define PILOT_AUTOBALLOON_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,8 +2,9 @@
  * Slots, hashes and the making of requests; the file itself is behind struct mm_swap_io.
  *
  * A slot's hash decides whether a page still equals its old copy, and a wrong answer loses the
- * guest's last write. It is keyed with the VM's secret (mm/hash.h), so nobody who does not know
- * that can make two contents collide; by chance two do about once in 2^64 versions of one page.
+ * guest's last write. It is keyed with the VM's secret (mm/tier/hash.h), so nobody who does not
+ * know that can make two contents collide; by chance two do about once in 2^64 versions of one
+ * page.
  *
  * A slot that was written takes room on the disk until it is punched, also when it is free again.
  * These spare slots are what the next evictions can count on while the disk is full; when there are
@@ -13,7 +14,7 @@
  * disk, `spare` of them not in use; no bit beyond slot_count; hashes exist (and are charged) up to
  * hash_slots, no slot above it was ever handed out.
  */
-#include "mm/swap.h"
+#include "mm/tier/swap.h"
 
 #include <errno.h>
 #include <stdlib.h>
