@@ -7,7 +7,7 @@
 #include "base/units.h"
 #include "vmm/host.h"
 #include "vmm/json.h"
-#include "vmm/machine.h"
+#include "vmm/machine/machine.h"
 
 static json_t *faults_json(const struct mm_stats *stats)
 {

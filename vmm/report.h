@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 #include "mm/mm.h"
-#include "vmm/kvm_stats.h"
+#include "vmm/machine/kvm_stats.h"
 
 struct report {
 	uint64_t memory_bytes;

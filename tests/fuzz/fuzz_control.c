@@ -19,11 +19,11 @@
 #include "base/log.h"
 #include "devices/loop.h"
 #include "devices/virtio/balloon.h"
-#include "vmm/control.h"
-#include "vmm/control_socket.h"
-#include "vmm/inspect.h"
-#include "vmm/machine.h"
-#include "vmm/translation.h"
+#include "vmm/control/server.h"
+#include "vmm/control/socket.h"
+#include "vmm/control/methods.h"
+#include "vmm/machine/machine.h"
+#include "vmm/machine/translation.h"
 #include "policy/table.h"
 
 #define MEMORY	    (1u << 20)

@@ -12,8 +12,8 @@
 #include "base/addr.h"
 #include "base/check.h"
 #include "base/log.h"
-#include "vmm/archive.h"
-#include "vmm/loader.h"
+#include "vmm/boot/archive.h"
+#include "vmm/boot/loader.h"
 
 #define MEMORY	    (32u << 20)
 #define INITRD_SIZE 10000

@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmm/acpi.h"
-#include "vmm/acpi_aml.h"
-#include "vmm/platform.h"
+#include "vmm/boot/acpi.h"
+#include "vmm/boot/acpi_aml.h"
+#include "vmm/boot/platform.h"
 
 static uint8_t tables[ACPI_BYTES];
 static size_t used;

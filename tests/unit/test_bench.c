@@ -1,11 +1,11 @@
-/* vmm/bench_result.h: the statistics, the program's lines, the model. */
+/* vmm/bench/result.h: the statistics, the program's lines, the model. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "vmm/bench_result.h"
+#include "vmm/bench/result.h"
 
 static struct bench_series series(const double *value, size_t count)
 {

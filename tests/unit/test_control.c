@@ -19,8 +19,8 @@
 
 #include "base/clock.h"
 #include "tests/long.h"
-#include "vmm/control_client.h"
-#include "vmm/control_socket.h"
+#include "vmm/ask/client.h"
+#include "vmm/control/socket.h"
 
 #define BIG	 (4u << 20)
 #define REQUEST	 "{\"id\":1,\"method\":\"echo\",\"params\":{\"a\":[1,2]}}\n"

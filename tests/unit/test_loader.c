@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vmm/archive.h"
-#include "vmm/loader.h"
+#include "vmm/boot/archive.h"
+#include "vmm/boot/loader.h"
 
 #define MEMORY	   (8ul << 20)
 #define IMAGE	   4096

@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "vmm/loader.h"
+#include "vmm/boot/loader.h"
 
 #define MEMORY	  (16ul << 20)
 #define KERNEL_AT 0x200000u

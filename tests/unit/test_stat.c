@@ -8,8 +8,8 @@
 
 #include "tests/prometheus.h"
 #include "vmm/json.h"
-#include "vmm/stat.h"
-#include "vmm/top_model.h"
+#include "vmm/control/stat.h"
+#include "vmm/ask/top_model.h"
 
 static struct prometheus got;
 static char *text;

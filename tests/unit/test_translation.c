@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/maps.h"
-#include "vmm/translation.h"
+#include "vmm/control/maps.h"
+#include "vmm/machine/translation.h"
 
 #define MEMORY 0x10000ul
 

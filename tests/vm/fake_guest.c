@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "tests/vm/guests.h"
-#include "vmm/control.h"
+#include "vmm/control/server.h"
 #include "vmm/json.h"
 
 #define MEMORY (256ull << 20)

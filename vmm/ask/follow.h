@@ -1,0 +1,33 @@
+/*
+ * Following something of a guest that was told to become another size and takes its time: a bar on
+ * a terminal, lines elsewhere.
+ */
+#ifndef VMM_ASK_FOLLOW_H
+#define VMM_ASK_FOLLOW_H
+
+#include <jansson.h>
+
+#include "vmm/ask/client.h"
+
+#define STEER_STATUS_FAILED  1 /* the guest cannot be asked, or has ended */
+#define STEER_STATUS_REFUSED 2 /* it does not become what it was told to */
+
+struct steer_goal {
+	const char *what;	  /* "the balloon" */
+	const char *method;	  /* without parameters it tells the state */
+	const char *now, *target; /* members of the state, in bytes */
+	const char *zero;	  /* what 0 bytes mean: "no limit"; NULL: 0 */
+	/* Why it may not get on, or NULL. Required. */
+	const char *(*excuse)(const json_t *state);
+};
+
+/*
+ * Until now is target, from the state that the question was answered with: 0. It has come no nearer
+ * for a while, or somebody else set another target: STEER_STATUS_REFUSED. The guest ended:
+ * STEER_STATUS_FAILED. SIGINT, SIGTERM, SIGHUP: 128 and its number; the target stays as set, which
+ * is said, as is everything else.
+ */
+int steer_follow(struct control_client *client, const char *path, const struct steer_goal *goal,
+		 const json_t *state);
+
+#endif

@@ -1,0 +1,135 @@
+/* bifold maps: the address space of a running guest. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "vmm/arguments.h"
+#include "vmm/commands.h"
+#include "vmm/control/server.h"
+#include "vmm/control/maps.h"
+
+#define STATUS_FAILED 1
+#define STATUS_USAGE  125
+
+struct options {
+	bool json;
+	const char *plot; /* or NULL */
+	const char *path;
+};
+
+static void print_help(void)
+{
+	fputs("Usage: bifold maps [OPTION...] PATH\n"
+	      "\n"
+	      "Print the address space that a vCPU of a running guest uses: a line for each\n"
+	      "range of pages with the same rights, with the sizes of its pages, and where its\n"
+	      "frames are. PATH is the control socket of a guest: bifold run --control PATH.\n"
+	      "\n"
+	      "  --cr3 GPA    of the page tables at this guest-physical address\n"
+	      "  --vcpu N     of this vCPU (default 0)\n"
+	      "  --json       print it as JSON\n"
+	      "  --plot FILE  also draw it into FILE, as SVG; -: to standard output, alone\n"
+	      "  -h, --help   this text\n"
+	      "\n"
+	      "Rights: u: programs may use it; r, w, x: read, write, execute. Exit status 1:\n"
+	      "the guest cannot be asked; 125: bad options.\n",
+	      stdout);
+}
+
+/* Before the guest is asked. */
+static int check_plot(const struct options *options)
+{
+	const char *name = options->plot;
+	const char *slash = strrchr(name, '/'), *dot = strrchr(slash != NULL ? slash : name, '.');
+
+	if (strcmp(name, "-") == 0 && options->json) {
+		log_error("--json and --plot - cannot both have the standard output");
+		return -EINVAL;
+	}
+	if (dot != NULL && dot[1] != '\0' && strcasecmp(dot, ".svg") != 0) {
+		log_error("--plot %s: the picture is SVG: name it %.*s.svg", name,
+			  (int)(dot - name), name);
+		return -EINVAL;
+	}
+	return arguments_check_output("--plot", name);
+}
+
+static int parse(int argc, char **argv, json_t *params, struct options *options)
+{
+	static const struct option long_options[] = {
+		{ "plot", required_argument, NULL, 'p' },
+		CONTROL_OPTIONS,
+		{ 0 },
+	};
+	int option, error = 0;
+
+	optind = 0;
+	while (error == 0 && (option = arguments_next(argc, argv, "h", long_options)) != -1) {
+		if (option == 'h') {
+			print_help();
+			return 1;
+		}
+		if (option == 'p')
+			options->plot = optarg;
+		else
+			error = control_option(option, optarg, params, &options->json);
+	}
+	if (error == 0)
+		error = arguments_expect(argc, argv, "PATH");
+	options->path = argv[optind];
+	if (error == 0 && options->plot != NULL)
+		error = check_plot(options);
+	return error;
+}
+
+static int draw(const json_t *maps, const char *path)
+{
+	FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+	int error;
+
+	if (file == NULL) {
+		log_error("%s: %m", path);
+		return -errno;
+	}
+	error = maps_draw(maps, file);
+	if ((file == stdout ? fflush(file) : fclose(file)) != 0 && error == 0)
+		error = -errno;
+	if (error != 0)
+		log_error("%s: %s", path, strerror(-error));
+	return error;
+}
+
+static int show(const json_t *maps, const struct options *options)
+{
+	int error = 0;
+
+	if (options->json) {
+		control_print_json(maps);
+	} else if (options->plot == NULL || strcmp(options->plot, "-") != 0) {
+		error = maps_print(maps, stdout);
+		if (error != 0)
+			log_error("the guest's answer is no address space");
+	}
+	if (error == 0 && options->plot != NULL)
+		error = draw(maps, options->plot);
+	return error == 0 && fflush(stdout) == 0 ? 0 : STATUS_FAILED;
+}
+
+int command_maps(int argc, char **argv)
+{
+	json_t *params = json_object(), *maps;
+	struct options options = { 0 };
+	int status = parse(argc, argv, params, &options);
+
+	if (status != 0) {
+		json_decref(params);
+		return status > 0 ? 0 : STATUS_USAGE;
+	}
+	maps = control_ask(options.path, "maps", params);
+	status = maps != NULL ? show(maps, &options) : STATUS_FAILED;
+	json_decref(maps);
+	json_decref(params);
+	return status;
+}

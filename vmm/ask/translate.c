@@ -1,0 +1,140 @@
+/* bifold translate: an address of a running guest through both layers. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "vmm/arguments.h"
+#include "vmm/commands.h"
+#include "vmm/control/server.h"
+#include "vmm/machine/translation.h"
+
+#define STATUS_FAILED 1 /* the guest could not be asked, or an address leads nowhere */
+#define STATUS_USAGE  125
+
+static void print_help(void)
+{
+	fputs("Usage: bifold translate [OPTION...] PATH GVA...\n"
+	      "\n"
+	      "Follow guest-virtual addresses through both layers of translation: each entry of\n"
+	      "the guest's page tables, then what holds the page in the monitor, and what the\n"
+	      "way costs a processor. PATH is the control socket of a guest: bifold run\n"
+	      "--control PATH. Looking changes nothing: what is compressed or swapped stays so.\n"
+	      "Several addresses, at most 256, are followed at one moment of the guest.\n"
+	      "\n"
+	      "  --brief      a line each: where it leads, what a program may do there, its\n"
+	      "               state\n"
+	      "  --cr3 GPA    walk the page tables at this guest-physical address\n"
+	      "  --vcpu N     use the registers of this vCPU (default 0)\n"
+	      "  --json       print it as JSON\n"
+	      "  -h, --help   this text\n"
+	      "\n"
+	      "GVA and GPA: 0x7fffc0de, or decimal. Exit status 0: each leads to a page; 1: the\n"
+	      "way of one stops, or the guest cannot be asked; 125: bad options.\n",
+	      stdout);
+}
+
+/* One is asked for by itself, and answered so. */
+static int parse_addresses(int count, char **words, json_t *params)
+{
+	json_t *all = json_array();
+	int error = 0;
+
+	for (int i = 0; i < count && error == 0; i++) {
+		error = control_add_number(params, "address", "GVA", words[i]);
+		if (error == 0)
+			json_array_append(all, json_object_get(params, "address"));
+	}
+	if (error == 0 && count > 1) {
+		json_object_del(params, "address");
+		json_object_set(params, "addresses", all);
+	}
+	json_decref(all);
+	return error;
+}
+
+/* 0, 1: help was printed, or -errno. */
+static int parse(int argc, char **argv, json_t *params, bool *json)
+{
+	static const struct option long_options[] = {
+		{ "brief", no_argument, NULL, 'b' },
+		CONTROL_OPTIONS,
+		{ 0 },
+	};
+	int option, error = 0;
+
+	optind = 0;
+	while (error == 0 && (option = arguments_next(argc, argv, "h", long_options)) != -1) {
+		if (option == 'h') {
+			print_help();
+			return 1;
+		}
+		if (option == 'b')
+			json_object_set_new(params, "brief", json_true());
+		else
+			error = control_option(option, optarg, params, json);
+	}
+	if (error == 0 && argc - optind < 2) {
+		log_error("a PATH and a GVA are needed: try 'bifold translate --help'");
+		error = -EINVAL;
+	}
+	return error != 0 ? error : parse_addresses(argc - optind - 1, argv + optind + 1, params);
+}
+
+/* One, or an array of them, with empty lines between where they are not brief. */
+static int print(const json_t *result)
+{
+	int error = 0;
+
+	if (!json_is_array(result))
+		return translation_print(result, stdout);
+	for (size_t i = 0; i < json_array_size(result) && error == 0; i++) {
+		if (i > 0 && json_object_get(json_array_get(result, i), "steps") != NULL)
+			putchar('\n');
+		error = translation_print(json_array_get(result, i), stdout);
+	}
+	return error;
+}
+
+/* Each of them leads to a page. */
+static bool all_lead(const json_t *result)
+{
+	const char *end = json_string_value(json_object_get(result, "end"));
+
+	if (!json_is_array(result))
+		return end != NULL && strcmp(end, "page") == 0;
+	for (size_t i = 0; i < json_array_size(result); i++)
+		if (!all_lead(json_array_get(result, i)))
+			return false;
+	return true;
+}
+
+static int show(const json_t *result, bool json)
+{
+	if (json) {
+		control_print_json(result);
+	} else if (print(result) != 0) {
+		log_error("the guest's answer is no translation");
+		return STATUS_FAILED;
+	}
+	return fflush(stdout) == 0 && all_lead(result) ? 0 : STATUS_FAILED;
+}
+
+int command_translate(int argc, char **argv)
+{
+	json_t *params = json_object(), *result;
+	bool json = false;
+	int status = parse(argc, argv, params, &json);
+
+	if (status != 0) {
+		json_decref(params);
+		return status > 0 ? 0 : STATUS_USAGE;
+	}
+	result = control_ask(argv[optind], "translate", params);
+	status = result != NULL ? show(result, json) : STATUS_FAILED;
+	json_decref(result);
+	json_decref(params);
+	return status;
+}

@@ -1,0 +1,148 @@
+/*
+ * bifold bench: the benches, and what is common to them: signals, and where figures go.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "vmm/bench/output.h"
+#include "vmm/commands.h"
+
+#define STATUS_WRONG  1
+#define STATUS_FAILED 125
+
+static volatile sig_atomic_t interrupted; /* the signal's number */
+
+static void interrupt(int signal)
+{
+	interrupted = signal;
+}
+
+static void catch_signals(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = interrupt };
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int write_csv(const struct bench_sweep *sweep, FILE *file)
+{
+	bench_write_csv(sweep, file);
+	return fflush(file) == 0 ? 0 : -errno;
+}
+
+static int write_table(const struct bench_sweep *sweep, FILE *file)
+{
+	bench_print_table(sweep, file);
+	return fflush(file) == 0 ? 0 : -errno;
+}
+
+typedef int write_fn(const struct bench_sweep *sweep, FILE *file);
+
+/* path: a file, "-", or NULL: nowhere. */
+static int write_to(const struct bench_sweep *sweep, const char *path, write_fn *write)
+{
+	bool standard = path != NULL && strcmp(path, "-") == 0;
+	FILE *file = path == NULL ? NULL : standard ? stdout : fopen(path, "we");
+	int error = 0;
+
+	if (path == NULL)
+		return 0;
+	if (file == NULL)
+		error = -errno;
+	else
+		error = write(sweep, file);
+	if (file != NULL && !standard && fclose(file) != 0 && error == 0)
+		error = -errno;
+	if (error != 0)
+		log_error("%s: %s", standard ? "standard output" : path, strerror(-error));
+	return error;
+}
+
+static bool is_standard(const char *path)
+{
+	return path != NULL && strcmp(path, "-") == 0;
+}
+
+static int tell(const struct bench_sweep *sweep)
+{
+	const struct bench_options *options = sweep->options;
+	bool table = !is_standard(options->json) && !is_standard(options->csv);
+	int error = write_to(sweep, table ? "-" : NULL, write_table);
+
+	if (error == 0)
+		error = write_to(sweep, options->json, bench_write_json);
+	if (error == 0)
+		error = write_to(sweep, options->csv, write_csv);
+	if (error == 0 && options->plot != NULL)
+		error = bench_plot(sweep, options->plot);
+	return error;
+}
+
+static int bench_translation(int argc, char **argv)
+{
+	struct bench_options options;
+	struct bench_sweep *sweep;
+	int error = bench_options_parse(&options, argc, argv), status = 0;
+
+	if (error != 0)
+		return error > 0 ? 0 : STATUS_FAILED;
+	sweep = malloc(sizeof(*sweep));
+	if (sweep == NULL)
+		return STATUS_FAILED;
+	catch_signals();
+	error = bench_sweep_run(sweep, &options, &interrupted);
+	if (error == -EINTR) {
+		log_error("stopped by %s", strsignal(interrupted));
+		status = 128 + interrupted;
+	} else if (error == -EBADMSG) {
+		log_error("memory did not hold what was put there: no figures");
+		status = STATUS_WRONG;
+	} else if (error != 0 || tell(sweep) != 0) {
+		status = STATUS_FAILED;
+	}
+	bench_sweep_finish(sweep);
+	free(sweep);
+	return status;
+}
+
+static const struct bench {
+	const char *name;
+	const char *summary;
+	int (*run)(int argc, char **argv);
+} benches[] = {
+	{ "translation", "what the translation of addresses costs, by the sizes of pages",
+	  bench_translation },
+};
+#define BENCH_COUNT (sizeof(benches) / sizeof(benches[0]))
+
+static void print_help(FILE *file)
+{
+	fputs("Usage: bifold bench NAME [OPTION...]\n\n", file);
+	for (size_t i = 0; i < BENCH_COUNT; i++)
+		fprintf(file, "  %-12s %s\n", benches[i].name, benches[i].summary);
+	fputs("\n  -h, --help   this text; 'bifold bench NAME --help' says more\n", file);
+}
+
+int command_bench(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_help(stderr);
+		return STATUS_FAILED;
+	}
+	for (size_t i = 0; i < BENCH_COUNT; i++)
+		if (strcmp(argv[1], benches[i].name) == 0)
+			return benches[i].run(argc - 1, argv + 1);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		print_help(stdout);
+		return 0;
+	}
+	log_error("'%s' is no bench: try 'bifold bench --help'", argv[1]);
+	return STATUS_FAILED;
+}

@@ -1,0 +1,65 @@
+/*
+ * An address seen through both layers: what a walker reads on its way, what holds the page in the
+ * end, and what the way costs. Gathered from a machine, told as JSON, and printed from that for
+ * people: by 'bifold translate' and at a fatal exit alike.
+ */
+#ifndef VMM_MACHINE_TRANSLATION_H
+#define VMM_MACHINE_TRANSLATION_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "ept/host_page.h"
+#include "ept/space.h"
+#include "ept/walk.h"
+#include "mm/look.h"
+#include "vmm/machine/kvm_stats.h"
+
+/* The second layer of one guest-physical address. */
+struct fold {
+	gpa_t address;
+	struct ept_translation place;
+	bool managed; /* look is good: bifold manages the guest's memory */
+	struct mm_look look;
+	struct ept_host_page host;
+};
+
+struct translation {
+	gva_t address;
+	unsigned vcpu;
+	bool cr3_given; /* not the vCPU's own */
+	struct ept_paging paging;
+	struct ept_walk walk;
+	struct fold table[EPT_WALK_LEVELS]; /* of each step's entry */
+	struct fold page;		    /* if the walk reached one */
+	const char *second_layer;	    /* "ept", "npt", "shadow" */
+	unsigned second_levels;		    /* of its tables, for pages of 4 KiB */
+	bool has_kvm_pages;		    /* at the control socket; a crash does without */
+	uint64_t kvm[KVM_STAT_COUNT];
+};
+
+struct machine;
+struct vcpu;
+
+/*
+ * A vCPU's paging registers. It must be outside the guest: paused, or this is its thread. 0 or
+ * -errno.
+ */
+int translation_paging(struct vcpu *vcpu, struct ept_paging *paging);
+
+/* Walks paging's tables for address; the second adds what holds these tables. Nothing that is
+ * looked at is changed. */
+void translation_make(struct machine *machine, unsigned vcpu, const struct ept_paging *paging,
+		      gva_t address, struct translation *translation);
+void translation_make_tables(struct machine *machine, struct translation *translation);
+
+/* A new reference, or NULL without memory. */
+json_t *translation_to_json(const struct translation *translation);
+
+/* Only where it leads: to what page, and what a program may do there; or why not. */
+json_t *translation_to_brief(const struct translation *translation);
+
+/* For people; a line where it is brief. -EINVAL if it is no translation. */
+int translation_print(const json_t *translation, FILE *out);
+
+#endif
