@@ -1,3 +1,9 @@
+/* Exit statuses. The help of each command says which it has, and what more. */
+#define STATUS_NO      1 /* the answer is no, or there is none: the guest cannot be asked */
+#define STATUS_REFUSED 2
+#define STATUS_FAILED  125 /* on our side */
+#define STATUS_USAGE   125
+
 /* The subcommands. argv[0] is the subcommand's name; the return value is the exit status. */
 #ifndef VMM_COMMANDS_H
 #define VMM_COMMANDS_H

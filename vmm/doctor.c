@@ -24,9 +24,6 @@
 #include "vmm/host.h"
 #include "vmm/path.h"
 
-#define STATUS_UNFIT 1
-#define STATUS_USAGE 125
-
 enum form {
 	FORM_TEXT,
 	FORM_JSON,
@@ -274,7 +271,7 @@ static int examine(const struct subject *subject, enum form form)
 		mend_by_script(&finding);
 		fix |= finding.fix;
 		if (finding.outcome == DOCTOR_PROBLEM)
-			status = STATUS_UNFIT;
+			status = STATUS_NO;
 		json_object_set_new(root, checks[i].name,
 				    json_pack("{s:s, s:s, s:s}", "outcome",
 					      outcome_names[finding.outcome], "what", finding.what,

@@ -14,8 +14,7 @@
 #include "vmm/arguments.h"
 #include "vmm/commands.h"
 
-#define STATUS_USAGE 125
-#define STACK_BYTES  (1u << 20)
+#define STACK_BYTES (1u << 20)
 
 static const struct command {
 	const char *name;

@@ -4,7 +4,7 @@
 
 #include "vmm/arguments.h"
 #include "vmm/json.h"
-#include "vmm/machine/translation.h"
+#include "vmm/translation_text.h"
 #include "vmm/words.h"
 
 static bool has(const json_t *object, const char *name)

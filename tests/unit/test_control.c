@@ -19,7 +19,9 @@
 
 #include "base/clock.h"
 #include "tests/long.h"
+#include "vmm/ask/ask.h"
 #include "vmm/ask/client.h"
+#include "vmm/control/server.h"
 #include "vmm/control/socket.h"
 
 #define BIG	 (4u << 20)
@@ -203,17 +205,17 @@ Test(control, asks)
 	json_t *params = json_pack("{s:i}", "a", 7), *result;
 
 	begin();
-	result = control_ask(path, "echo", params);
+	result = ask(path, "echo", params);
 	cr_assert_eq(json_integer_value(json_object_get(result, "a")), 7);
 	json_decref(result);
-	result = control_ask(path, "big", NULL);
+	result = ask(path, "big", NULL);
 	cr_assert_eq(json_string_length(result), BIG);
 	json_decref(result);
-	cr_assert_null(control_ask(path, "fail", NULL));
-	cr_assert_null(control_ask(path, "nothing", NULL));
+	cr_assert_null(ask(path, "fail", NULL));
+	cr_assert_null(ask(path, "nothing", NULL));
 	json_decref(params);
 	end();
-	cr_assert_null(control_ask(path, "echo", NULL));
+	cr_assert_null(ask(path, "echo", NULL));
 }
 
 /* --- a connection that does not wait --- */

@@ -8,7 +8,7 @@
 
 #include "tests/prometheus.h"
 #include "vmm/json.h"
-#include "vmm/control/stat.h"
+#include "vmm/ask/stat.h"
 #include "vmm/ask/top_model.h"
 
 static struct prometheus got;

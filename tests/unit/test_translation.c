@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/control/maps.h"
+#include "vmm/ask/maps.h"
 #include "vmm/machine/translation.h"
+#include "vmm/translation_text.h"
 
 #define MEMORY 0x10000ul
 

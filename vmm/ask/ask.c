@@ -1,13 +1,14 @@
-/* The asking side of the control socket. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "vmm/control/server.h"
+#include "vmm/arguments.h"
+#include "vmm/ask/ask.h"
 #include "vmm/ask/client.h"
+#include "vmm/commands.h"
 
-json_t *control_ask(const char *path, const char *method, json_t *params)
+json_t *ask(const char *path, const char *method, json_t *params)
 {
 	char refusal[CONTROL_ERROR_SIZE] = "";
 	struct control_client client;
@@ -22,7 +23,7 @@ json_t *control_ask(const char *path, const char *method, json_t *params)
 	return result;
 }
 
-int control_add_number(json_t *params, const char *name, const char *what, const char *value)
+int ask_add_number(json_t *params, const char *name, const char *what, const char *value)
 {
 	char *end;
 
@@ -35,13 +36,13 @@ int control_add_number(json_t *params, const char *name, const char *what, const
 	return json_object_set_new(params, name, json_string(value)) == 0 ? 0 : -ENOMEM;
 }
 
-int control_option(int option, const char *value, json_t *params, bool *json)
+int ask_option(int option, const char *value, json_t *params, bool *json)
 {
 	switch (option) {
 	case 'c':
-		return control_add_number(params, "cr3", "--cr3", value);
+		return ask_add_number(params, "cr3", "--cr3", value);
 	case 'v':
-		return control_add_number(params, "vcpu", "--vcpu", value);
+		return ask_add_number(params, "vcpu", "--vcpu", value);
 	case 'j':
 		*json = true;
 		return 0;
@@ -50,8 +51,43 @@ int control_option(int option, const char *value, json_t *params, bool *json)
 	}
 }
 
-void control_print_json(const json_t *result)
+void ask_print_json(const json_t *result)
 {
 	json_dumpf(result, stdout, JSON_INDENT(2));
 	putchar('\n');
+}
+
+int ask_parse_path(int argc, char **argv, const char *help, const char **path)
+{
+	static const struct option long_options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int option;
+
+	optind = 0;
+	while ((option = arguments_next(argc, argv, "h", long_options)) != -1) {
+		if (option != 'h')
+			return -EINVAL;
+		fputs(help, stdout);
+		return 1;
+	}
+	if (arguments_expect(argc, argv, "PATH") != 0)
+		return -EINVAL;
+	*path = argv[optind];
+	return 0;
+}
+
+int ask_simply(int argc, char **argv, const char *help)
+{
+	const char *path;
+	int status = ask_parse_path(argc, argv, help, &path);
+	json_t *result;
+
+	if (status != 0)
+		return status > 0 ? 0 : STATUS_USAGE;
+	result = ask(path, argv[0], NULL);
+	status = result != NULL ? 0 : STATUS_NO;
+	json_decref(result);
+	return status;
 }

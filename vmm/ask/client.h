@@ -1,15 +1,16 @@
 /*
  * The asking side of the control socket, for who asks more than once, or must not wait: a
- * connection with one question under way at a time. control_ask() in vmm/control/server.h is one question
+ * connection with one question under way at a time. ask() in vmm/control/server.h is one question
  * with the waiting done.
  */
 #ifndef VMM_ASK_CLIENT_H
 #define VMM_ASK_CLIENT_H
 
 #include <jansson.h>
+#include <stdint.h>
 #include <sys/types.h>
 
-#include "vmm/control/server.h"
+#include "vmm/control/protocol.h"
 
 struct control_client {
 	int fd;	    /* readable when an answer, or the end, has come; -1: not connected */

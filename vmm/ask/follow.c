@@ -1,4 +1,5 @@
 #include "vmm/ask/follow.h"
+#include "vmm/commands.h"
 
 #include <errno.h>
 #include <math.h>
@@ -24,7 +25,7 @@
 struct follow {
 	struct control_client *client;
 	const char *path;
-	const struct steer_goal *goal;
+	const struct follow_goal *goal;
 	bool terminal;
 	int signal_fd;		       /* or -1 */
 	uint64_t first, target;	       /* bytes: where it began, where it goes */
@@ -108,7 +109,7 @@ static int give_up(struct follow *f, const char *excuse)
 	json_decref(stat);
 	conclude(f, "the guest refuses, it is no nearer after " TEXT(PATIENCE_S) " s",
 		 paused ? "it is paused" : excuse);
-	return STEER_STATUS_REFUSED;
+	return STATUS_REFUSED;
 }
 
 /* -1: it goes on; or the exit status. */
@@ -126,12 +127,12 @@ static int judge(struct follow *f, const json_t *state)
 	if (json_count(state, f->goal->target) != f->target) {
 		conclude(f, "something else has been asked for since",
 			 json_string_value(json_object_get(state, "auto")));
-		return STEER_STATUS_REFUSED;
+		return STATUS_REFUSED;
 	}
 	if (f->now == f->target) {
 		log_status(NULL);
 		printf("%s: %s\n", f->goal->what, format_size(f, f->now, now));
-		return fflush(stdout) == 0 ? 0 : STEER_STATUS_FAILED;
+		return fflush(stdout) == 0 ? 0 : STATUS_NO;
 	}
 	if (clock_now_ns() - f->moved_ns >= PATIENCE_S * 1000000000ull)
 		return give_up(f, f->goal->excuse(state));
@@ -155,14 +156,14 @@ static int look_again(struct follow *f)
 	} else {
 		log_status(NULL);
 		control_client_log(f->path, error, f->text);
-		status = STEER_STATUS_FAILED;
+		status = STATUS_NO;
 	}
 	json_decref(state);
 	return status;
 }
 
-int steer_follow(struct control_client *client, const char *path, const struct steer_goal *goal,
-		 const json_t *first)
+int follow(struct control_client *client, const char *path, const struct follow_goal *goal,
+	   const json_t *first)
 {
 	struct follow f = {
 		.client = client,

@@ -9,10 +9,7 @@
 
 #include "vmm/ask/client.h"
 
-#define STEER_STATUS_FAILED  1 /* the guest cannot be asked, or has ended */
-#define STEER_STATUS_REFUSED 2 /* it does not become what it was told to */
-
-struct steer_goal {
+struct follow_goal {
 	const char *what;	  /* "the balloon" */
 	const char *method;	  /* without parameters it tells the state */
 	const char *now, *target; /* members of the state, in bytes */
@@ -23,11 +20,11 @@ struct steer_goal {
 
 /*
  * Until now is target, from the state that the question was answered with: 0. It has come no nearer
- * for a while, or somebody else set another target: STEER_STATUS_REFUSED. The guest ended:
- * STEER_STATUS_FAILED. SIGINT, SIGTERM, SIGHUP: 128 and its number; the target stays as set, which
+ * for a while, or somebody else set another target: STATUS_REFUSED. The guest ended:
+ * STATUS_NO. SIGINT, SIGTERM, SIGHUP: 128 and its number; the target stays as set, which
  * is said, as is everything else.
  */
-int steer_follow(struct control_client *client, const char *path, const struct steer_goal *goal,
-		 const json_t *state);
+int follow(struct control_client *client, const char *path, const struct follow_goal *goal,
+	   const json_t *state);
 
 #endif

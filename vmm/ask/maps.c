@@ -7,11 +7,8 @@
 #include "base/log.h"
 #include "vmm/arguments.h"
 #include "vmm/commands.h"
-#include "vmm/control/server.h"
-#include "vmm/control/maps.h"
-
-#define STATUS_FAILED 1
-#define STATUS_USAGE  125
+#include "vmm/ask/ask.h"
+#include "vmm/ask/maps.h"
 
 struct options {
 	bool json;
@@ -60,7 +57,7 @@ static int parse(int argc, char **argv, json_t *params, struct options *options)
 {
 	static const struct option long_options[] = {
 		{ "plot", required_argument, NULL, 'p' },
-		CONTROL_OPTIONS,
+		ASK_OPTIONS,
 		{ 0 },
 	};
 	int option, error = 0;
@@ -74,7 +71,7 @@ static int parse(int argc, char **argv, json_t *params, struct options *options)
 		if (option == 'p')
 			options->plot = optarg;
 		else
-			error = control_option(option, optarg, params, &options->json);
+			error = ask_option(option, optarg, params, &options->json);
 	}
 	if (error == 0)
 		error = arguments_expect(argc, argv, "PATH");
@@ -106,7 +103,7 @@ static int show(const json_t *maps, const struct options *options)
 	int error = 0;
 
 	if (options->json) {
-		control_print_json(maps);
+		ask_print_json(maps);
 	} else if (options->plot == NULL || strcmp(options->plot, "-") != 0) {
 		error = maps_print(maps, stdout);
 		if (error != 0)
@@ -114,7 +111,7 @@ static int show(const json_t *maps, const struct options *options)
 	}
 	if (error == 0 && options->plot != NULL)
 		error = draw(maps, options->plot);
-	return error == 0 && fflush(stdout) == 0 ? 0 : STATUS_FAILED;
+	return error == 0 && fflush(stdout) == 0 ? 0 : STATUS_NO;
 }
 
 int command_maps(int argc, char **argv)
@@ -127,8 +124,8 @@ int command_maps(int argc, char **argv)
 		json_decref(params);
 		return status > 0 ? 0 : STATUS_USAGE;
 	}
-	maps = control_ask(options.path, "maps", params);
-	status = maps != NULL ? show(maps, &options) : STATUS_FAILED;
+	maps = ask(options.path, "maps", params);
+	status = maps != NULL ? show(maps, &options) : STATUS_NO;
 	json_decref(maps);
 	json_decref(params);
 	return status;

@@ -7,7 +7,7 @@
  * The colours are those of Okabe and Ito, which colour-blind eyes tell apart; states between two
  * others are hatched.
  */
-#include "vmm/control/maps.h"
+#include "vmm/ask/maps.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-#include "vmm/control/maps.h"
+#include "vmm/ask/maps.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -9,13 +9,12 @@
 #include "base/log.h"
 #include "vmm/arguments.h"
 #include "vmm/commands.h"
+#include "vmm/ask/ask.h"
 #include "vmm/ask/client.h"
-#include "vmm/control/stat.h"
+#include "vmm/ask/stat.h"
 
-#define STATUS_FAILED 1
-#define STATUS_USAGE  125
-#define WATCH_LEAST   0.05
-#define WATCH_MOST    86400.0
+#define WATCH_LEAST 0.05
+#define WATCH_MOST  86400.0
 
 enum form {
 	FORM_TABLE,
@@ -116,7 +115,7 @@ static void print(const json_t *stat, const struct options *options)
 		break;
 	case FORM_JSON:
 		if (options->watch == 0) {
-			control_print_json(stat);
+			ask_print_json(stat);
 			break;
 		}
 		json_dumpf(stat, stdout, JSON_COMPACT);
@@ -184,5 +183,5 @@ int command_stat(int argc, char **argv)
 	control_client_finish(&client);
 	if (error != 0)
 		control_client_log(options.path, error, text);
-	return error == 0 ? 0 : STATUS_FAILED;
+	return error == 0 ? 0 : STATUS_NO;
 }

@@ -6,7 +6,7 @@
  * are the same in every answer: a bucket of mm/hist.h never lies across a power of two.
  */
 #include "vmm/json.h"
-#include "vmm/control/stat.h"
+#include "vmm/ask/stat.h"
 
 #define BOUND_FIRST 10 /* 2^10 - 1 ns: 1 us */
 #define BOUND_LAST  34 /* 17 s */

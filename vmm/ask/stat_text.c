@@ -3,7 +3,7 @@
 #include "vmm/arguments.h"
 #include "vmm/json.h"
 #include "vmm/report.h"
-#include "vmm/control/stat.h"
+#include "vmm/ask/stat.h"
 #include "vmm/words.h"
 
 void stat_format_head(const json_t *stat, char *text, size_t size)

@@ -23,10 +23,8 @@
 #include "vmm/json.h"
 #include "vmm/ask/top_screen.h"
 
-#define STATUS_FAILED 1
-#define STATUS_USAGE  125
-#define MESSAGE_NS    5000000000ull /* so long a message stands in the place of the keys */
-#define STEP_LEAST    MIB(1)
+#define MESSAGE_NS 5000000000ull /* so long a message stands in the place of the keys */
+#define STEP_LEAST MIB(1)
 
 /* A size of the guest that keys change. */
 struct dial {
@@ -132,7 +130,7 @@ static void lose(struct top *top, int error)
 		log_error("%s: the guest has ended", top->path);
 	else
 		control_client_log(top->path, error, top->message);
-	top->status = STATUS_FAILED;
+	top->status = STATUS_NO;
 }
 
 static void update_dial(const struct top *top, struct dial *dial)
@@ -344,7 +342,7 @@ int command_top(int argc, char **argv)
 	else
 		error = top_screen_open();
 	if (error != 0) {
-		top.status = STATUS_FAILED;
+		top.status = STATUS_NO;
 	} else {
 		catch_signals(&top);
 		watch(&top);

@@ -12,7 +12,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "vmm/json.h"
-#include "vmm/control/stat.h"
+#include "vmm/ask/stat.h"
 #include "vmm/words.h"
 
 #define LABEL_WIDTH 24

@@ -8,11 +8,8 @@
 #include "base/log.h"
 #include "vmm/arguments.h"
 #include "vmm/commands.h"
-#include "vmm/control/server.h"
-#include "vmm/machine/translation.h"
-
-#define STATUS_FAILED 1 /* the guest could not be asked, or an address leads nowhere */
-#define STATUS_USAGE  125
+#include "vmm/ask/ask.h"
+#include "vmm/translation_text.h"
 
 static void print_help(void)
 {
@@ -43,7 +40,7 @@ static int parse_addresses(int count, char **words, json_t *params)
 	int error = 0;
 
 	for (int i = 0; i < count && error == 0; i++) {
-		error = control_add_number(params, "address", "GVA", words[i]);
+		error = ask_add_number(params, "address", "GVA", words[i]);
 		if (error == 0)
 			json_array_append(all, json_object_get(params, "address"));
 	}
@@ -60,7 +57,7 @@ static int parse(int argc, char **argv, json_t *params, bool *json)
 {
 	static const struct option long_options[] = {
 		{ "brief", no_argument, NULL, 'b' },
-		CONTROL_OPTIONS,
+		ASK_OPTIONS,
 		{ 0 },
 	};
 	int option, error = 0;
@@ -74,7 +71,7 @@ static int parse(int argc, char **argv, json_t *params, bool *json)
 		if (option == 'b')
 			json_object_set_new(params, "brief", json_true());
 		else
-			error = control_option(option, optarg, params, json);
+			error = ask_option(option, optarg, params, json);
 	}
 	if (error == 0 && argc - optind < 2) {
 		log_error("a PATH and a GVA are needed: try 'bifold translate --help'");
@@ -114,12 +111,12 @@ static bool all_lead(const json_t *result)
 static int show(const json_t *result, bool json)
 {
 	if (json) {
-		control_print_json(result);
+		ask_print_json(result);
 	} else if (print(result) != 0) {
 		log_error("the guest's answer is no translation");
-		return STATUS_FAILED;
+		return STATUS_NO;
 	}
-	return fflush(stdout) == 0 && all_lead(result) ? 0 : STATUS_FAILED;
+	return fflush(stdout) == 0 && all_lead(result) ? 0 : STATUS_NO;
 }
 
 int command_translate(int argc, char **argv)
@@ -132,8 +129,8 @@ int command_translate(int argc, char **argv)
 		json_decref(params);
 		return status > 0 ? 0 : STATUS_USAGE;
 	}
-	result = control_ask(argv[optind], "translate", params);
-	status = result != NULL ? show(result, json) : STATUS_FAILED;
+	result = ask(argv[optind], "translate", params);
+	status = result != NULL ? show(result, json) : STATUS_NO;
 	json_decref(result);
 	json_decref(params);
 	return status;

@@ -11,9 +11,6 @@
 #include "vmm/bench/output.h"
 #include "vmm/commands.h"
 
-#define STATUS_WRONG  1
-#define STATUS_FAILED 125
-
 static volatile sig_atomic_t interrupted; /* the signal's number */
 
 static void interrupt(int signal)
@@ -103,7 +100,7 @@ static int bench_translation(int argc, char **argv)
 		status = 128 + interrupted;
 	} else if (error == -EBADMSG) {
 		log_error("memory did not hold what was put there: no figures");
-		status = STATUS_WRONG;
+		status = STATUS_NO;
 	} else if (error != 0 || tell(sweep) != 0) {
 		status = STATUS_FAILED;
 	}

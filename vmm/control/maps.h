@@ -1,12 +1,11 @@
 /*
  * A guest's address space as ranges, each with what its pages may be used for, how large they are,
- * and in which states their frames are. As JSON, and from that as text and as a picture.
+ * and in which states their frames are. As JSON.
  */
 #ifndef VMM_CONTROL_MAPS_H
 #define VMM_CONTROL_MAPS_H
 
 #include <jansson.h>
-#include <stdio.h>
 
 #include "ept/walk.h"
 
@@ -17,9 +16,5 @@ struct machine;
 
 /* Reads paging's tables while the guest runs. A new reference, or NULL without memory. */
 json_t *maps_to_json(struct machine *machine, unsigned vcpu, const struct ept_paging *paging);
-
-/* For people; an SVG. -EINVAL if it is no address space. */
-int maps_print(const json_t *maps, FILE *out);
-int maps_draw(const json_t *maps, FILE *out);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * How a running guest is: one JSON object, made by the monitor, and what 'bifold stat' makes of it.
+ * How a running guest is: one JSON object.
  *
  * Its members are those of the report (vmm/report.h), and:
  *   version, pid       the monitor's
@@ -17,7 +17,6 @@
 #define VMM_CONTROL_STAT_H
 
 #include <jansson.h>
-#include <stdio.h>
 
 struct devices;
 struct machine;
@@ -30,17 +29,5 @@ void stat_add_devices(json_t *stat, const struct devices *devices);
 
 /* What is told of the balloon; null: there is none. */
 json_t *stat_balloon_to_json(const struct devices *devices);
-
-/* For people. stat came over a socket and may be anything. */
-void stat_print(const json_t *stat, FILE *file);
-
-/* One line of it: how it is, and what runs there. */
-void stat_format_head(const json_t *stat, char *text, size_t size);
-
-/*
- * In Prometheus's text format, version 0.0.4. Every sample has the label socket, by which those of
- * several guests can be told apart.
- */
-void stat_print_prometheus(const json_t *stat, const char *socket, FILE *file);
 
 #endif

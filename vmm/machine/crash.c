@@ -14,6 +14,7 @@
 #include "ept/walk.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/translation.h"
+#include "vmm/translation_text.h"
 
 #define CODE_BYTES  16
 #define CR0_PE	    1u

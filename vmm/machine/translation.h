@@ -7,7 +7,6 @@
 #define VMM_MACHINE_TRANSLATION_H
 
 #include <jansson.h>
-#include <stdio.h>
 
 #include "ept/host_page.h"
 #include "ept/space.h"
@@ -58,8 +57,5 @@ json_t *translation_to_json(const struct translation *translation);
 
 /* Only where it leads: to what page, and what a program may do there; or why not. */
 json_t *translation_to_brief(const struct translation *translation);
-
-/* For people; a line where it is brief. -EINVAL if it is no translation. */
-int translation_print(const json_t *translation, FILE *out);
 
 #endif

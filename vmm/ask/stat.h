@@ -1,0 +1,21 @@
+/* What 'bifold stat' makes of the answer, whose members docs/control.md lists. It came over a
+ * socket and may be anything. */
+#ifndef VMM_ASK_STAT_H
+#define VMM_ASK_STAT_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* For people. */
+void stat_print(const json_t *stat, FILE *file);
+
+/* One line of it: how it is, and what runs there. */
+void stat_format_head(const json_t *stat, char *text, size_t size);
+
+/*
+ * In Prometheus's text format, version 0.0.4. Every sample has the label socket, by which those of
+ * several guests can be told apart.
+ */
+void stat_print_prometheus(const json_t *stat, const char *socket, FILE *file);
+
+#endif
