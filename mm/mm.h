@@ -17,16 +17,11 @@
 #include "base/addr.h"
 #include "mm/backing.h"
 #include "mm/hist.h"
+#include "mm/tier/compressor.h"
 #include "policy/policy.h"
 
 struct mm;
 struct mm_swap_io; /* mm/tier/swap.h: the file operations, replaced in tests to inject failures */
-
-enum mm_compressor {
-	MM_COMPRESSOR_NONE,
-	MM_COMPRESSOR_LZ4,
-	MM_COMPRESSOR_ZSTD,
-};
 
 /* Faults by how they were served. The report's names are mm_fault_kind_name(). */
 enum mm_fault_kind {

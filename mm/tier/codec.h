@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <xxhash.h>
 
-#include "mm/mm.h"
+#include "mm/tier/compressor.h"
 
 struct codec {
 	enum mm_compressor kind;

@@ -1,4 +1,5 @@
-/* What the control socket does to a running machine, when asked: methods of vmm/control/server.h. */
+/* What the control socket does to a running machine, when asked: methods of vmm/control/server.h.
+ */
 #ifndef VMM_CONTROL_STEER_H
 #define VMM_CONTROL_STEER_H
 

@@ -2,8 +2,8 @@
  * The virtio devices of a machine: made, put on the bus of memory addresses, wired to KVM (an
  * ioeventfd for each queue, an irqfd for each device), and served by one thread, the loop's.
  *
- * A device's place and interrupt line follow from its number (vmm/boot/platform.h): console, balloon,
- * entropy source, then the disks in the order given; what is not there takes no number.
+ * A device's place and interrupt line follow from its number (vmm/boot/platform.h): console,
+ * balloon, entropy source, then the disks in the order given; what is not there takes no number.
  */
 #ifndef VMM_MACHINE_DEVICES_H
 #define VMM_MACHINE_DEVICES_H

@@ -1,0 +1,11 @@
+/* What compresses pages. */
+#ifndef MM_TIER_COMPRESSOR_H
+#define MM_TIER_COMPRESSOR_H
+
+enum mm_compressor {
+	MM_COMPRESSOR_NONE,
+	MM_COMPRESSOR_LZ4,
+	MM_COMPRESSOR_ZSTD,
+};
+
+#endif
