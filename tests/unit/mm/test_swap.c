@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "mm/tier/swap.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 
 #define PAGES 40
 

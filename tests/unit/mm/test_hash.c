@@ -8,7 +8,7 @@
 #include <sys/random.h>
 
 #include "mm/mm_internal.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 #include "policy/table.h"
 
 #define WORDS	 (PAGE_SIZE / sizeof(uint64_t))

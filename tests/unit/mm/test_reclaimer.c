@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/units.h"
 #include "mm/mm_internal.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 
 #define FRAMES	20000
 #define WAIT_NS (20 * 1000 * 1000 * 1000ull) /* for what must come at once */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "mm/mm_internal.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 #include "policy/table.h"
 
 #define FRAMES 1024

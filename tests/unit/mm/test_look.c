@@ -9,7 +9,7 @@
 
 #include "mm/look.h"
 #include "mm/mm_internal.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 #include "policy/table.h"
 
 #define FRAMES 1024

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 #include "policy/table.h"
 
 #define FRAMES	2000

@@ -6,7 +6,7 @@
 
 #include "base/units.h"
 #include "mm/tier/pool.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 
 #define OBJECTS 4096
 

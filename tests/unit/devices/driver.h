@@ -4,8 +4,8 @@
  * thread. The space's manager keeps everything in memory; it counts pins, and refuses them when
  * told to. A fault makes room, or is the end of the VM.
  */
-#ifndef TESTS_UNIT_DRIVER_H
-#define TESTS_UNIT_DRIVER_H
+#ifndef TESTS_UNIT_DEVICES_DRIVER_H
+#define TESTS_UNIT_DEVICES_DRIVER_H
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>

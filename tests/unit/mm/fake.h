@@ -5,8 +5,8 @@
  *
  * The fake's own lock makes a guest's access atomic against unmap, as the hardware does.
  */
-#ifndef TESTS_UNIT_FAKE_H
-#define TESTS_UNIT_FAKE_H
+#ifndef TESTS_UNIT_MM_FAKE_H
+#define TESTS_UNIT_MM_FAKE_H
 
 #include <pthread.h>
 #include <stdbool.h>

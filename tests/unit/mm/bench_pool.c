@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "mm/tier/codec.h"
 #include "mm/tier/pool.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 
 #define OBJECTS 16384
 

@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "mm/mm_internal.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 #include "policy/table.h"
 
 #define FRAMES 2048

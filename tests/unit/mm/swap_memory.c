@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 
 #include "mm/tier/swap.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 
 #define SWAP_MEMORY_BYTES (1ull << 32) /* of address space */
 

@@ -2,8 +2,8 @@
  * A disk of the guest's, for tests: an image in a temporary file, the device over it, the driver,
  * and in between what makes operations fail, come back short, or not come back for a while.
  */
-#ifndef TESTS_UNIT_DISK_H
-#define TESTS_UNIT_DISK_H
+#ifndef TESTS_UNIT_DEVICES_DISK_H
+#define TESTS_UNIT_DEVICES_DISK_H
 
 #include <linux/virtio_blk.h>
 

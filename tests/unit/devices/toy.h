@@ -2,8 +2,8 @@
  * A virtio device that echoes what it can read into what it can write, and the driver that tests
  * it: the core's tests are made of these.
  */
-#ifndef TESTS_UNIT_TOY_H
-#define TESTS_UNIT_TOY_H
+#ifndef TESTS_UNIT_DEVICES_TOY_H
+#define TESTS_UNIT_DEVICES_TOY_H
 
 #include "driver.h"
 

@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/units.h"
 #include "mm/mm_internal.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 
 #define FRAMES 6000
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "tests/long.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 #include "policy/table.h"
 
 #define FRAMES	   3000 /* with a hole in the middle */

@@ -1,4 +1,4 @@
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 
 #include <errno.h>
 #include <stdio.h>

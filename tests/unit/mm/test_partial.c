@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "mm/mm_internal.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 #include "policy/table.h"
 
 #define FRAMES	2048

@@ -10,7 +10,7 @@
 #include "base/addr.h"
 #include "base/units.h"
 #include "pilot/autoballoon.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 
 #define PAGES(mib) ((int64_t)(MIB(mib) >> PAGE_SHIFT))
 #define TOTAL	   PAGES(512)

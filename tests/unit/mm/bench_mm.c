@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 #include "policy/table.h"
 
 #define FAULT_US 38.0

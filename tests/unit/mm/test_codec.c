@@ -7,7 +7,7 @@
 #include "base/addr.h"
 #include "mm/tier/codec.h"
 #include "mm/tier/pool.h"
-#include "tests/unit/fake.h"
+#include "tests/unit/mm/fake.h"
 
 static unsigned char page[PAGE_SIZE] __attribute__((aligned(8)));
 static unsigned char back[PAGE_SIZE] __attribute__((aligned(8)));
