@@ -4,7 +4,7 @@
  */
 #include "guest/memory/swap.h"
 #include "guest/lib/string.h"
-#include "guest/memory/compress.h"
+#include "guest/lib/compress.h"
 #include "guest/memory/page.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/slab.h"

@@ -37,7 +37,9 @@ quire='guest/((lib|cpu|monitor|memory|process|file|device|call)/[a-z_]+|abi|star
 for folder in guest guest/lib guest/cpu guest/monitor guest/memory guest/process guest/file guest/device guest/call; do
 	room $folder "$quire" 'std(arg|bool|def|int)\.h'
 done
-room guest/programs 'guest/abi\.h' 'std(arg|bool|def|int)\.h|cpuid\.h'
+for folder in runtime demo bench tests; do
+	room guest/programs/$folder 'guest/(abi|programs/(runtime|bench)/[a-z]+)\.h' 'std(arg|bool|def|int)\.h|cpuid\.h'
+done
 
 # The program. Who asks a guest knows the socket's protocol, and nothing of a machine.
 shared='vmm/(arguments|commands|host|image|json|path|report|translation_text|words)\.h|base/[a-z]+\.h'

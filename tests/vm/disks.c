@@ -16,7 +16,7 @@ const char *disk_make(const char *name, off_t size)
 	return path;
 }
 
-/* As guest/programs/runtime.h has it. */
+/* As guest/programs/runtime/runtime.h has it. */
 static uint64_t mix(uint64_t x)
 {
 	x += 0x9e3779b97f4a7c15ull;

@@ -1,4 +1,4 @@
-/* Disk images for guests, filled as guest/programs/blocks.c fills disks. */
+/* Disk images for guests, filled as guest/programs/tests/blocks.c fills disks. */
 #ifndef TESTS_VM_DISKS_H
 #define TESTS_VM_DISKS_H
 

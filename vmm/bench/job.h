@@ -1,6 +1,6 @@
 /*
- * One run of guest/programs/translation.c, in a guest or as an ordinary process: the same file, on
- * the same CPU, in a child process of its own, whose lines go into a cell.
+ * One run of guest/programs/bench/translation.c, in a guest or as an ordinary process: the same
+ * file, on the same CPU, in a child process of its own, whose lines go into a cell.
  */
 #ifndef VMM_BENCH_JOB_H
 #define VMM_BENCH_JOB_H

@@ -1,7 +1,7 @@
 /*
  * What bench translation measured: a cell for each pair of guest page and host page, and one for
  * the ordinary process on each page size; in a cell, the samples of each loop at each working set,
- * and the events. Lines of guest/programs/translation.c go in, medians come out.
+ * and the events. Lines of guest/programs/bench/translation.c go in, medians come out.
  */
 #ifndef VMM_BENCH_RESULT_H
 #define VMM_BENCH_RESULT_H

@@ -1,10 +1,10 @@
-/* guest/programs/calibrate.h, with clocks that stop whoever reads them. */
+/* guest/programs/bench/calibrate.h, with clocks that stop whoever reads them. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "guest/programs/calibrate.h"
+#include "guest/programs/bench/calibrate.h"
 
 #define FEMTOSECONDS 400000 /* a tick of 2.5 GHz */
 

@@ -1,10 +1,10 @@
-/* guest/programs/chase.h: the very object that the guest's program is linked with. */
+/* guest/programs/bench/chase.h: the very object that the guest's program is linked with. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "guest/programs/chase.h"
+#include "guest/programs/bench/chase.h"
 
 #define COUNT_MOST 4096ul
 
