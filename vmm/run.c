@@ -25,205 +25,27 @@
 #include "vmm/control/server.h"
 #include "vmm/file.h"
 #include "vmm/host.h"
-#include "vmm/image.h"
 #include "vmm/control/methods.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/stock.h"
 #include "vmm/options.h"
-#include "vmm/program.h"
 #include "vmm/report.h"
+#include "vmm/run_guest.h"
 #include "vmm/terminal.h"
 
 #define STATUS_FIRST_NS	 1000000000u /* a run shorter than this shows no status line */
 #define STATUS_PERIOD_NS 500000000u
-#define DEMO_PATH	 "/demo"
-#define ARGUMENTS_PATH	 "/.arguments" /* in the guest; gone before its program runs */
-#define LINE_BYTES_MOST	 8192	       /* of arguments; then they are a file */
-#define LINE_WORDS_MOST	 200
-#define DEMO_FACTOR	 4	 /* the demo touches so many times its budget */
-#define DEMO_BUDGET	 MIB(16) /* unless one is given */
 
 struct run {
 	struct run_options options;
 	uint64_t start_ns;
-	bool demo;
-	char *program; /* owned; absolute path on the host and in the guest */
-	char *command_line;
-	char *packed_arguments; /* for ARGUMENTS_PATH; packed_size 0: the line has them */
-	size_t packed_size;
-	struct archive *root;
+	struct run_guest guest;
 	FILE *report_file;
-	const void *kernel;
-	size_t kernel_size;
-	int initrd_fd;
-	uint64_t initrd_size;
 	struct machine *machine;
 	struct control *control;
 	struct terminal *terminal; /* of a stock guest */
 	int signal_fd;
 };
-
-/* The words of guest/abi.h's command line. */
-static void append_word(FILE *out, const char *word)
-{
-	if (*word == '\0')
-		fputs("\\0", out);
-	for (; *word != '\0'; word++) {
-		if (*word == ' ' || *word == '\\')
-			fputc('\\', out);
-		fputc(*word, out);
-	}
-	fputc(' ', out);
-}
-
-/* The program's arguments as a file of the archive has them: bytes, where a line has no room. */
-static size_t pack_arguments(struct run *run, size_t *count)
-{
-	size_t size;
-	FILE *out = open_memstream(&run->packed_arguments, &size);
-
-	CHECK(out != NULL);
-	for (*count = 0; run->options.arguments[*count] != NULL; ++*count)
-		fwrite(run->options.arguments[*count], strlen(run->options.arguments[*count]) + 1,
-		       1, out);
-	CHECK(fclose(out) == 0);
-	return size;
-}
-
-static void append_arguments(struct run *run, FILE *out)
-{
-	size_t count;
-
-	run->packed_size = pack_arguments(run, &count);
-	if (run->packed_size > LINE_BYTES_MOST || count > LINE_WORDS_MOST) {
-		fputs("arguments=" ARGUMENTS_PATH, out);
-		return;
-	}
-	run->packed_size = 0;
-	fputs("-- ", out);
-	for (size_t i = 0; i < count; i++)
-		append_word(out, run->options.arguments[i]);
-}
-
-static void make_command_line(struct run *run)
-{
-	size_t size;
-	FILE *out = open_memstream(&run->command_line, &size);
-
-	CHECK(out != NULL);
-	if (log_verbosity() > 0)
-		fputs("verbose ", out);
-	if (run->options.append != NULL)
-		fprintf(out, "%s ", run->options.append);
-	fputs("init=", out);
-	append_word(out, run->demo ? DEMO_PATH : run->program);
-	if (run->demo) {
-		fprintf(out, "-- demo --touch %llu --write-share 25 ",
-			(unsigned long long)(run->options.budget_bytes * DEMO_FACTOR));
-	} else {
-		append_arguments(run, out);
-	}
-	CHECK(fclose(out) == 0);
-}
-
-/*
- * The demo wants memory for four times its budget, and page tables and a kernel beside it.
- */
-static int settle_demo(struct run_options *options)
-{
-	uint64_t spare = options->memory_bytes / 16 + MIB(12);
-	char most[UNITS_TEXT_SIZE];
-
-	if (options->budget_bytes == 0)
-		options->budget_bytes = DEMO_BUDGET;
-	if (options->memory_bytes > spare &&
-	    options->budget_bytes * DEMO_FACTOR <= options->memory_bytes - spare &&
-	    options->budget_bytes > 0)
-		return 0;
-	log_error(
-		"the demo touches %d times its budget: give the guest more --memory, or a --budget "
-		"of at most %s",
-		DEMO_FACTOR,
-		units_format_size(options->memory_bytes > spare
-					  ? (options->memory_bytes - spare) / DEMO_FACTOR
-					  : 0,
-				  most));
-	return -EINVAL;
-}
-
-static int build_root(struct run *run)
-{
-	int error;
-
-	run->root = archive_create();
-	if (run->demo)
-		error = archive_add_memory(run->root, image_demo,
-					   (size_t)(image_demo_end - image_demo), DEMO_PATH);
-	else
-		error = archive_add_file(run->root, run->program, run->program);
-	if (error == 0 && run->packed_size > 0)
-		error = archive_add_memory(run->root, run->packed_arguments, run->packed_size,
-					   ARGUMENTS_PATH);
-	for (size_t i = 0; error == 0 && i < run->options.file_count; i++)
-		error = archive_add_file(run->root, run->options.file[i].host,
-					 run->options.file[i].guest);
-	return error;
-}
-
-static int open_kernel(struct run *run)
-{
-	const char *path = run->options.kernel_path;
-	uint64_t size;
-	int fd, error;
-
-	run->kernel = image_quire;
-	run->kernel_size = (size_t)(image_quire_end - image_quire);
-	if (path == NULL)
-		return 0;
-	run->kernel = NULL;
-	error = file_open_input(path, &fd, &size);
-	if (error != 0)
-		return error;
-	run->kernel_size = size;
-	run->kernel = mmap(NULL, run->kernel_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (run->kernel == MAP_FAILED) {
-		error = -errno;
-		log_error("%s: %m", path);
-	}
-	close(fd);
-	return error;
-}
-
-static int open_initrd(struct run *run)
-{
-	if (run->options.initrd_path == NULL)
-		return 0;
-	return file_open_input(run->options.initrd_path, &run->initrd_fd, &run->initrd_size);
-}
-
-/* What only quire has: a root, and words for its init. */
-static int prepare_quire(struct run *run)
-{
-	make_command_line(run);
-	return build_root(run);
-}
-
-static int load_stock(struct run *run)
-{
-	const struct loader_module initrd = {
-		.what = "the initrd",
-		.size = run->initrd_size,
-		.fd = run->initrd_fd,
-	};
-	const struct loader_guest guest = {
-		.kernel = run->kernel,
-		.kernel_size = run->kernel_size,
-		.command_line = run->options.append,
-		.module = run->initrd_fd >= 0 ? &initrd : NULL,
-	};
-
-	return machine_load_stock(run->machine, &guest);
-}
 
 /*
  * Where KVM emulates ring 0 it lacks instructions that any kernel for x86-64 uses: better said than
@@ -251,13 +73,6 @@ static bool has_virtio_console(const struct run *run)
 	return machine_console_is_virtio(run->options.append);
 }
 
-static const char *guest_name(const struct run *run)
-{
-	if (run->options.stock)
-		return basename(run->options.kernel_path);
-	return run->demo ? "demo" : run->program;
-}
-
 static bool loading_stopped(void *run);
 
 static int make_machine(struct run *run)
@@ -267,7 +82,7 @@ static int make_machine(struct run *run)
 	bool has_budget = options->budget_bytes != 0 || options->control_path != NULL;
 	struct machine_config config = {
 		.about = {
-			.name = guest_name(run),
+			.name = run_guest_name(&run->guest),
 			.kernel = options->kernel_path != NULL ? options->kernel_path : "quire",
 			.policy = options->policy->name,
 			.compressor = compressor_names[options->compressor],
@@ -303,14 +118,7 @@ static int make_machine(struct run *run)
 	};
 	int error = machine_create(&config, &run->machine);
 
-	if (error == 0)
-		error = options->stock ? load_stock(run)
-				       : machine_load(run->machine, run->kernel, run->kernel_size,
-						      run->command_line, run->root);
-	/* The files are the guest's now. */
-	archive_destroy(run->root);
-	run->root = NULL;
-	return error;
+	return error != 0 ? error : run_guest_load(&run->guest, run->machine);
 }
 
 /* What the terminal's user types meanwhile stands in the same row. */
@@ -534,7 +342,7 @@ static int tell(struct run *run)
 	report_fill(&report, run->machine);
 	json = report_to_json(&report);
 	json_object_set_new(json, "exit_status", json_integer(status));
-	if (run->demo)
+	if (run->guest.demo)
 		report_print_table(json, stdout);
 	else if (log_verbosity() > 0)
 		print_table(json);
@@ -599,12 +407,8 @@ static int run_machine(struct run *run)
 
 	signal(SIGPIPE, SIG_IGN); /* a closed standard output is the guest's to hear of */
 	error = watch_signals(run, run->options.stock || has_virtio_console(run));
-	if (error == 0 && !run->options.stock)
-		error = prepare_quire(run);
 	if (error == 0)
-		error = open_kernel(run);
-	if (error == 0)
-		error = open_initrd(run);
+		error = run_guest_open(&run->guest);
 	if (error == 0)
 		error = check_host(run);
 	if (error == 0)
@@ -640,34 +444,23 @@ static int run_machine(struct run *run)
 
 int command_run(int argc, char **argv)
 {
-	struct run run = { .start_ns = clock_now_ns(), .signal_fd = -1, .initrd_fd = -1 };
+	struct run run = { .start_ns = clock_now_ns(), .signal_fd = -1 };
 	int status = run_options_parse(&run.options, argc, argv);
 
 	if (status != 0)
 		return status > 0 ? 0 : MACHINE_STATUS_FAILED;
-	run.demo = run.options.arguments[0] == NULL && !run.options.stock;
-	if (run.demo)
-		status = settle_demo(&run.options) == 0 ? 0 : MACHINE_STATUS_FAILED;
-	else if (!run.options.stock)
-		status = program_find(run.options.arguments[0], &run.program);
+	status = run_guest_init(&run.guest, &run.options);
 	if (status == 0)
 		status = run_machine(&run);
 	terminal_destroy(run.terminal);
 	control_destroy(run.control);
 	machine_destroy(run.machine);
-	archive_destroy(run.root);
 	if (run.report_file != NULL && run.report_file != stdout)
 		fclose(run.report_file);
 	log_drain(run.signal_fd, LOG_PATIENCE_MS);
 	if (run.signal_fd >= 0)
 		close(run.signal_fd);
-	if (run.initrd_fd >= 0)
-		close(run.initrd_fd);
-	if (run.options.kernel_path != NULL && run.kernel != NULL && run.kernel != MAP_FAILED)
-		munmap((void *)(uintptr_t)run.kernel, run.kernel_size);
-	free(run.command_line);
-	free(run.packed_arguments);
-	free(run.program);
+	run_guest_finish(&run.guest);
 	run_options_finish(&run.options);
 	return status;
 }
