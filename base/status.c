@@ -1,8 +1,10 @@
 #include "base/status.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define COLUMNS_DEFAULT 80
@@ -12,12 +14,17 @@ static bool is_dumb(const char *type)
 	return type != NULL && strcmp(type, "dumb") == 0;
 }
 
-/* Of a terminal that is not our session's nobody is in the foreground. */
+/*
+ * Of a terminal that is not our session's nobody is in the foreground. A shell without job control
+ * leaves what it starts in the background in its own process group, and has it ignore SIGINT.
+ */
 static bool in_background(void)
 {
 	pid_t foreground = tcgetpgrp(STDERR_FILENO);
+	struct sigaction interrupt;
 
-	return foreground >= 0 && foreground != getpgrp();
+	return (foreground >= 0 && foreground != getpgrp()) ||
+	       (sigaction(SIGINT, NULL, &interrupt) == 0 && interrupt.sa_handler == SIG_IGN);
 }
 
 bool status_can_show(void)
@@ -29,6 +36,10 @@ bool status_can_show(void)
 bool status_is_apart_from(int fd)
 {
 	unsigned device, own;
+	struct stat status;
+
+	if (fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode))
+		return false;
 
 	return ioctl(fd, TIOCGDEV, &device) != 0 || ioctl(STDERR_FILENO, TIOCGDEV, &own) != 0 ||
 	       device != own;

@@ -14,7 +14,8 @@
  */
 bool status_can_show(void);
 
-/* fd is not the terminal that is standard error, whatever name it was opened by. */
+/* fd is not the terminal that is standard error, whatever name it was opened by; nor a pipe, whose
+ * reader may well write there. */
 bool status_is_apart_from(int fd);
 
 /*

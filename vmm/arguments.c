@@ -214,7 +214,7 @@ static int check_parent(const char *path)
 	return error;
 }
 
-static int check_place(const char *option, const char *path, bool folder)
+int arguments_check_folder(const char *option, const char *path)
 {
 	struct stat status;
 	int error = 0;
@@ -223,21 +223,11 @@ static int check_place(const char *option, const char *path, bool folder)
 		error = -ENOENT;
 	else if (stat(path, &status) != 0)
 		error = errno == ENOENT ? check_parent(path) : -errno;
-	else if (S_ISDIR(status.st_mode) != folder)
-		error = folder ? -ENOTDIR : -EISDIR;
-	else if (access(path, folder ? W_OK | X_OK : W_OK) != 0)
+	else if (!S_ISDIR(status.st_mode))
+		error = -ENOTDIR;
+	else if (access(path, W_OK | X_OK) != 0)
 		error = -errno;
 	if (error != 0)
 		log_error("%s %s: %s", option, path, strerror(-error));
 	return error;
-}
-
-int arguments_check_output(const char *option, const char *path)
-{
-	return strcmp(path, "-") == 0 ? 0 : check_place(option, path, false);
-}
-
-int arguments_check_folder(const char *option, const char *path)
-{
-	return check_place(option, path, true);
 }

@@ -46,13 +46,8 @@ struct arguments_fit {
 FILE *arguments_fit_begin(struct arguments_fit *fit, FILE *file);
 void arguments_fit_end(struct arguments_fit *fit);
 
-/*
- * Whether a file could be written there later: 0 or -errno, with a line logged that begins with
- * option. "-", the standard output, always can. Changes nothing.
- */
-int arguments_check_output(const char *option, const char *path);
-
-/* The same of files in a folder, which may have to be made. */
+/* Whether files could be written later in a folder, which may have to be made: 0 or -errno, with a
+ * line logged that begins with option. Changes nothing. */
 int arguments_check_folder(const char *option, const char *path);
 
 #endif

@@ -118,6 +118,16 @@ static void size_stacks(void)
 	pthread_attr_destroy(&attr);
 }
 
+/* What was printed has arrived, or that is said. */
+static int finish_output(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	if (!log_has_spoken())
+		log_error("standard output: %s", strerror(errno));
+	return status != 0 ? status : STATUS_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	int status;
@@ -125,7 +135,7 @@ int main(int argc, char **argv)
 	keep_standard_descriptors();
 	size_stacks();
 	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of its write */
-	status = dispatch(argc, argv);
+	status = finish_output(dispatch(argc, argv));
 	log_drain(-1, LOG_PATIENCE_MS);
 	exit(status);
 }

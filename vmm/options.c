@@ -441,7 +441,7 @@ static int settle(struct run_options *options, const char *budget)
 	if (options->memory_bytes < MEMORY_LEAST || options->memory_bytes > MEMORY_MOST) {
 		unsigned long long bytes = options->memory_bytes;
 
-		if (bytes < 1024)
+		if (bytes > 0 && bytes < 1024)
 			log_error("--memory %llu is %llu bytes, and a guest needs at least 4M: "
 				  "%lluM is as many MiB",
 				  bytes, bytes, bytes);

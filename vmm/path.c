@@ -1,10 +1,14 @@
 #include "vmm/path.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/check.h"
 
 char *path_absolute(const char *path)
 {
@@ -39,4 +43,27 @@ const char *path_temporary(void)
 	const char *folder = getenv("TMPDIR");
 
 	return folder != NULL && *folder != '\0' ? folder : "/var/tmp";
+}
+
+char *path_search(const char *name)
+{
+	const char *path = getenv("PATH");
+	char *copy, *rest;
+	char *found = NULL;
+
+	if (strchr(name, '/') != NULL)
+		return path_absolute(name);
+	copy = rest = strdup(path != NULL ? path : "/bin:/usr/bin");
+	CHECK(copy != NULL);
+	for (char *folder; found == NULL && (folder = strsep(&rest, ":")) != NULL;) {
+		char candidate[PATH_MAX];
+		struct stat status;
+
+		snprintf(candidate, sizeof(candidate), "%s/%s", *folder ? folder : ".", name);
+		if (stat(candidate, &status) == 0 && S_ISREG(status.st_mode) &&
+		    access(candidate, X_OK) == 0)
+			found = path_absolute(candidate);
+	}
+	free(copy);
+	return found;
 }

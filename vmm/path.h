@@ -8,6 +8,10 @@
  */
 char *path_absolute(const char *path);
 
+/* The executable file that a shell means by name, absolute. The caller frees it. NULL: there is
+ * none. */
+char *path_search(const char *name);
+
 /* Where large temporary files go: $TMPDIR, or /var/tmp. */
 const char *path_temporary(void);
 

@@ -24,39 +24,20 @@ static int refuse(const char *path, const char *why)
 	return PROGRAM_CANNOT_RUN;
 }
 
-static char *search_path(const char *name)
-{
-	const char *path = getenv("PATH");
-	char *copy, *rest;
-	char *found = NULL;
-
-	if (strchr(name, '/') != NULL)
-		return path_absolute(name);
-	copy = rest = strdup(path != NULL ? path : "/bin:/usr/bin");
-	CHECK(copy != NULL);
-	for (char *folder; found == NULL && (folder = strsep(&rest, ":")) != NULL;) {
-		char candidate[PATH_MAX];
-		struct stat status;
-
-		snprintf(candidate, sizeof(candidate), "%s/%s", *folder ? folder : ".", name);
-		if (stat(candidate, &status) == 0 && S_ISREG(status.st_mode) &&
-		    access(candidate, X_OK) == 0)
-			found = path_absolute(candidate);
-	}
-	free(copy);
-	return found;
-}
-
 static int check_headers(const char *path, int fd, const Elf64_Ehdr *header, uint64_t size)
 {
 	Elf64_Phdr program[PROGRAM_HEADER_MAX];
 	bool loads = false;
 	size_t bytes = header->e_phnum * sizeof(program[0]);
+	ssize_t got;
 
 	if (header->e_phentsize != sizeof(program[0]) || header->e_phnum == 0 ||
 	    header->e_phnum > PROGRAM_HEADER_MAX)
 		return refuse(path, "has no usable program headers");
-	if (pread(fd, program, bytes, (off_t)header->e_phoff) != (ssize_t)bytes)
+	got = pread(fd, program, bytes, (off_t)header->e_phoff);
+	if (got < 0)
+		return refuse(path, strerror(errno));
+	if (got != (ssize_t)bytes)
 		return refuse(path, "is truncated: its program headers lie past its end");
 	for (unsigned i = 0; i < header->e_phnum; i++) {
 		if (program[i].p_type == PT_INTERP)
@@ -94,7 +75,7 @@ static int check_elf(const char *path, int fd, uint64_t size)
 
 int program_find(const char *name, char **out)
 {
-	char *path = search_path(name);
+	char *path = path_search(name);
 	struct stat status;
 	int fd = -1, result;
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,9 @@ struct run {
  */
 static int check_host(const struct run *run)
 {
+	if (run->options.kernel_path != NULL &&
+	    loader_probe(run->guest.kernel, run->guest.kernel_size, run->options.stock) != 0)
+		return -ENOEXEC;
 	if (!run->options.stock || run->options.force || !host_emulates_ring0())
 		return 0;
 	log_error("this host's KVM emulates a guest's ring 0 and lacks cmpxchg16b, which stock "
@@ -147,13 +151,29 @@ static void take_terminal_signal(struct run *run, uint32_t number)
 		machine_continued(run->machine);
 }
 
+/* Ctrl-Z: the terminal is the shell's then, so the status line goes first. Returns once it goes on.
+ */
+static void stand_still(void)
+{
+	sigset_t set;
+
+	log_status(NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	raise(SIGTSTP);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 static void take_signal(struct run *run)
 {
 	struct signalfd_siginfo info;
 
 	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGWINCH || info.ssi_signo == SIGCONT) {
+	if (info.ssi_signo == SIGTSTP) {
+		stand_still();
+	} else if (info.ssi_signo == SIGWINCH || info.ssi_signo == SIGCONT) {
 		take_terminal_signal(run, info.ssi_signo);
 	} else if (machine_stop(run->machine, MACHINE_INTERRUPTED, 128 + (int)info.ssi_signo)) {
 		log_error("stopped by %s", strsignal((int)info.ssi_signo));
@@ -367,6 +387,7 @@ static int watch_signals(struct run *run, bool terminal)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGTSTP);
 	if (terminal) {
 		sigaddset(&set, SIGWINCH);
 		sigaddset(&set, SIGCONT);

@@ -42,7 +42,7 @@ for folder in runtime demo bench tests; do
 done
 
 # The program. Who asks a guest knows the socket's protocol, and nothing of a machine.
-shared='vmm/(arguments|commands|host|image|json|path|report|translation_text|words)\.h|base/[a-z]+\.h'
+shared='vmm/(arguments|commands|file|host|image|json|path|report|translation_text|words)\.h|base/[a-z]+\.h'
 room vmm/boot 'base/[a-z]+\.h|ept/space\.h' "$posix|linux/[a-z/]+\.h|elf\.h|endian\.h"
 room vmm/machine "$shared|vmm/boot/(acpi|loader|platform)\.h|devices/([a-z]+/)?[a-z_]+\.h|ept/(access|host_page|space|walk)\.h|guest/abi\.h|mm/(look|mm)\.h|pilot/[a-z]+\.h" \
 	"$posix|linux/(kvm|userfaultfd|virtio_ids)\.h|jansson\.h|cpuid\.h|asm/[a-z]+\.h"

@@ -1,7 +1,7 @@
 /*
  * What is said of words that cannot be meant: a row each, with what helps in it. The words are run
  * in the scratch folder, where there are an empty file "file", a program "w8", a file "x,rw", a
- * folder "folder" and no "nofile".
+ * folder "folder", a FIFO "fifo" that nobody reads, and no "nofile".
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -19,6 +19,7 @@ static void init(void)
 	write_file(scratch_path("w8"), "eight words", 11);
 	write_file(scratch_path("x,rw"), "not of a sector's size", 22);
 	cr_assert_eq(mkdir(scratch_path("folder"), 0755), 0);
+	cr_assert_eq(mkfifo(scratch_path("fifo"), 0600), 0);
 }
 
 TestSuite(messages, .init = init, .fini = harness_finish, .timeout = 100);
@@ -61,6 +62,10 @@ Test(messages, command_lines)
 	static const struct row rows[] = {
 		{ { "stat", "file" }, 1, "file: it is no socket", "has ended" },
 		{ { "top", "folder" }, 1, "folder: it is no socket", NULL },
+		{ { "budget", "file", "64" }, 125, "'64' is less than a page", NULL },
+		{ { "budget", "file", "0.5K" }, 125, "'0.5K' is less than a page", NULL },
+		{ { "budget", "file", "0.001%" }, 1, "file: it is no socket", NULL },
+		{ { "balloon", "file", "4095" }, 125, "'4095' is less than a page", NULL },
 		{ { "balloon", "file", "1M" }, 1, "file: it is no socket", NULL },
 		{ { "quit", "nofile" }, 1, "nofile: No such file", NULL },
 		{ { "stat", "a", "b" }, 125, "'b' is too many", "needed" },
@@ -71,6 +76,8 @@ Test(messages, command_lines)
 		  125,
 		  "nofile: No such file",
 		  "cmpxchg16b" },
+		{ { "run", "--kernel", "w8" }, 125, "it is no Linux bzImage", "cmpxchg16b" },
+		{ { "run", "--memory", "0" }, 125, "a guest needs at least 4M", "0M" },
 		{ { "run", "--memory", "64" }, 125, "64 bytes", NULL },
 		{ { "run", "--memory", "64" }, 125, "64M", NULL },
 		{ { "run", "--memory", "2000G" }, 125, "at most 1T", "bytes" },
@@ -101,6 +108,12 @@ Test(messages, command_lines)
 		  NULL },
 		{ { "maps", "--plot", "folder", "file" }, 125, "folder: Is a directory", NULL },
 		{ { "maps", "--plot", "-", "--json", "file" }, 125, "--json", NULL },
+		{ { "maps", "--plot", "fifo", "file" }, 125, "fifo: nobody reads there", NULL },
+		{ { "bench", "translation", "--json=fifo" }, 125, "fifo: nobody reads", NULL },
+		{ { "bench", "translation", "--csv=fifo" }, 125, "fifo: nobody reads", NULL },
+		{ { "bench", "translation", "--plot", "-" }, 125, "it is a folder", NULL },
+		{ { "bench", "translation", "--plot", "x.png" }, 125, "name it x", NULL },
+		{ { "bench", "translaton" }, 125, "did you mean 'translation'?", NULL },
 		{ { "bench", "translation", "--json=none/x" }, 125, "none/x: No such file", NULL },
 		{ { "bench", "translation", "--csv=none/x" }, 125, "none/x: No such file", NULL },
 		{ { "bench", "translation", "--csv=folder" }, 125, "folder: Is a directory", NULL },

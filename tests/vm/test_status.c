@@ -247,6 +247,8 @@ Test(status, is_left_out)
 		{ "dumb", "", ">/dev/null", "TERM=dumb $go" },
 		{ "quiet", "--quiet", ">/dev/null", "$go" },
 		{ "device", "", ">/dev/tty", "$go" },
+		{ "pipe", "", "| cat", "$go" },
+		{ "script", "", ">/dev/null & wait", "$go" },
 	};
 	struct pane pane[sizeof(cases) / sizeof(cases[0])];
 	char options[64];
@@ -268,6 +270,7 @@ Test(status, is_left_out)
 Test(status, stays_out_of_the_background)
 {
 	struct pane pane;
+	char row[256];
 	size_t size;
 
 	need_tmux();
@@ -276,6 +279,7 @@ Test(status, stays_out_of_the_background)
 	wait_for(&pane, SHOWN);
 	free(TMUX("send-keys", "-t", pane.name, "C-z"));
 	wait_for(&pane, "Stopped");
+	cr_assert_eq(rows_with(&pane, SHOWN, row), 0, "%s", row);
 	free(log_from(&pane, 0, &size));
 	type(&pane, "bg");
 	let_ticks_pass();

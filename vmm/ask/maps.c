@@ -7,12 +7,14 @@
 #include "base/log.h"
 #include "vmm/arguments.h"
 #include "vmm/commands.h"
+#include "vmm/file.h"
 #include "vmm/ask/ask.h"
 #include "vmm/ask/maps.h"
 
 struct options {
 	bool json;
 	const char *plot; /* or NULL */
+	FILE *plot_file;
 	const char *path;
 };
 
@@ -36,7 +38,7 @@ static void print_help(void)
 }
 
 /* Before the guest is asked. */
-static int check_plot(const struct options *options)
+static int open_plot(struct options *options)
 {
 	const char *name = options->plot;
 	const char *slash = strrchr(name, '/'), *dot = strrchr(slash != NULL ? slash : name, '.');
@@ -50,7 +52,7 @@ static int check_plot(const struct options *options)
 			  (int)(dot - name), name);
 		return -EINVAL;
 	}
-	return arguments_check_output("--plot", name);
+	return file_open_output(name, &options->plot_file);
 }
 
 static int parse(int argc, char **argv, json_t *params, struct options *options)
@@ -77,24 +79,20 @@ static int parse(int argc, char **argv, json_t *params, struct options *options)
 		error = arguments_expect(argc, argv, "PATH");
 	options->path = argv[optind];
 	if (error == 0 && options->plot != NULL)
-		error = check_plot(options);
+		error = open_plot(options);
 	return error;
 }
 
-static int draw(const json_t *maps, const char *path)
+static int draw(const json_t *maps, const struct options *options)
 {
-	FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
-	int error;
+	int error = file_begin(options->plot_file);
 
-	if (file == NULL) {
-		log_error("%s: %m", path);
-		return -errno;
-	}
-	error = maps_draw(maps, file);
-	if ((file == stdout ? fflush(file) : fclose(file)) != 0 && error == 0)
+	if (error == 0)
+		error = maps_draw(maps, options->plot_file);
+	if (fflush(options->plot_file) != 0 && error == 0)
 		error = -errno;
 	if (error != 0)
-		log_error("%s: %s", path, strerror(-error));
+		log_error("%s: %s", options->plot, strerror(-error));
 	return error;
 }
 
@@ -110,8 +108,8 @@ static int show(const json_t *maps, const struct options *options)
 			log_error("the guest's answer is no address space");
 	}
 	if (error == 0 && options->plot != NULL)
-		error = draw(maps, options->plot);
-	return error == 0 && fflush(stdout) == 0 ? 0 : STATUS_NO;
+		error = draw(maps, options);
+	return error == 0 ? 0 : STATUS_NO;
 }
 
 int command_maps(int argc, char **argv)
@@ -128,5 +126,7 @@ int command_maps(int argc, char **argv)
 	status = maps != NULL ? show(maps, &options) : STATUS_NO;
 	json_decref(maps);
 	json_decref(params);
+	if (options.plot_file != NULL && options.plot_file != stdout)
+		fclose(options.plot_file);
 	return status;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "vmm/ask/size.h"
+#include "base/addr.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "vmm/arguments.h"
@@ -16,15 +17,22 @@ struct options {
 	const char *path, *size;
 };
 
-/* NONE is what lifts a limit, and is 0 bytes on the way to the guest. */
+/* NONE lifts a limit, and is 0 bytes on the way to the guest: no size may be rounded down to that.
+ */
 static int check_size(const char *text, const struct follow_goal *goal)
 {
 	uint64_t bytes;
+	int error;
 
 	if (goal->zero != NULL && strcmp(text, NONE) == 0)
 		return 0;
-	if (units_parse_size_or_percent(text, 4096, &bytes) == 0 &&
-	    (goal->zero == NULL || bytes != 0))
+	error = units_parse_size_or_percent(text, 1ull << 40, &bytes);
+	if (error == 0 && bytes > 0 && bytes < PAGE_SIZE) {
+		log_error("'%s' is less than a page of %llu bytes", text,
+			  (unsigned long long)PAGE_SIZE);
+		return -EINVAL;
+	}
+	if (error == 0 && (goal->zero == NULL || bytes != 0))
 		return 0;
 	log_error("'%s' is no size: expected one such as 512M, 1.5G or 25%%%s", text,
 		  goal->zero != NULL ? ", or " NONE : "");
@@ -72,7 +80,10 @@ static int settle_size(struct control_client *client, const char *text, uint64_t
 	*bytes = 0;
 	if (strcmp(text, NONE) != 0)
 		units_parse_size_or_percent(text, json_count(stat, "guest.memory_bytes"), bytes);
-	*bytes &= ~(uint64_t)4095;
+	/* A small share is not rounded down to 0, which may mean no limit. */
+	if (*bytes > 0 && *bytes < PAGE_SIZE)
+		*bytes = PAGE_SIZE;
+	*bytes &= PAGE_MASK;
 	json_decref(stat);
 	return error;
 }

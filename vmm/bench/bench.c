@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "vmm/arguments.h"
 #include "vmm/bench/output.h"
+#include "vmm/file.h"
 #include "vmm/commands.h"
 
 static volatile sig_atomic_t interrupted; /* the signal's number */
@@ -42,41 +44,33 @@ static int write_table(const struct bench_sweep *sweep, FILE *file)
 
 typedef int write_fn(const struct bench_sweep *sweep, FILE *file);
 
-/* path: a file, "-", or NULL: nowhere. */
-static int write_to(const struct bench_sweep *sweep, const char *path, write_fn *write)
+/* file NULL: nowhere. path: for messages. */
+static int write_to(const struct bench_sweep *sweep, FILE *file, const char *path, write_fn *write)
 {
-	bool standard = path != NULL && strcmp(path, "-") == 0;
-	FILE *file = path == NULL ? NULL : standard ? stdout : fopen(path, "we");
 	int error = 0;
 
-	if (path == NULL)
-		return 0;
 	if (file == NULL)
-		error = -errno;
-	else
+		return 0;
+	error = file_begin(file);
+	if (error == 0)
 		error = write(sweep, file);
-	if (file != NULL && !standard && fclose(file) != 0 && error == 0)
+	if (fflush(file) != 0 && error == 0)
 		error = -errno;
 	if (error != 0)
-		log_error("%s: %s", standard ? "standard output" : path, strerror(-error));
+		log_error("%s: %s", file == stdout ? "standard output" : path, strerror(-error));
 	return error;
-}
-
-static bool is_standard(const char *path)
-{
-	return path != NULL && strcmp(path, "-") == 0;
 }
 
 static int tell(const struct bench_sweep *sweep)
 {
 	const struct bench_options *options = sweep->options;
-	bool table = !is_standard(options->json) && !is_standard(options->csv);
-	int error = write_to(sweep, table ? "-" : NULL, write_table);
+	bool table = options->json_file != stdout && options->csv_file != stdout;
+	int error = write_to(sweep, table ? stdout : NULL, NULL, write_table);
 
 	if (error == 0)
-		error = write_to(sweep, options->json, bench_write_json);
+		error = write_to(sweep, options->json_file, options->json, bench_write_json);
 	if (error == 0)
-		error = write_to(sweep, options->csv, write_csv);
+		error = write_to(sweep, options->csv_file, options->csv, write_csv);
 	if (error == 0 && options->plot != NULL)
 		error = bench_plot(sweep, options->plot);
 	return error;
@@ -105,6 +99,7 @@ static int bench_translation(int argc, char **argv)
 		status = STATUS_FAILED;
 	}
 	bench_sweep_finish(sweep);
+	bench_options_finish(&options);
 	free(sweep);
 	return status;
 }
@@ -127,6 +122,20 @@ static void print_help(FILE *file)
 	fputs("\n  -h, --help   this text; 'bifold bench NAME --help' says more\n", file);
 }
 
+static int complain(const char *word)
+{
+	const char *names[BENCH_COUNT + 1] = { "--help" }, *nearest;
+
+	for (size_t i = 0; i < BENCH_COUNT; i++)
+		names[i + 1] = benches[i].name;
+	nearest = arguments_nearest(word, names, sizeof(*names));
+	if (nearest != NULL)
+		log_error("'%s' is no bench: did you mean '%s'?", word, nearest);
+	else
+		log_error("'%s' is no bench: try 'bifold bench --help'", word);
+	return STATUS_USAGE;
+}
+
 int command_bench(int argc, char **argv)
 {
 	if (argc < 2) {
@@ -140,6 +149,5 @@ int command_bench(int argc, char **argv)
 		print_help(stdout);
 		return 0;
 	}
-	log_error("'%s' is no bench: try 'bifold bench --help'", argv[1]);
-	return STATUS_FAILED;
+	return complain(argv[1]);
 }

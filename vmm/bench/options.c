@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "vmm/arguments.h"
+#include "vmm/file.h"
+#include "vmm/path.h"
 
 #define MOST_DEFAULT	 GIB(1)
 #define ROUNDS_DEFAULT	 4
@@ -197,6 +199,37 @@ static int parse_one(struct bench_options *options, int option, const char *valu
 	}
 }
 
+/* Before anything is measured. */
+static int check_plot(const char *folder)
+{
+	static const char *const pictures[] = { ".svg", ".png", ".pdf" };
+	size_t length = strlen(folder);
+	char *gnuplot;
+
+	if (strcmp(folder, "-") == 0) {
+		log_error("--plot -: it is a folder, which gets several pictures");
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < sizeof(pictures) / sizeof(pictures[0]); i++) {
+		if (length > 4 && strcasecmp(folder + length - 4, pictures[i]) == 0) {
+			log_error("--plot %s: it is a folder, which gets several pictures: name it "
+				  "%.*s",
+				  folder, (int)length - 4, folder);
+			return -EINVAL;
+		}
+	}
+	if (arguments_check_folder("--plot", folder) != 0)
+		return -EINVAL;
+	gnuplot = path_search("gnuplot");
+	if (gnuplot == NULL)
+		log_warn("gnuplot is not in PATH (tools/setup --plots installs it): %s will have "
+			 "the "
+			 "data and a script for it, but no picture",
+			 folder);
+	free(gnuplot);
+	return 0;
+}
+
 static int settle(struct bench_options *options)
 {
 	if (options->least > options->most) {
@@ -208,11 +241,11 @@ static int settle(struct bench_options *options)
 		log_error("--json and --csv cannot both have the standard output: give one a FILE");
 		return -EINVAL;
 	}
-	if (options->json != NULL && arguments_check_output("--json", options->json) != 0)
+	if (options->plot != NULL && check_plot(options->plot) != 0)
 		return -EINVAL;
-	if (options->csv != NULL && arguments_check_output("--csv", options->csv) != 0)
+	if (options->json != NULL && file_open_output(options->json, &options->json_file) != 0)
 		return -EINVAL;
-	if (options->plot != NULL && arguments_check_folder("--plot", options->plot) != 0)
+	if (options->csv != NULL && file_open_output(options->csv, &options->csv_file) != 0)
 		return -EINVAL;
 	options->loop[BENCH_CHASE] = true; /* what all else is compared with */
 	return 0;
@@ -247,4 +280,13 @@ int bench_options_parse(struct bench_options *options, int argc, char **argv)
 	if (result == 0)
 		result = settle(options);
 	return result;
+}
+
+void bench_options_finish(struct bench_options *options)
+{
+	FILE *const files[] = { options->json_file, options->csv_file };
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (files[i] != NULL && files[i] != stdout)
+			fclose(files[i]);
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "vmm/bench/result.h"
 
@@ -12,12 +13,13 @@ struct bench_options {
 	bool loop[BENCH_LOOPS];
 	uint64_t least, most; /* working set, bytes: powers of two */
 	unsigned rounds, passes;
-	unsigned accesses;	  /* the least of a round */
-	unsigned events;	  /* of each kind; 0: none */
-	unsigned timeout_seconds; /* of each run */
-	bool reserve;		  /* set huge pages aside where they are missing */
-	const char *json, *csv;	  /* NULL: none; "-": to standard output, in the table's place */
-	const char *plot;	  /* a directory, or NULL */
+	unsigned accesses;	    /* the least of a round */
+	unsigned events;	    /* of each kind; 0: none */
+	unsigned timeout_seconds;   /* of each run */
+	bool reserve;		    /* set huge pages aside where they are missing */
+	const char *json, *csv;	    /* NULL: none; "-": to standard output, in the table's place */
+	FILE *json_file, *csv_file; /* the same, open */
+	const char *plot;	    /* a directory, or NULL */
 };
 
 /*
@@ -25,5 +27,8 @@ struct bench_options {
  * argv[0] is "translation".
  */
 int bench_options_parse(struct bench_options *options, int argc, char **argv);
+
+/* Closes its files. */
+void bench_options_finish(struct bench_options *options);
 
 #endif

@@ -273,6 +273,16 @@ static int no_kernel(bool stock)
 	return loader_refuse("it is %s", text);
 }
 
+int loader_probe(const void *kernel, size_t kernel_size, bool stock)
+{
+	const struct loader_image image = { kernel, kernel_size };
+
+	for (size_t i = 0; i < FORMAT_COUNT; i++)
+		if ((stock || loader_formats[i]->speaks_quire) && loader_formats[i]->probe(&image))
+			return 0;
+	return no_kernel(stock);
+}
+
 int loader_load(struct ept_space *space, const struct loader_guest *guest,
 		struct loader_result *result)
 {

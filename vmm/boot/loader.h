@@ -51,6 +51,10 @@ struct loader_result {
 	uint32_t rax; /* start_info goes to rbx, and to rsi */
 };
 
+/* Whether some format knows the image as a kernel, for a stock guest or quire's port. 0 or
+ * -ENOEXEC, logged. */
+int loader_probe(const void *kernel, size_t kernel_size, bool stock);
+
 /*
  * 0 or -errno, with a line logged: -ENOEXEC, it is no kernel or a broken one; -ENOMEM or -ENOSPC,
  * memory is too small for it or for the module; -ECANCELED, not
