@@ -167,6 +167,10 @@ Test(messages, outputs_fit_a_terminal)
 	need_kvm();
 	expect_narrow(run_bifold("--memory", "48M", "--budget", "8M"), "run");
 	expect_narrow(run_words(NULL, NULL, bifold_path(), "doctor", NULL), "doctor");
+	expect_narrow(run_words(NULL, NULL, bifold_path(), "bench", "translation", "--quiet",
+				"--most", "256K", "--rounds", "1", "--passes", "1", "--events", "5",
+				NULL),
+		      "bench");
 	guest = start_hold(WORDS("--budget", "12M"));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const char *argv[8] = { bifold_path(), rows[i][0] };

@@ -4,7 +4,11 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "vmm/arguments.h"
 #include "vmm/bench/output.h"
+
+#define GUESTS_A_LINE 2 /* with a column for each size of the host's pages, and the one layer */
+#define HOSTS_A_LINE  2 /* of events */
 
 /* Processors that others may use before it is said. */
 #define IDLE_MOST 0.05
@@ -84,12 +88,12 @@ static void put_cell(const struct bench_sweep *sweep, enum bench_page guest, enu
 	ns = bench_cell_ns(cell, BENCH_CHASE, size);
 	packed = bench_cell_ns(cell, BENCH_PACKED, size);
 	base = native != NULL ? bench_cell_ns(native, BENCH_CHASE, size) : NAN;
-	put_number(file, 8, 2, ns);
-	put_number(file, 8, 2, ns - packed);
+	put_number(file, 7, 2, ns);
+	put_number(file, 7, 2, ns - packed);
 	put_number(file, 9, 2, base);
-	put_number(file, 8, 2, ns - base);
-	put_number(file, 6, 2, ns / base);
-	fprintf(file, " %5u %7u", bench_references(sweep->second_layer, guest, host),
+	put_number(file, 7, 2, ns - base);
+	put_number(file, 5, 2, ns / base);
+	fprintf(file, " %4u %6u", bench_references(sweep->second_layer, guest, host),
 		bench_references_nested(guest, host));
 	put_mappings(cell, file);
 	fputc('\n', file);
@@ -101,9 +105,9 @@ static void put_matrix(const struct bench_sweep *sweep, unsigned size, FILE *fil
 
 	fprintf(file,
 		"\nA chase over one line in each 4 KiB of %s, ns an access (medians)\n\n"
-		"  %-5s %-5s %8s %8s %9s %8s %6s %5s %7s  %s\n",
+		"  %-5s %-5s %7s %7s %9s %7s %5s %4s %6s  %s\n",
 		units_format_size(BENCH_LEAST << size, text), "guest", "host", "chase", "-packed",
-		"one-layer", "above", "ratio", "refs", "nested", "second layer maps");
+		"one-layer", "above", "ratio", "refs", "nested", "second layer");
 	for (int guest = 0; guest < BENCH_PAGES; guest++) {
 		for (int host = 0; host < BENCH_PAGES; host++) {
 			if (sweep->options->guest[guest] && sweep->options->host[host])
@@ -122,10 +126,11 @@ static void put_matrix(const struct bench_sweep *sweep, unsigned size, FILE *fil
 
 /* --- each working set --- */
 
-static void put_heads(const struct bench_sweep *sweep, FILE *file)
+/* The columns of the guest's pages from `first` on, as many as a line has room for. */
+static void put_heads(const struct bench_sweep *sweep, int first, FILE *file)
 {
 	fprintf(file, "  %-10s", "set");
-	for (int guest = 0; guest < BENCH_PAGES; guest++) {
+	for (int guest = first; guest < BENCH_PAGES && guest < first + GUESTS_A_LINE; guest++) {
 		for (unsigned host = 0; host <= BENCH_NATIVE; host++) {
 			char head[16];
 
@@ -139,22 +144,30 @@ static void put_heads(const struct bench_sweep *sweep, FILE *file)
 	fputc('\n', file);
 }
 
-static void put_sets(const struct bench_sweep *sweep, enum bench_loop loop, FILE *file)
+static bool any_measured(const struct bench_sweep *sweep, int first)
+{
+	for (int guest = first; guest < BENCH_PAGES && guest < first + GUESTS_A_LINE; guest++)
+		for (unsigned host = 0; host <= BENCH_NATIVE; host++)
+			if (bench_measured(sweep, (enum bench_page)guest, host) != NULL)
+				return true;
+	return false;
+}
+
+static void put_columns(const struct bench_sweep *sweep, enum bench_loop loop, int first,
+			FILE *file)
 {
 	char text[UNITS_TEXT_SIZE];
 
-	if (!sweep->options->loop[loop])
-		return;
-	fprintf(file, "\n%s, ns an access, by working set (guest/host page; one: one layer)\n\n",
-		bench_loop_name[loop]);
-	put_heads(sweep, file);
+	fputc('\n', file);
+	put_heads(sweep, first, file);
 	for (unsigned size = 0; size < BENCH_SIZES; size++) {
 		uint64_t bytes = BENCH_LEAST << size;
 
 		if (bytes < sweep->options->least || bytes > sweep->options->most)
 			continue;
 		fprintf(file, "  %-10s", units_format_size(bytes, text));
-		for (int guest = 0; guest < BENCH_PAGES; guest++) {
+		for (int guest = first; guest < BENCH_PAGES && guest < first + GUESTS_A_LINE;
+		     guest++) {
 			for (unsigned host = 0; host <= BENCH_NATIVE; host++) {
 				const struct bench_cell *cell =
 					bench_measured(sweep, (enum bench_page)guest, host);
@@ -167,12 +180,23 @@ static void put_sets(const struct bench_sweep *sweep, enum bench_loop loop, FILE
 	}
 }
 
+static void put_sets(const struct bench_sweep *sweep, enum bench_loop loop, FILE *file)
+{
+	if (!sweep->options->loop[loop])
+		return;
+	fprintf(file, "\n%s, ns an access, by working set (guest/host page; one: one layer)\n",
+		bench_loop_name[loop]);
+	for (int first = 0; first < BENCH_PAGES; first += GUESTS_A_LINE)
+		if (any_measured(sweep, first))
+			put_columns(sweep, loop, first, file);
+}
+
 /* --- events --- */
 
-static void put_event(const struct bench_sweep *sweep, const char *name, FILE *file)
+static void put_event(const struct bench_sweep *sweep, const char *name, unsigned first, FILE *file)
 {
 	fprintf(file, "  %-23s", name);
-	for (unsigned host = 0; host <= BENCH_NATIVE; host++) {
+	for (unsigned host = first; host <= BENCH_NATIVE && host < first + HOSTS_A_LINE; host++) {
 		const struct bench_cell *cell = bench_measured(sweep, BENCH_4K, host);
 		const struct bench_event *event;
 		char p50[UNITS_TEXT_SIZE], p99[UNITS_TEXT_SIZE];
@@ -190,14 +214,12 @@ static void put_event(const struct bench_sweep *sweep, const char *name, FILE *f
 	fputc('\n', file);
 }
 
-/* All events of any cell, in the order they came. */
-static void put_events(const struct bench_sweep *sweep, FILE *file)
+/* The host's pages from `first` on; all events of any cell, in the order they came. */
+static void put_event_columns(const struct bench_sweep *sweep, const struct bench_cell *all,
+			      unsigned first, FILE *file)
 {
-	const struct bench_cell *first = NULL;
-
-	fputs("\nEvents, p50 and p99, on pages of 4 KiB\n\n", file);
-	fprintf(file, "  %-23s", "");
-	for (unsigned host = 0; host <= BENCH_NATIVE; host++) {
+	fprintf(file, "\n  %-23s", "");
+	for (unsigned host = first; host <= BENCH_NATIVE && host < first + HOSTS_A_LINE; host++) {
 		const struct bench_cell *cell = bench_measured(sweep, BENCH_4K, host);
 		char head[24];
 
@@ -206,13 +228,35 @@ static void put_events(const struct bench_sweep *sweep, FILE *file)
 		snprintf(head, sizeof(head), host == BENCH_NATIVE ? "one layer" : "on host %s",
 			 host == BENCH_NATIVE ? "" : bench_page_size[host].name);
 		fprintf(file, " %21s", head);
-		if (first == NULL || first->event_count < cell->event_count)
-			first = cell;
 	}
 	fputc('\n', file);
-	for (size_t i = 0; first != NULL && i < first->event_count; i++)
-		put_event(sweep, first->event[i].name, file);
-	if (first != NULL && bench_cell_event(first, "process-switch-no-pcid") == NULL)
+	for (size_t i = 0; i < all->event_count; i++)
+		put_event(sweep, all->event[i].name, first, file);
+}
+
+static void put_events(const struct bench_sweep *sweep, FILE *file)
+{
+	const struct bench_cell *all = NULL;
+
+	for (unsigned host = 0; host <= BENCH_NATIVE; host++) {
+		const struct bench_cell *cell = bench_measured(sweep, BENCH_4K, host);
+
+		if (cell != NULL && (all == NULL || all->event_count < cell->event_count))
+			all = cell;
+	}
+	if (all == NULL)
+		return;
+	fputs("\nEvents, p50 and p99, on pages of 4 KiB\n", file);
+	for (unsigned first = 0; first <= BENCH_NATIVE; first += HOSTS_A_LINE) {
+		bool any = false;
+
+		for (unsigned host = first; host <= BENCH_NATIVE && host < first + HOSTS_A_LINE;
+		     host++)
+			any |= bench_measured(sweep, BENCH_4K, host) != NULL;
+		if (any)
+			put_event_columns(sweep, all, first, file);
+	}
+	if (bench_cell_event(all, "process-switch-no-pcid") == NULL)
 		fputs("  process-switch is without PCID here: the guest has none\n", file);
 }
 
@@ -220,7 +264,9 @@ void bench_print_table(const struct bench_sweep *sweep, FILE *file)
 {
 	const char *counters = bench_counters_text(sweep);
 	int size = bench_largest_size(sweep);
+	struct arguments_fit fit;
 
+	file = arguments_fit_begin(&fit, file);
 	fprintf(file, "%s, Linux %s, %s, bifold " BIFOLD_VERSION "\n", sweep->processor,
 		sweep->kernel, sweep->date);
 	fprintf(file, "second layer: %s\n", bench_layer_text(sweep));
@@ -257,4 +303,5 @@ void bench_print_table(const struct bench_sweep *sweep, FILE *file)
 				sweep->cell[guest][BENCH_NATIVE].absent);
 	}
 	fprintf(file, "\n%.0f s\n", sweep->seconds);
+	arguments_fit_end(&fit);
 }
