@@ -19,6 +19,7 @@
 #include "vmm/json.h"
 #include "vmm/words.h"
 
+#define TITLE_MOST  40 /* bytes of the program's name */
 #define BARS_MAX    1024
 #define WIDTH	    480
 #define ROW	    17
@@ -221,6 +222,17 @@ static int draw_legend(FILE *out, const json_t *ranges)
 	return (at + columns - 1) / columns;
 }
 
+/* A path's end says most. */
+static void put_end(const char *path, char text[256])
+{
+	size_t length = strlen(path);
+
+	if (length <= TITLE_MOST)
+		snprintf(text, 256, "%s", path);
+	else
+		snprintf(text, 256, "...%s", path + length - (TITLE_MOST - 3));
+}
+
 static void draw_head(FILE *out, const json_t *maps, size_t all, size_t shown, int top, int height)
 {
 	char text[256];
@@ -232,7 +244,7 @@ static void draw_head(FILE *out, const json_t *maps, size_t all, size_t shown, i
 		WIDTH, height, WIDTH, height);
 	define_hatches(out);
 	fputs("<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n", out);
-	snprintf(text, sizeof(text), "%.40s", json_text(maps, "program"));
+	put_end(json_text(maps, "program"), text);
 	fputs("<text x=\"12\" y=\"20\" font-size=\"14\">Address space of ", out);
 	put_text(out, text);
 	fputs("</text>\n", out);

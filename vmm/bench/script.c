@@ -31,8 +31,8 @@ struct layout {
 };
 
 static const struct layout layouts[] = {
-	{ "", 321, 110, 47, 22, 22, 9, true, 5 },
-	{ "-page", 680, 170, 52, 24, 44, 10, false, 3 },
+	{ "", 321, 110, 52, 22, 22, 9, true, 5 },
+	{ "-page", 680, 170, 58, 24, 44, 10, false, 3 },
 };
 #define LAYOUT_COUNT (sizeof(layouts) / sizeof(layouts[0]))
 
@@ -115,7 +115,9 @@ static void find_extremes(const struct bench_sweep *sweep, bool translation, dou
 
 static void put_tic(double value, bool label, const char **between, FILE *file)
 {
-	if (label)
+	if (label && fabs(value) >= 1000)
+		fprintf(file, "%s'%gk' %g", *between, value / 1000, value);
+	else if (label)
 		fprintf(file, "%s'%g' %g", *between, value, value);
 	else
 		fprintf(file, "%s'' %g", *between, value);
@@ -176,7 +178,7 @@ static void put_y_axis(const struct bench_sweep *sweep, const struct picture *pi
 	}
 	fprintf(file, "set yrange [%g:%g]\n", low, high);
 	put_y_tics(low, high, picture->symmetric, labels, file);
-	fputs(labels ? "set ylabel 'ns an access' offset 1.2,0\n" : "unset ylabel\n", file);
+	fputs(labels ? "set ylabel 'ns an access' offset 0.6,0\n" : "unset ylabel\n", file);
 }
 
 static unsigned log2_of(uint64_t bytes)
@@ -327,17 +329,15 @@ static void put_panel(const struct bench_sweep *sweep, const struct picture *pic
 
 	put_margins(layout, at, count, file);
 	put_reach(sweep, guest, file);
-	fprintf(file, "set label 1 'guest page %s' at graph 0.98, graph 0.09 right front\n",
+	fprintf(file, "set label 1 'guest page %s' at graph 0.03, graph 0.92 left front\n",
 		bench_page_size[guest].name);
 	put_x_axis(sweep, layout, bottom, file);
 	put_y_axis(sweep, picture, left, file);
-	if (at == 0 && layout->stacked)
+	if (at == 0)
 		fprintf(file,
 			"set key at screen 0.5, screen %.4f center center horizontal Left reverse "
 			"samplen 1.6 width -1\n",
 			1 - 32.0 / height_of(layout, count));
-	else if (at == 0)
-		fputs("set key top left Left reverse samplen 1.6 spacing 0.85\n", file);
 	else
 		fputs("unset key\n", file);
 	put_curves(sweep, picture, guest, at == 0, file);
