@@ -23,9 +23,8 @@
 #define PIT_HZ	      1193182
 #define PIT_CHANNEL_0 0x40
 #define PIT_COMMAND   0x43
-#define PIT_COUNT     0x30  /* of channel 0: count down once */
-#define PIT_LATCH     0x00  /* of channel 0 */
-#define PIT_MEASURE   11932 /* 10 ms */
+#define PIT_COUNT     0x30 /* of channel 0: count down once */
+#define PIT_LATCH     0x00 /* of channel 0 */
 
 /* Both filled by KVM; version is odd while it writes. */
 struct kvm_time {
@@ -66,31 +65,54 @@ static bool kvm_clock_init(void)
 	return true;
 }
 
-/* Ticks of the board's timer since it was started at 0xffff. */
-static uint32_t pit_elapsed(void)
+/* The board's timer goes round every 55 ms; it is read more often, but for a stall. */
+struct pit {
+	uint16_t last;
+	uint64_t ticks;
+	uint64_t tsc; /* where the TSC's count began */
+};
+
+static uint64_t pit_now(void *context)
 {
-	uint32_t low;
+	struct pit *pit = context;
+	uint16_t at;
 
 	out8(PIT_COMMAND, PIT_LATCH);
-	low = in8(PIT_CHANNEL_0);
-	return 0xffff - (low | (uint32_t)in8(PIT_CHANNEL_0) << 8);
+	at = in8(PIT_CHANNEL_0);
+	at |= (uint16_t)(in8(PIT_CHANNEL_0) << 8);
+	pit->ticks += (uint16_t)(pit->last - at);
+	pit->last = at;
+	return multiply_divide(pit->ticks, NS_PER_S, PIT_HZ);
 }
 
-/* The TSC over 10 ms of the board's timer, channel 0, whose interrupt is masked: not every board
- * has the gate of another. */
+static void tsc_start(void *context)
+{
+	((struct pit *)context)->tsc = rdtsc();
+}
+
+static uint64_t tsc_count(void *context)
+{
+	return rdtsc() - ((struct pit *)context)->tsc;
+}
+
+/* The TSC's Hz, by the board's timer, channel 0, whose interrupt is masked: not every board has the
+ * gate of another. */
 static uint64_t measure_tsc(void)
 {
-	uint64_t start;
-	uint32_t elapsed;
+	struct pit pit = { .last = 0xffff };
+	const struct rate_source source = {
+		.now = pit_now,
+		.start = tsc_start,
+		.count = tsc_count,
+		.context = &pit,
+		.window_ns = 10 * NS_PER_MS,
+		.unsure_most_ns = NS_PER_MS / 10,
+	};
 
 	out8(PIT_COMMAND, PIT_COUNT);
 	out8(PIT_CHANNEL_0, 0xff);
 	out8(PIT_CHANNEL_0, 0xff);
-	start = rdtsc();
-	do {
-		elapsed = pit_elapsed();
-	} while (elapsed < PIT_MEASURE);
-	return (rdtsc() - start) * PIT_HZ / elapsed;
+	return rate_measure(&source) * 1000;
 }
 
 static uint64_t cmos(uint8_t reg)
@@ -200,7 +222,13 @@ static uint64_t apic_count(void *context)
 
 static void measure_apic(void)
 {
-	static const struct rate_source source = { apic_now, apic_start, apic_count, NULL };
+	static const struct rate_source source = {
+		.now = apic_now,
+		.start = apic_start,
+		.count = apic_count,
+		.window_ns = NS_PER_MS / 2,
+		.unsure_most_ns = NS_PER_MS / 20,
+	};
 
 	apic_ticks_per_ms = rate_measure(&source);
 }

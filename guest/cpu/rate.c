@@ -2,11 +2,9 @@
 #include "guest/cpu/rate.h"
 #include "guest/lib/types.h"
 
-#define WANTED	    3  /* measurements, of which the median is taken */
-#define TRIES	    20 /* a host that holds up all of them gets the best */
-#define NS_PER_MS   1000000
-#define UNSURE_MOST (RATE_WINDOW_NS / 10)
-#define WINDOW_MOST (2 * RATE_WINDOW_NS)
+#define WANTED	  3  /* measurements, of which the median is taken */
+#define TRIES	  20 /* a host that holds up all of them gets the best */
+#define NS_PER_MS 1000000
 
 /* One window: its rate, and by how many ns its ends are unsure. */
 static uint64_t measure(const struct rate_source *source, uint64_t *rate)
@@ -18,11 +16,11 @@ static uint64_t measure(const struct rate_source *source, uint64_t *rate)
 	start = source->now(source->context);
 	do
 		now = source->now(source->context);
-	while (now - start < RATE_WINDOW_NS);
+	while (now - start < source->window_ns);
 	count = source->count(source->context);
 	end = source->now(source->context);
 	*rate = MAX(count * NS_PER_MS / (((end - before) + (now - start)) / 2), 1);
-	if (now - start > WINDOW_MOST)
+	if (now - start > 2 * source->window_ns)
 		return UINT64_MAX;
 	return start - before + end - now;
 }
@@ -51,7 +49,7 @@ uint64_t rate_measure(const struct rate_source *source)
 			best = rate;
 			best_unsure = unsure;
 		}
-		if (unsure <= UNSURE_MOST)
+		if (unsure <= source->unsure_most_ns)
 			good[count++] = rate;
 	}
 	if (count < WANTED)

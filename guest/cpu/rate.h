@@ -14,9 +14,9 @@ struct rate_source {
 	void (*start)(void *context);	/* sets the counter to 0 */
 	uint64_t (*count)(void *context);
 	void *context;
+	uint64_t window_ns;	 /* how long to count */
+	uint64_t unsure_most_ns; /* of a measurement's two ends together */
 };
-
-#define RATE_WINDOW_NS 500000
 
 /* Counts in 1 ms, 1 at least. */
 uint64_t rate_measure(const struct rate_source *source);

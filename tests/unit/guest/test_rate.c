@@ -10,10 +10,12 @@
 #define TICKS_PER_US 25
 #define STEP_NS	     300 /* what one call takes */
 #define STALL_NS     7000000
+#define WINDOW_NS    500000
 
 struct fake {
 	uint64_t time, started;
 	unsigned calls, stall_first, stall_every, windows;
+	uint64_t round_ns, seen, last; /* the clock goes round, and is read by differences; 0: no */
 };
 
 /* A call, and before it, perhaps, a stall. */
@@ -32,7 +34,11 @@ static uint64_t now(void *context)
 	struct fake *fake = context;
 
 	step(fake);
-	return fake->time;
+	if (fake->round_ns == 0)
+		return fake->time;
+	fake->seen += (fake->time - fake->last) % fake->round_ns;
+	fake->last = fake->time;
+	return fake->seen;
 }
 
 static void start(void *context)
@@ -54,7 +60,14 @@ static uint64_t count(void *context)
 
 static uint64_t measure(struct fake *fake)
 {
-	const struct rate_source source = { now, start, count, fake };
+	const struct rate_source source = {
+		.now = now,
+		.start = start,
+		.count = count,
+		.context = fake,
+		.window_ns = WINDOW_NS,
+		.unsure_most_ns = WINDOW_NS / 10,
+	};
 
 	return rate_measure(&source);
 }
@@ -81,6 +94,21 @@ Test(rate, a_stall_anywhere)
 	measure(&calm);
 	for (unsigned at = 0; at < calm.calls; at++) {
 		struct fake fake = { .stall_first = at };
+		uint64_t rate = measure(&fake);
+
+		cr_assert(is_right(rate), "a stall at call %u gives %llu", at,
+			  (unsigned long long)rate);
+	}
+}
+
+/* A stall that the clock itself does not see, for it has gone round: as the board's timer does. */
+Test(rate, a_stall_longer_than_the_clock)
+{
+	struct fake calm = { .stall_first = UINT32_MAX };
+
+	measure(&calm);
+	for (unsigned at = 0; at < calm.calls; at++) {
+		struct fake fake = { .stall_first = at, .round_ns = STALL_NS - WINDOW_NS / 3 };
 		uint64_t rate = measure(&fake);
 
 		cr_assert(is_right(rate), "a stall at call %u gives %llu", at,
