@@ -127,7 +127,7 @@ _bifold_steer()
 		_bifold_words 0.5 1 5
 	elif [[ $cur == -* ]]; then
 		_bifold_words "$options"
-	elif [[ $prev == "$1" || $prev == -* ]]; then
+	elif [[ $prev == "$1" || $prev == -* || ${words[cword - 2]} == @(--watch|--delay) ]]; then
 		_bifold_sockets
 	elif [[ $1 == balloon ]]; then
 		_bifold_words 0 64M 256M 25% 50%

@@ -391,6 +391,8 @@ static int no_room(struct mm *mm, const struct reclaim_effort *effort, struct at
 {
 	a->doing = effort->disk_full
 			   ? "the budget is used up, and the disk of the swap file is full"
+		   : mm->swap != NULL && swap_slots_free(mm->swap) == 0
+			   ? "the budget is used up, and the swap file is as large as it may be"
 			   : "the budget is used up and nothing more can be given up";
 	a->full = effort->disk_full && can_wait(mm, a);
 	mm->starves |= a->full;

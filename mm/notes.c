@@ -2,6 +2,7 @@
  * What the manager has to tell the user. Found out under the lock, said without it: a log line may
  * go to a pipe that nobody reads, and all of the machine would wait behind it.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -25,7 +26,10 @@ void notes_say(const struct mm_notes *notes)
 {
 	char held[UNITS_TEXT_SIZE], wanted[UNITS_TEXT_SIZE];
 
-	if (notes->store_error != 0)
+	if (notes->store_error == -EFBIG)
+		log_warn("the swap file is as large as it may be (--swap-size); the pages stay in "
+			 "memory");
+	else if (notes->store_error != 0)
 		log_warn("writing to the swap file failed: %s; the pages stay in memory",
 			 strerror(-notes->store_error));
 	if (notes->relented)

@@ -96,7 +96,7 @@ static uint32_t assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t 
 	}
 	mm->slots_in_flight += done;
 	if (done < count) {
-		store_failed(mm, -ENOSPC);
+		store_failed(mm, swap_is_full(mm->swap) ? -ENOSPC : -EFBIG);
 		work->disk_full |= swap_is_full(mm->swap);
 	}
 	return done;

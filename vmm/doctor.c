@@ -135,6 +135,19 @@ static void check_memfd(const struct subject *subject, struct doctor_finding *fi
 		doctor_found(finding, DOCTOR_PROBLEM, "memfd_create: %s", strerror(-error));
 }
 
+static bool io_uring_is_disabled(void)
+{
+	FILE *file = fopen("/proc/sys/kernel/io_uring_disabled", "re");
+	int disabled = 0;
+
+	if (file == NULL)
+		return false;
+	if (fscanf(file, "%d", &disabled) != 1)
+		disabled = 0;
+	fclose(file);
+	return disabled != 0;
+}
+
 static void check_io_uring(const struct subject *subject, struct doctor_finding *finding)
 {
 	struct io_uring ring;
@@ -148,7 +161,9 @@ static void check_io_uring(const struct subject *subject, struct doctor_finding 
 			     "refused (%s): swapping falls back to plain reads "
 			     "and writes",
 			     strerror(-error));
-		if (access("/proc/sys/kernel/io_uring_disabled", F_OK) == 0)
+		if (error == -ENOMEM)
+			doctor_mend(finding, "ulimit -l: the limit of locked memory is too small");
+		else if (io_uring_is_disabled())
 			doctor_mend(finding, "as root: sysctl kernel.io_uring_disabled=0 (to keep "
 					     "it: a file in /etc/sysctl.d)");
 	}
@@ -228,7 +243,8 @@ static void print_help(void)
 	      "options.\n"
 	      "\n"
 	      "  --swap DIR   check this swap directory (default: $TMPDIR or /var/tmp)\n"
-	      "  --fix        print a script for root that mends what a script can\n"
+	      "  --fix        print a script for root that mends what a script can; then exit\n"
+	      "               status 1 is for what it cannot\n"
 	      "  --json       print the findings as JSON\n"
 	      "  -h, --help   this text\n",
 	      stdout);
@@ -246,7 +262,7 @@ static void mend_by_script(struct doctor_finding *finding)
 			    program_invocation_name);
 	else
 		doctor_mend(finding,
-			    "as root, what this prints: %s doctor --fix; then log in again",
+			    "%s doctor --fix >fix.sh; as root: sh fix.sh; then log in again",
 			    program_invocation_name);
 }
 
@@ -270,7 +286,8 @@ static int examine(const struct subject *subject, enum form form)
 		checks[i].look(subject, &finding);
 		mend_by_script(&finding);
 		fix |= finding.fix;
-		if (finding.outcome == DOCTOR_PROBLEM)
+		/* A script that mends all there is to mend is a success. */
+		if (finding.outcome == DOCTOR_PROBLEM && (form != FORM_SCRIPT || finding.fix == 0))
 			status = STATUS_NO;
 		json_object_set_new(root, checks[i].name,
 				    json_pack("{s:s, s:s, s:s}", "outcome",

@@ -150,6 +150,13 @@ for command in translate maps stat top balloon budget pause resume quit; do
 	[ "$offered" = "$work/folder $work/socket " ] ||
 		complain "bifold $command: offered for a socket behind options: $offered"
 done
+for command in 'stat --watch 1' 'top --delay 2'; do
+	# shellcheck disable=SC2086 # several words
+	complete_words $command "$work/"
+	offered=$(printf '%s\n' "${COMPREPLY[@]}" | sort | tr '\n' ' ')
+	[ "$offered" = "$work/folder $work/socket " ] ||
+		complain "bifold $command: offered for a socket behind a value: $offered"
+done
 complete_words maps --plot "$work/"
 [[ " ${COMPREPLY[*]} " == *" $work/file "* ]] || complain "maps --plot: no file is offered"
 

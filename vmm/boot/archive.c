@@ -126,6 +126,20 @@ static int read_now(const char *host, struct entry *entry)
 	return error;
 }
 
+/* The very same file, under the same name. */
+static bool has(const struct archive *archive, const char *guest, const struct stat *status)
+{
+	for (size_t i = 0; i < archive->count; i++) {
+		const struct entry *entry = &archive->entry[i];
+		struct stat other;
+
+		if (strcmp(entry->name, guest + strspn(guest, "/")) == 0)
+			return entry->fd >= 0 && fstat(entry->fd, &other) == 0 &&
+			       other.st_dev == status->st_dev && other.st_ino == status->st_ino;
+	}
+	return false;
+}
+
 int archive_add_file(struct archive *archive, const char *host, const char *guest)
 {
 	struct entry entry = { .fd = open(host, O_RDONLY | O_CLOEXEC | O_NONBLOCK) };
@@ -143,6 +157,9 @@ int archive_add_file(struct archive *archive, const char *host, const char *gues
 	} else if (status.st_size > UINT32_MAX) {
 		error = -EFBIG;
 		log_error("%s is larger than 4 GiB, the most an archive entry can be", host);
+	} else if (has(archive, guest, &status)) {
+		close(entry.fd);
+		return 0;
 	} else {
 		entry.size = (uint64_t)status.st_size;
 		entry.mode = MODE_REGULAR | (status.st_mode & 0777u);

@@ -16,7 +16,7 @@ void archive_destroy(struct archive *archive); /* takes NULL */
 
 /*
  * A file of the host, opened now and kept open; guest is absolute. 0 or -errno, with a line logged.
- * -EEXIST: the guest path is taken.
+ * The same file under the same path again changes nothing. -EEXIST: another file has the path.
  */
 int archive_add_file(struct archive *archive, const char *host, const char *guest);
 

@@ -426,5 +426,6 @@ Test(full, a_swap_file_at_its_limit)
 		error = fake_put(&fake, i, CONTENT_RANDOM, 1);
 	cr_assert_eq(error, -ENOMEM);
 	cr_assert_eq(owner.calls, 0);
+	cr_assert_not_null(strstr(fake.failure.text, "the swap file is as large as it may be"));
 	fake_end(&fake);
 }
