@@ -93,6 +93,7 @@ def words_missing(schema, glossary):
     names += defs["stat"]["properties"]["evictions"]["properties"]
     names += defs["stat"]["properties"]["releases"]["properties"]
     names += defs["maps"]["properties"]["ranges"] and defs["range"]["properties"]["pages"]["properties"]
+    names += defs["stat"]["properties"]
     names += ["_bytes", "_ns", "_frames", "_pages"]
     return [name for name in names if f"`{name}`" not in glossary]
 
@@ -117,7 +118,7 @@ def dropped_words(glossary):
 
 def seen_by_users(folder):
     """Texts of the program, and pages for users, by file."""
-    for path in sorted(glob.glob(folder + "/vmm/*.c")):
+    for path in sorted(glob.glob(folder + "/vmm/**/*.c", recursive=True)):
         with open(path, encoding="utf-8") as file:
             yield path, "\n".join(re.findall(r'"((?:[^"\\\n]|\\.)*)"', file.read()))
     pages = ["tools/demo", "tools/bench", "tools/bench-guests", "README.md", "docs/bifold.1"]
