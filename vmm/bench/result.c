@@ -8,8 +8,9 @@
 
 #include "base/check.h"
 
-#define KEPT_LEAST 3	/* rounds of a set, however disturbed */
-#define TICK_SLACK 0.01 /* by so much of it, ticks may differ */
+#define SPREAD_MOST 0.5	 /* of a figure to rely on */
+#define KEPT_LEAST  3	 /* rounds of a set, however disturbed */
+#define TICK_SLACK  0.01 /* by so much of it, ticks may differ */
 
 const struct bench_page_size bench_page_size[BENCH_PAGES] = {
 	[BENCH_4K] = { "4K", 1ull << 12, 4 },
@@ -135,6 +136,11 @@ double bench_spread(const struct bench_series *series)
 double bench_cell_ns(const struct bench_cell *cell, enum bench_loop loop, unsigned size)
 {
 	return bench_median(&cell->set[loop][size].ns);
+}
+
+bool bench_cell_unsure(const struct bench_cell *cell, enum bench_loop loop, unsigned size)
+{
+	return bench_spread(&cell->set[loop][size].ns) > SPREAD_MOST;
 }
 
 int bench_common_size(const struct bench_cell *const *cells, size_t count)

@@ -49,6 +49,19 @@ const char *bench_counters_text(const struct bench_sweep *sweep)
 	return sweep->counters ? NULL : "not available here (perf_event_open counts no TLB misses)";
 }
 
+/* A time of at most `width`, and whether its rounds agree. */
+static void put_time(FILE *file, int width, const struct bench_cell *cell, enum bench_loop loop,
+		     unsigned size)
+{
+	double ns = bench_cell_ns(cell, loop, size);
+
+	if (isnan(ns))
+		fprintf(file, " %*s", width, "-");
+	else
+		fprintf(file, "%c%*.2f", bench_cell_unsure(cell, loop, size) ? '~' : ' ', width,
+			ns);
+}
+
 /* A number of at most `width`, or a dash where there is none. */
 static void put_number(FILE *file, int width, int digits, double value)
 {
@@ -88,7 +101,7 @@ static void put_cell(const struct bench_sweep *sweep, enum bench_page guest, enu
 	ns = bench_cell_ns(cell, BENCH_CHASE, size);
 	packed = bench_cell_ns(cell, BENCH_PACKED, size);
 	base = native != NULL ? bench_cell_ns(native, BENCH_CHASE, size) : NAN;
-	put_number(file, 7, 2, ns);
+	put_time(file, 7, cell, BENCH_CHASE, size);
 	put_number(file, 7, 2, ns - packed);
 	put_number(file, 9, 2, base);
 	put_number(file, 7, 2, ns - base);
@@ -120,7 +133,8 @@ static void put_matrix(const struct bench_sweep *sweep, unsigned size, FILE *fil
 	      "  one-layer  the same program as a process of this host, on the guest's size of "
 	      "page\n"
 	      "  refs       memory references of a walk that no cache helps, on this second layer\n"
-	      "  nested     the same under nested paging: (g+1)(h+1)-1\n",
+	      "  nested     the same under nested paging: (g+1)(h+1)-1\n"
+	      "  ~          its rounds differ by more than half of it: not to be relied on\n",
 	      file);
 }
 
@@ -173,7 +187,7 @@ static void put_columns(const struct bench_sweep *sweep, enum bench_loop loop, i
 					bench_measured(sweep, (enum bench_page)guest, host);
 
 				if (cell != NULL)
-					put_number(file, 7, 2, bench_cell_ns(cell, loop, size));
+					put_time(file, 7, cell, loop, size);
 			}
 		}
 		fputc('\n', file);

@@ -70,6 +70,9 @@ Test(bench, takes_the_programs_lines)
 	cr_expect_float_eq(bench_cell_ns(&cell, BENCH_CHASE, 0), 2.25, 1e-9);
 	cr_expect_float_eq(bench_cell_ns(&cell, BENCH_TOUCH, 4), 0.7, 1e-9);
 	cr_expect(isnan(bench_cell_ns(&cell, BENCH_SCAN, 4)));
+	cr_expect(!bench_cell_unsure(&cell, BENCH_SCAN, 4));
+	cr_expect(!bench_cell_unsure(&cell, BENCH_TOUCH, 4));
+	cr_expect(bench_cell_unsure(&cell, BENCH_CHASE, 0), "1.5 2 2.5 9");
 	cr_expect(cell.mapped[BENCH_4K] == 12 && cell.mapped[BENCH_2M] == UINT64_MAX &&
 		  cell.mapped[BENCH_1G] == 1);
 	cr_expect_float_eq(bench_median(&bench_cell_event(&cell, "first-touch")->p99), 5.5, 1e-9);
