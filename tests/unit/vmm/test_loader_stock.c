@@ -6,9 +6,6 @@
 #include <criterion/criterion.h>
 #include <elf.h>
 #include <errno.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -21,10 +18,10 @@
 
 static uint8_t image[32768];
 static size_t image_size;
-static struct ept_space *space;
-static struct loader_result result;
 static int initrd_fd = -1;
 static uint64_t initrd_size;
+static struct ept_space *space;
+static struct loader_result result;
 static const char *command_line = "quiet";
 
 static int load(void)
@@ -100,19 +97,9 @@ static void expect_initrd(uint64_t at)
 		cr_assert_eq(load(), expected, #change);                                           \
 	} while (0)
 
-static void put16(size_t at, uint16_t value)
+static void put(size_t at, uint64_t value, unsigned size)
 {
-	memcpy(image + at, &value, 2);
-}
-
-static void put32(size_t at, uint32_t value)
-{
-	memcpy(image + at, &value, 4);
-}
-
-static void put64(size_t at, uint64_t value)
-{
-	memcpy(image + at, &value, 8);
+	memcpy(image + at, &value, size);
 }
 
 /* --- bzImage --- */
@@ -124,20 +111,20 @@ static void make_linux(void)
 	memset(image, 0, sizeof(image));
 	image_size = 1024 + CODE_SIZE;
 	image[0x1f1] = 1;
-	put32(0x1f4, CODE_SIZE / 16);
-	put16(0x1fe, 0xaa55);
+	put(0x1f4, CODE_SIZE / 16, 4);
+	put(0x1fe, 0xaa55, 2);
 	image[0x200] = 0xeb;
 	image[0x201] = 0x6a;
 	memcpy(image + 0x202, "HdrS", 4);
-	put16(0x206, 0x020f);
+	put(0x206, 0x020f, 2);
 	image[0x211] = 1;
-	put32(0x22c, 0x7fffffff);
-	put16(0x236, 3);
-	put32(0x238, 2047);
-	put64(0x250, 0x1122334455667788);
-	put64(0x258, KERNEL_AT);
-	put32(0x260, 0x100000);
-	put32(0x268, 0xdeadbeef); /* past what we know of it */
+	put(0x22c, 0x7fffffff, 4);
+	put(0x236, 3, 2);
+	put(0x238, 2047, 4);
+	put(0x250, 0x1122334455667788, 8);
+	put(0x258, KERNEL_AT, 8);
+	put(0x260, 0x100000, 4);
+	put(0x268, 0xdeadbeef, 4); /* past what we know of it */
 	memset(image + 1024, 0xc3, CODE_SIZE);
 }
 
@@ -197,31 +184,31 @@ Test(loader_linux, refuses_hostile_fields)
 {
 	cr_assert_eq(load(), 0);
 #define LINUX(change, expected) REFUSED(make_linux, change, expected)
-	LINUX(put16(0x1fe, 0), -ENOEXEC);
+	LINUX(put(0x1fe, 0, 2), -ENOEXEC);
 	LINUX(image[0x202] = 'h', -ENOEXEC);
-	LINUX(put16(0x206, 0x020b), -ENOEXEC);
-	LINUX(put16(0x236, 2), -ENOEXEC);
+	LINUX(put(0x206, 0x020b, 2), -ENOEXEC);
+	LINUX(put(0x236, 2, 2), -ENOEXEC);
 	LINUX(image[0x211] = 0, -ENOEXEC);
 	LINUX(image[0x201] = 0x30, -ENOEXEC);
 	LINUX(image[0x1f1] = 255, -ENOEXEC);
 	LINUX(image[0x1f1] = 0, -ENOEXEC); /* stands for 4: the code would lie past the end */
-	LINUX(put32(0x1f4, 0), -ENOEXEC);
-	LINUX(put32(0x1f4, CODE_SIZE / 16 + 1), -ENOEXEC);
-	LINUX(put32(0x1f4, UINT32_MAX), -ENOEXEC);
-	LINUX(put64(0x258, 0), -ENOEXEC);
-	LINUX(put64(0x258, 0xff000), -ENOEXEC);
-	LINUX(put64(0x258, UINT64_MAX), -ENOEXEC);
-	LINUX(put64(0x258, 1ul << 32), -ENOEXEC);
-	LINUX(put64(0x258, MEMORY - 4096), -ENOMEM);
-	LINUX(put64(0x258, UINT32_MAX), -ENOMEM);
-	LINUX(put32(0x260, MEMORY), -ENOMEM);
-	LINUX(put32(0x260, UINT32_MAX), -ENOMEM);
-	LINUX(put32(0x238, 4), -E2BIG);
-	LINUX(put32(0x238, 0), -E2BIG);
+	LINUX(put(0x1f4, 0, 4), -ENOEXEC);
+	LINUX(put(0x1f4, CODE_SIZE / 16 + 1, 4), -ENOEXEC);
+	LINUX(put(0x1f4, UINT32_MAX, 4), -ENOEXEC);
+	LINUX(put(0x258, 0, 8), -ENOEXEC);
+	LINUX(put(0x258, 0xff000, 8), -ENOEXEC);
+	LINUX(put(0x258, UINT64_MAX, 8), -ENOEXEC);
+	LINUX(put(0x258, 1ul << 32, 8), -ENOEXEC);
+	LINUX(put(0x258, MEMORY - 4096, 8), -ENOMEM);
+	LINUX(put(0x258, UINT32_MAX, 8), -ENOMEM);
+	LINUX(put(0x260, MEMORY, 4), -ENOMEM);
+	LINUX(put(0x260, UINT32_MAX, 4), -ENOMEM);
+	LINUX(put(0x238, 4, 4), -E2BIG);
+	LINUX(put(0x238, 0, 4), -E2BIG);
 	make_linux();
-	put32(0x238, UINT32_MAX); /* more than there is room for: our own limit holds */
-	image[0x201] = 0xff;	  /* a header of a later version */
-	put32(0x260, 1);	  /* less than the code itself */
+	put(0x238, UINT32_MAX, 4); /* more than there is room for: our own limit holds */
+	image[0x201] = 0xff;	   /* a header of a later version */
+	put(0x260, 1, 4);	   /* less than the code itself */
 	cr_assert_eq(load(), 0);
 }
 
@@ -245,11 +232,11 @@ Test(loader_linux, the_initrd_fits_or_not)
 	make_initrd(MEMORY - 0x300000 - (4ul << 20));
 	cr_assert_eq(load(), 0);
 	make_initrd(4096);
-	put32(0x22c, 0x7ff000 - 1);
+	put(0x22c, 0x7ff000 - 1, 4);
 	cr_assert_eq(load(), 0);
 	expect_initrd(0x7fe000);
-	REFUSED(make_linux, put32(0x22c, 0x300000), -ENOSPC);
-	REFUSED(make_linux, put32(0x22c, 0), -ENOSPC);
+	REFUSED(make_linux, put(0x22c, 0x300000, 4), -ENOSPC);
+	REFUSED(make_linux, put(0x22c, 0, 4), -ENOSPC);
 	make_linux();
 	cr_assert_eq(ftruncate(initrd_fd, 4000), 0);
 	cr_assert_eq(load(), -EIO);
@@ -269,9 +256,9 @@ Test(loader_linux, every_length)
 
 static void put_header(size_t at, uint32_t flags)
 {
-	put32(at, MAGIC);
-	put32(at + 4, flags);
-	put32(at + 8, -(MAGIC + flags));
+	put(at, MAGIC, 4);
+	put(at + 4, flags, 4);
+	put(at + 8, -(MAGIC + flags), 4);
 }
 
 /* The header says where it goes. */
@@ -280,11 +267,11 @@ static void make_flat(void)
 	memset(image, 0, sizeof(image));
 	image_size = 12000;
 	put_header(64, 0x10003);
-	put32(64 + 12, KERNEL_AT + 48); /* the header, so the load begins at 16 */
-	put32(64 + 16, KERNEL_AT);
-	put32(64 + 20, KERNEL_AT + 1000);
-	put32(64 + 24, KERNEL_AT + 50000);
-	put32(64 + 28, KERNEL_AT + 100);
+	put(64 + 12, KERNEL_AT + 48, 4); /* the header, so the load begins at 16 */
+	put(64 + 16, KERNEL_AT, 4);
+	put(64 + 20, KERNEL_AT + 1000, 4);
+	put(64 + 24, KERNEL_AT + 50000, 4);
+	put(64 + 28, KERNEL_AT + 100, 4);
 	memset(image + 16 + 998, 0xaa, 4);
 }
 
@@ -299,8 +286,8 @@ Test(loader_multiboot, by_its_header)
 	cr_assert_eq(result.rax, 0x2badb002);
 	cr_assert_eq(number(KERNEL_AT + 48, 4), MAGIC);
 	cr_assert_eq(number(KERNEL_AT + 998, 4), 0xaaaa, "loaded up to its end");
-	put32(64 + 20, 0); /* all of the file */
-	put32(64 + 24, 0);
+	put(64 + 20, 0, 4); /* all of the file */
+	put(64 + 24, 0, 4);
 	cr_assert_eq(load(), 0);
 	cr_assert_eq(number(KERNEL_AT + 998, 4), 0xaaaaaaaa);
 }
@@ -342,8 +329,8 @@ Test(loader_multiboot, where_the_header_may_be)
 
 		memset(image, 0, sizeof(image));
 		put_header(at, 0x10000);
-		put32(at + 12, KERNEL_AT);
-		put32(at + 16, KERNEL_AT);
+		put(at + 12, KERNEL_AT, 4);
+		put(at + 16, KERNEL_AT, 4);
 		cr_assert_eq(load(), good ? 0 : -ENOEXEC, "%zu", at);
 	}
 }
@@ -351,20 +338,20 @@ Test(loader_multiboot, where_the_header_may_be)
 Test(loader_multiboot, refuses_hostile_fields)
 {
 #define FLAT(change, expected) REFUSED(make_flat, change, expected)
-	FLAT(put32(64 + 8, 1), -ENOEXEC);
+	FLAT(put(64 + 8, 1, 4), -ENOEXEC);
 	FLAT(put_header(64, 0x10008), -ENOEXEC); /* a requirement nobody knows */
 	FLAT(put_header(64, 3), -ENOEXEC);	 /* neither an ELF nor addresses */
-	FLAT(put32(64 + 12, KERNEL_AT - 1), -ENOEXEC);
-	FLAT(put32(64 + 12, KERNEL_AT + 65), -ENOEXEC); /* would begin before the file */
-	FLAT(put32(64 + 12, UINT32_MAX), -ENOEXEC);
-	FLAT(put32(64 + 16, 0), -ENOEXEC);
-	FLAT(put32(64 + 16, 0x1000), -ENOEXEC);
-	FLAT((put32(64 + 12, 0x1000), put32(64 + 16, 0x1000), put32(64 + 20, 0x2000)), -ENOEXEC);
-	FLAT(put32(64 + 20, KERNEL_AT - 1), -ENOEXEC);
-	FLAT(put32(64 + 20, KERNEL_AT + 12000), -ENOEXEC);
-	FLAT(put32(64 + 24, KERNEL_AT + 999), -ENOEXEC);
-	FLAT(put32(64 + 24, MEMORY + 1), -ENOMEM);
-	FLAT(put32(64 + 24, UINT32_MAX), -ENOMEM);
+	FLAT(put(64 + 12, KERNEL_AT - 1, 4), -ENOEXEC);
+	FLAT(put(64 + 12, KERNEL_AT + 65, 4), -ENOEXEC); /* would begin before the file */
+	FLAT(put(64 + 12, UINT32_MAX, 4), -ENOEXEC);
+	FLAT(put(64 + 16, 0, 4), -ENOEXEC);
+	FLAT(put(64 + 16, 0x1000, 4), -ENOEXEC);
+	FLAT((put(64 + 12, 0x1000, 4), put(64 + 16, 0x1000, 4), put(64 + 20, 0x2000, 4)), -ENOEXEC);
+	FLAT(put(64 + 20, KERNEL_AT - 1, 4), -ENOEXEC);
+	FLAT(put(64 + 20, KERNEL_AT + 12000, 4), -ENOEXEC);
+	FLAT(put(64 + 24, KERNEL_AT + 999, 4), -ENOEXEC);
+	FLAT(put(64 + 24, MEMORY + 1, 4), -ENOMEM);
+	FLAT(put(64 + 24, UINT32_MAX, 4), -ENOMEM);
 	make_initrd(MEMORY);
 	make_flat();
 	cr_assert_eq(load(), -ENOSPC);
@@ -372,7 +359,7 @@ Test(loader_multiboot, refuses_hostile_fields)
 
 Test(loader_multiboot, every_length)
 {
-	put32(64 + 20, KERNEL_AT + 11984);
+	put(64 + 20, KERNEL_AT + 11984, 4);
 	for (image_size = 0; image_size < 12000; image_size += image_size < 128 ? 1 : 97)
 		cr_assert_eq(load(), -ENOEXEC, "%zu bytes", image_size);
 	image_size = 12000;
@@ -500,17 +487,17 @@ static void says(int expected, const char *what)
 
 Test(loader_linux, advice_that_helps)
 {
-	put32(0x260, MEMORY);
+	put(0x260, MEMORY, 4);
 	says(-ENOMEM, "give it more with --memory");
-	put32(0x260, 0xbff00000);
+	put(0x260, 0xbff00000, 4);
 	says(-ENOMEM, "no guest has more than 3.0 GiB below its devices");
 	make_linux();
 	make_initrd(MEMORY);
 	says(-ENOSPC, "give it more with --memory");
-	put32(0x22c, MEMORY / 2 - 1);
+	put(0x22c, MEMORY / 2 - 1, 4);
 	says(-ENOSPC, "however much memory the guest has: ");
 	make_linux();
-	put32(0x22c, UINT32_MAX);
+	put(0x22c, UINT32_MAX, 4);
 	cr_assert_eq(ftruncate(initrd_fd, 3l << 30), 0);
 	initrd_size = 3ul << 30;
 	says(-ENOSPC, "however much memory the guest has: 2.9");
