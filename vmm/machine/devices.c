@@ -97,7 +97,21 @@ static int wire(struct devices *devices, struct virtio *virtio)
 	return error;
 }
 
-static int add_console(struct devices *devices, const struct devices_config *config)
+/* --- the kinds of devices --- */
+
+static int complain(const char *what, int error)
+{
+	log_error("cannot make the %s: %s", what, strerror(-error));
+	return error;
+}
+
+static size_t count_consoles(const struct devices_config *config)
+{
+	return config->console;
+}
+
+static int create_console(struct devices *devices, const struct devices_config *config, size_t at,
+			  struct virtio **virtio)
 {
 	const struct virtio_console_config console = {
 		.space = devices->machine->space,
@@ -109,10 +123,24 @@ static int add_console(struct devices *devices, const struct devices_config *con
 	};
 	int error = virtio_console_create(&console, &devices->console);
 
-	return error != 0 ? error : wire(devices, virtio_console_virtio(devices->console));
+	if (error != 0)
+		return complain("console", error);
+	*virtio = virtio_console_virtio(devices->console);
+	return 0;
 }
 
-static int add_balloon(struct devices *devices, const struct devices_config *config)
+static void destroy_console(struct devices *devices)
+{
+	virtio_console_destroy(devices->console);
+}
+
+static size_t count_balloons(const struct devices_config *config)
+{
+	return config->balloon;
+}
+
+static int create_balloon(struct devices *devices, const struct devices_config *config, size_t at,
+			  struct virtio **virtio)
 {
 	const struct virtio_balloon_config balloon = {
 		.space = devices->machine->space,
@@ -123,18 +151,44 @@ static int add_balloon(struct devices *devices, const struct devices_config *con
 	};
 	int error = virtio_balloon_create(&balloon, &devices->balloon);
 
-	if (error == 0)
-		error = wire(devices, virtio_balloon_virtio(devices->balloon));
 	if (error == 0 && config->auto_balloon)
 		error = auto_balloon_create(devices, &devices->pilot);
-	return error;
+	if (error != 0)
+		return complain("balloon", error);
+	*virtio = virtio_balloon_virtio(devices->balloon);
+	return 0;
 }
 
-static int add_rng(struct devices *devices)
+static void destroy_balloon(struct devices *devices)
+{
+	auto_balloon_destroy(devices->pilot);
+	virtio_balloon_destroy(devices->balloon);
+}
+
+static size_t count_rngs(const struct devices_config *config)
+{
+	return config->rng;
+}
+
+static int create_rng(struct devices *devices, const struct devices_config *config, size_t at,
+		      struct virtio **virtio)
 {
 	int error = virtio_rng_create(devices->machine->space, devices->loop, &devices->rng);
 
-	return error != 0 ? error : wire(devices, virtio_rng_virtio(devices->rng));
+	if (error != 0)
+		return complain("entropy source", error);
+	*virtio = virtio_rng_virtio(devices->rng);
+	return 0;
+}
+
+static void destroy_rng(struct devices *devices)
+{
+	virtio_rng_destroy(devices->rng);
+}
+
+static size_t count_disks(const struct devices_config *config)
+{
+	return config->disk_count;
 }
 
 /*
@@ -155,67 +209,89 @@ static uint64_t pin_bytes(const struct machine *machine, size_t disk_count)
 	return share > PAGE_SIZE ? share : PAGE_SIZE;
 }
 
-/* 0 or -errno; what is wrong with the file is logged. */
-static int add_disk(struct devices *devices, const struct devices_disk *disk, uint64_t pin)
+static int create_disk(struct devices *devices, const struct devices_config *config, size_t at,
+		       struct virtio **virtio)
 {
-	struct virtio_block_config config = {
-		.number = (unsigned)devices->disk_count,
+	const struct devices_disk *disk = &config->disk[at];
+	struct virtio_block_config block = {
+		.number = (unsigned)at,
 		.space = devices->machine->space,
 		.loop = devices->loop,
-		.pin_bytes = pin,
+		.pin_bytes = pin_bytes(devices->machine, config->disk_count),
 	};
-	int error = block_file_open(disk->path, disk->read_only, &config.file);
+	int error = block_file_open(disk->path, disk->read_only, &block.file);
 
 	if (error != 0)
 		return error;
-	error = virtio_block_create(&config, &devices->disk[devices->disk_count]);
-	if (error == 0)
-		error = wire(devices, virtio_block_virtio(devices->disk[devices->disk_count++]));
-	if (error != 0)
+	error = virtio_block_create(&block, &devices->disk[at]);
+	if (error != 0) {
 		log_error("%s: cannot be made a disk: %s", disk->path, strerror(-error));
-	return error;
+		return error;
+	}
+	devices->disk_count++;
+	*virtio = virtio_block_virtio(devices->disk[at]);
+	return 0;
 }
 
-static int add_disks(struct devices *devices, const struct devices_config *config)
+static void destroy_disks(struct devices *devices)
 {
-	uint64_t pin;
-	int error = 0;
+	for (size_t i = 0; i < devices->disk_count; i++)
+		virtio_block_destroy(devices->disk[i]);
+}
 
-	if (config->disk_count > DEVICES_DISK_MAX) {
-		log_error("a machine has %u disks at most", DEVICES_DISK_MAX);
-		return -E2BIG;
+/* In the order of their numbers. */
+static const struct device_kind {
+	size_t (*count)(const struct devices_config *config);
+	/* The device at this place among its kind. 0 or -errno, logged; then the kind's destroy()
+	 * frees what was made all the same. */
+	int (*create)(struct devices *devices, const struct devices_config *config, size_t at,
+		      struct virtio **virtio);
+	void (*destroy)(struct devices *devices); /* all of the kind; also none */
+} kinds[] = {
+	{ count_consoles, create_console, destroy_console },
+	{ count_balloons, create_balloon, destroy_balloon },
+	{ count_rngs, create_rng, destroy_rng },
+	{ count_disks, create_disk, destroy_disks },
+};
+#define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
+
+_Static_assert(KIND_COUNT - 1 + DEVICES_DISK_MAX <= PLATFORM_VIRTIO_MAX,
+	       "there is a place for each device");
+
+static int create_kind(struct devices *devices, const struct device_kind *kind,
+		       const struct devices_config *config)
+{
+	size_t count = kind->count(config);
+
+	for (size_t at = 0; at < count; at++) {
+		struct virtio *virtio;
+		int error = kind->create(devices, config, at, &virtio);
+
+		if (error != 0)
+			return error;
+		error = wire(devices, virtio);
+		if (error != 0)
+			return complain(virtio->name, error);
 	}
-	if (config->disk_count == 0)
-		return 0;
-	pin = pin_bytes(devices->machine, config->disk_count);
-	for (size_t i = 0; i < config->disk_count && error == 0; i++)
-		error = add_disk(devices, &config->disk[i], pin);
-	return error;
+	return 0;
 }
 
 int devices_create(struct devices *devices, struct machine *machine,
 		   const struct devices_config *config)
 {
-	const char *step = "loop";
 	int error;
 
 	*devices = (struct devices){ .machine = machine };
+	if (config->disk_count > DEVICES_DISK_MAX) {
+		log_error("a machine has %u disks at most", DEVICES_DISK_MAX);
+		return -E2BIG;
+	}
 	error = loop_create(&devices->loop);
-	if (error == 0 && config->console) {
-		step = "console";
-		error = add_console(devices, config);
-	}
-	if (error == 0 && config->balloon) {
-		step = "balloon";
-		error = add_balloon(devices, config);
-	}
-	if (error == 0 && config->rng) {
-		step = "entropy source";
-		error = add_rng(devices);
-	}
 	if (error != 0)
-		log_error("cannot make the devices' %s: %s", step, strerror(-error));
-	return error != 0 ? error : add_disks(devices, config);
+		complain("devices' loop", error);
+	for (size_t i = 0; i < KIND_COUNT && error == 0; i++)
+		error = create_kind(devices, &kinds[i], config);
+	return error;
 }
 
 /* --- the thread --- */
@@ -257,12 +333,8 @@ void devices_stop(struct devices *devices)
 void devices_destroy(struct devices *devices)
 {
 	devices_stop(devices);
-	auto_balloon_destroy(devices->pilot);
-	virtio_console_destroy(devices->console);
-	virtio_balloon_destroy(devices->balloon);
-	virtio_rng_destroy(devices->rng);
-	for (size_t i = 0; i < devices->disk_count; i++)
-		virtio_block_destroy(devices->disk[i]);
+	for (size_t i = 0; i < KIND_COUNT; i++)
+		kinds[i].destroy(devices);
 	loop_destroy(devices->loop);
 	*devices = (struct devices){ 0 };
 }
