@@ -61,18 +61,24 @@
 	popq %rdi
 .endm
 
-/* SYSCALL: rax number, rdi rsi rdx r10 r8 r9 arguments, rcx return address, r11 flags. */
-	.globl syscall_entry
-	.balign 16
-syscall_entry:
+/* SYSCALL pushes nothing: the kernel's stack, and on it what a trap would push. rcx return address,
+ * r11 flags; the stack is the program's. */
+.macro begin_syscall code
 	swapgs
 	movq %rsp, %gs:CPU_USER_STACK
 	movq %gs:CPU_KERNEL_STACK, %rsp
 	pushq $SELECTOR_USER_DATA
 	pushq %gs:CPU_USER_STACK
 	pushq %r11
-	pushq $SELECTOR_USER_CODE
+	pushq $\code
 	pushq %rcx
+.endm
+
+/* SYSCALL: rax number, rdi rsi rdx r10 r8 r9 arguments. */
+	.globl syscall_entry
+	.balign 16
+syscall_entry:
+	begin_syscall SELECTOR_USER_CODE
 	pushq $0
 	pushq %rax
 	push_registers
@@ -145,18 +151,11 @@ user_work:
 	jmp user_return
 
 /* SYSCALL of 32-bit code, where the processor has it: no more than an invalid instruction, which it
- * is on others. rcx return address, r11 flags; the stack is the program's. */
+ * is on others. */
 	.globl syscall_entry32
 	.balign 16
 syscall_entry32:
-	swapgs
-	movq %rsp, %gs:CPU_USER_STACK
-	movq %gs:CPU_KERNEL_STACK, %rsp
-	pushq $SELECTOR_USER_DATA
-	pushq %gs:CPU_USER_STACK
-	pushq %r11
-	pushq $SELECTOR_USER_CODE32
-	pushq %rcx
+	begin_syscall SELECTOR_USER_CODE32
 	subq $SYSCALL_LENGTH, (%rsp)
 	pushq $0
 	pushq $VECTOR_INVALID
