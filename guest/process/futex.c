@@ -18,6 +18,14 @@ struct waiter {
 
 static struct waiter waiters = { .next = &waiters, .prev = &waiters };
 
+/* As on Linux: a page that is the program's alone and that it cannot write never changes. */
+static bool may_change(const struct area *area)
+{
+	bool others = (area->flags & AREA_SHARED) || area->node;
+
+	return area->flags & (others ? AREA_READ : AREA_WRITE);
+}
+
 /* A private one is known by its address, whether anything is there or not. */
 static int key_of(uint64_t address, bool private, struct key *key)
 {
@@ -29,7 +37,7 @@ static int key_of(uint64_t address, bool private, struct key *key)
 	if (!user_range(address, 4))
 		return -EFAULT;
 	area = private ? NULL : space_find(space, address);
-	if (!area && !private)
+	if (!private && (!area || !may_change(area)))
 		return -EFAULT;
 	if (area && (area->flags & AREA_SHARED) && area->node)
 		*key = (struct key){ area->node, area->offset + (address - area->start) };

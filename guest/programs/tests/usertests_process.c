@@ -148,6 +148,10 @@ static void futex_nowhere(void)
 {
 	uint32_t *word = map(NULL, PAGE, RW, PRIVATE_ANONYMOUS, -1);
 
+	call(MPROTECT, word, PAGE, PROT_READ);
+	expect(futex_wake(word, 1) == -EFAULT, "a wake where nothing can change");
+	call(MPROTECT, word, PAGE, 0);
+	expect(futex_wake(word, 1) == -EFAULT, "a wake where nothing can be read");
 	call(MUNMAP, word, PAGE);
 	expect(futex_wake(word, 1) == -EFAULT, "a wake where nothing is");
 	expect(syscall3(SYS_FUTEX, word, FUTEX_WAKE_PRIVATE, 1) == 0, "a private one");
