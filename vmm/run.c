@@ -378,8 +378,8 @@ static int tell(struct run *run)
 	return status;
 }
 
-/* Terminal: also what says that it changed. */
-static int watch_signals(struct run *run, bool terminal)
+/* What ends the guest; while it runs also Ctrl-Z, and what says that its terminal changed. */
+static int watch_signals(struct run *run, bool runs, bool terminal)
 {
 	sigset_t set;
 
@@ -387,8 +387,9 @@ static int watch_signals(struct run *run, bool terminal)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGTSTP);
-	if (terminal) {
+	if (runs)
+		sigaddset(&set, SIGTSTP);
+	if (runs && terminal) {
 		sigaddset(&set, SIGWINCH);
 		sigaddset(&set, SIGCONT);
 	}
@@ -397,11 +398,16 @@ static int watch_signals(struct run *run, bool terminal)
 	return run->signal_fd >= 0 ? 0 : -errno;
 }
 
-/* Who ended by itself has said all of it, and it is written; of who was stopped, what goes at once.
- */
+/* The output of a guest that exited is written in full; of one that was stopped, only what can be
+ * written without waiting. */
 static void drain(struct run *run)
 {
-	watch_signals(run, false);
+	sigset_t stop;
+
+	watch_signals(run, false, false);
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTSTP);
+	sigprocmask(SIG_UNBLOCK, &stop, NULL);
 	machine_drain(run->machine, run->machine->stop_kind == MACHINE_EXITED
 					    ? run->signal_fd
 					    : run->machine->stop_fd);
@@ -427,7 +433,7 @@ static int run_machine(struct run *run)
 	int error;
 
 	signal(SIGPIPE, SIG_IGN); /* a closed standard output is the guest's to hear of */
-	error = watch_signals(run, run->options.stock || has_virtio_console(run));
+	error = watch_signals(run, true, run->options.stock || has_virtio_console(run));
 	if (error == 0)
 		error = run_guest_open(&run->guest);
 	if (error == 0)

@@ -270,7 +270,6 @@ Test(status, is_left_out)
 Test(status, stays_out_of_the_background)
 {
 	struct pane pane;
-	char row[256];
 	size_t size;
 
 	need_tmux();
@@ -279,7 +278,6 @@ Test(status, stays_out_of_the_background)
 	wait_for(&pane, SHOWN);
 	free(TMUX("send-keys", "-t", pane.name, "C-z"));
 	wait_for(&pane, "Stopped");
-	cr_assert_eq(rows_with(&pane, SHOWN, row), 0, "%s", row);
 	free(log_from(&pane, 0, &size));
 	type(&pane, "bg");
 	let_ticks_pass();
@@ -292,6 +290,26 @@ Test(status, stays_out_of_the_background)
 	wait_for(&pane, SHOWN);
 	tell_guest(&pane);
 	wait_for(&pane, "over");
+}
+
+/* The shell waits for the guest's monitor itself to stop, and finds the row free. */
+Test(status, is_cleared_by_ctrl_z)
+{
+	struct pane pane;
+	char command[512], row[256];
+
+	need_tmux();
+	open_pane(&pane, "cleared", 100, "", "", "");
+	snprintf(command, sizeof(command),
+		 "clear; '%s' run --timeout 90 -- '%s' sleep 60 >/dev/null", bifold_path(),
+		 busybox_path());
+	type(&pane, command);
+	wait_for(&pane, SHOWN);
+	free(TMUX("send-keys", "-t", pane.name, "C-z"));
+	wait_for(&pane, "Stopped");
+	cr_assert_eq(rows_with(&pane, SHOWN, row), 0, "%s", row);
+	type(&pane, "kill -KILL %1; fg; clear; echo go''ne");
+	wait_for(&pane, "gone");
 }
 
 /* Errors alone: not that the budget will not bind. */
