@@ -45,7 +45,7 @@ struct output {
 	char buffer[BUFFER_SIZE];
 };
 
-/* What the lock's holder has met is said without it. */
+/* A failure that was met under the lock is reported without it. */
 static void unlock(struct output *output)
 {
 	int lost = output->lost;

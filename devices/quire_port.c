@@ -72,7 +72,7 @@ static int write_all(const struct quire_port *port, int fd, const char *buffer, 
 	return 0;
 }
 
-/* What a write has gathered, and how much of it is out. */
+/* The bytes that a write has gathered, and how many of them are out. */
 struct output {
 	const struct quire_port *port;
 	int fd;

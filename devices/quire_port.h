@@ -12,7 +12,7 @@
 
 struct ept_space;
 
-/* What the device tells the machine. Called on the vCPU's thread that rang. All required. */
+/* Calls to the machine, on the thread of the vCPU that rang. All required. */
 struct quire_port_events {
 	void (*user_start)(void *context);
 	/* Init ended: with status 0..255, or by signal (then signal is not 0). */

@@ -1,4 +1,4 @@
-/* What the host kernel tells a process of the page behind one of its own addresses. */
+/* The page behind an address of our own, as the host kernel describes it. */
 #ifndef EPT_HOST_PAGE_H
 #define EPT_HOST_PAGE_H
 

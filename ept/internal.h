@@ -1,4 +1,4 @@
-/* What the files of ept/ share. */
+/* Shared by the files of ept/. */
 #ifndef EPT_INTERNAL_H
 #define EPT_INTERNAL_H
 

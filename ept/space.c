@@ -433,7 +433,7 @@ static int access_guest(struct ept_space *space, gpa_t address, uint8_t *buffer,
 			piece = length;
 		error = ept_pin(space, address, piece, &at);
 		if (error == -ENOMEM && wait) {
-			/* What it waits for is one page, and it holds no others meanwhile. */
+			/* It waits for one page, and holds no others meanwhile. */
 			most = PAGE_SIZE;
 			error = ept_bring_in(space, address);
 			if (error == 0)

@@ -33,7 +33,7 @@
 #define EPT_HOLE_END   0x100000000ul
 #define EPT_RANGE_MAX  2
 
-/* Whoever owns the pages. Every hook is required. */
+/* The hooks of the owner of the pages. Each is required. */
 struct ept_manager_ops {
 	/* Serve a fault: map the frame and wake who waits. thread: whose it is, as the kernel
 	 * numbers it. 0 or -errno; an error stops the VM. */

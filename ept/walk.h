@@ -32,7 +32,7 @@ struct ept_space;
 #define EPT_ADDRESS    0x000ffffffffff000ull
 #define EPT_KEY_SHIFT  59
 
-/* What of a processor's state says how to walk. */
+/* The part of a processor's state that decides how to walk. */
 struct ept_paging {
 	uint64_t cr0, cr3, cr4, efer;
 	uint64_t rflags; /* AC lifts SMAP */

@@ -134,7 +134,7 @@ uint64_t mm_least_budget(const struct mm_config *config)
 	own = s.fixed_bytes + pool_table_bytes(s.pool_max) + s.fill_work_bytes +
 	      works_at_start(config) * s.reclaim_work_bytes + RESERVE_LEAST + s.high +
 	      WORKING_PAGES * PAGE_SIZE;
-	/* What others spend is a part of what is to be found. */
+	/* The spending of others counts towards what must be found. */
 	least = own + s.beside_bytes;
 	while (config->beside != NULL &&
 	       least < own + config->beside(config->beside_context, least))
@@ -194,7 +194,7 @@ static uint64_t budget_over(const struct mm *mm, uint64_t bytes)
 
 static void put_in_force(struct mm *mm, uint64_t budget)
 {
-	/* What wanted room on the disk may have it in memory now. */
+	/* A page that wanted room on the disk may have it in memory now. */
 	if (budget > mm->budget) {
 		mm->starves = false;
 		mm->hunted_ns = 0;

@@ -273,7 +273,7 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 		struct mm_frame *f = mm_frame(mm, at);
 		enum fill_op op = op_of(f);
 
-		/* What the guest promised not to touch is not worth bringing in ahead. */
+		/* A page that the guest promised not to touch is not worth bringing in ahead. */
 		if (op == FILL_NONE || (at != number && (f->flags & FRAME_BALLOON)))
 			continue;
 		if (op != FILL_MAP) {

@@ -1,4 +1,4 @@
-/* What several files do to a frame. */
+/* Operations on a frame that several files need. */
 #include <errno.h>
 #include <sched.h>
 

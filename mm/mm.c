@@ -58,7 +58,7 @@ void mm_fail(struct mm *mm, uint32_t frame, int error, const char *doing)
 	pthread_mutex_unlock(&mm->lock);
 }
 
-/* What the policy may ask. */
+/* Answers to the policy. */
 static struct mm *host_mm(const struct mm_policy_host *host)
 {
 	return (struct mm *)((char *)(uintptr_t)host - offsetof(struct mm, host));
@@ -83,7 +83,7 @@ static uint32_t host_resident_count(const struct mm_policy_host *host)
 	return mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED];
 }
 
-/* What the pool may ask. */
+/* Answers to the pool. */
 /*
  * The pool leaves a little of the reserve to the swap's hashes: a page of them is what lets 256
  * pages go to the swap, and without it a full pool would look like a full disk.

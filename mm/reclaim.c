@@ -349,7 +349,7 @@ int reclaim_direct(struct mm *mm, struct reclaim_effort *effort)
 		return 0;
 	}
 	mm->stats.direct_reclaims++;
-	/* What earlier rounds met need not be what this one fails of. */
+	/* This round may fail for another reason than the earlier ones. */
 	if (effort->examined == 0)
 		effort->disk_full = false;
 	work->disk_full = work->wrote = false;

@@ -65,7 +65,7 @@
 #define REFAULT_SHARE	   256 /* of the budget, a second */
 #define FOLLOWS_WITHIN	   256 /* pages: a driver fills its balloon by so many at a time */
 
-/* What one step knows. */
+/* The knowledge of one step. */
 struct view {
 	uint64_t now, dt;     /* ns */
 	uint64_t due;	      /* of dt, what steps are made for */
@@ -131,7 +131,7 @@ static void mark(struct autoballoon_mark *m, uint64_t value, const struct view *
 	}
 }
 
-/* What the guest's statistics say that they did not say before. */
+/* The changes in the guest's statistics since the last step. */
 static void take_in(struct autoballoon *a, const struct autoballoon_guest *g, struct view *v)
 {
 	const struct autoballoon_guest *before = &a->guest;
@@ -280,7 +280,7 @@ static enum autoballoon_reason relieve(struct autoballoon *a, const struct autob
 		return move(a, v, least(base / 2, v->desired), AUTOBALLOON_OOM_GIVE);
 	if (v->available < v->low && v->desired < a->target)
 		return move(a, v, v->desired, AUTOBALLOON_SHORT_GIVE);
-	/* What comes back from the guest's swap when there is plenty again is no new trouble. */
+	/* Pages that come back from the guest's swap when memory is plenty are no new trouble. */
 	if ((v->swapped_out >= SWAP_BYTES || (v->swapped_in >= SWAP_BYTES && tight)) &&
 	    a->target > 0)
 		return move(a, v, less(base, share), AUTOBALLOON_SWAP_GIVE);

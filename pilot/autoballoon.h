@@ -33,7 +33,7 @@ struct autoballoon_config {
 	uint64_t floor_pages; /* always left available; 0: a sixteenth, between 8 and 256 MiB */
 };
 
-/* What the guest's driver reports. Its word alone: nothing here is trusted to make sense. */
+/* The report of the guest's driver. Nothing in it is trusted to make sense. */
 enum autoballoon_known {
 	AUTOBALLOON_FREE = 1,
 	AUTOBALLOON_AVAILABLE = 2,

@@ -35,7 +35,7 @@ struct mm_policy_pick {
 	enum mm_policy_action action;
 };
 
-/* What a hook may ask mm about. */
+/* Questions that a hook may ask mm. */
 struct mm_policy_host {
 	uint32_t frame_count;
 	bool (*is_resident)(const struct mm_policy_host *host,

@@ -250,7 +250,7 @@ static void print_help(void)
 	      stdout);
 }
 
-/* What is right for whoever runs it: the script is for root. */
+/* The script is for root: how this user runs it. */
 static void mend_by_script(struct doctor_finding *finding)
 {
 	if (finding->fix == 0)

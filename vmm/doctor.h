@@ -12,7 +12,7 @@ enum doctor_outcome {
 	DOCTOR_PROBLEM, /* run cannot work */
 };
 
-/* What doctor_fix_print() mends; bits. */
+/* The faults that doctor_fix_print() mends; bits. */
 enum doctor_fix {
 	DOCTOR_FIX_DEVICES = 1 << 0, /* the devices belong to the group, now and after each boot */
 	DOCTOR_FIX_MEMBER = 1 << 1,  /* the user is in the group */

@@ -1,4 +1,4 @@
-/* What this host is. */
+/* Properties of this host. */
 #ifndef VMM_HOST_H
 #define VMM_HOST_H
 

@@ -118,7 +118,7 @@ static void size_stacks(void)
 	pthread_attr_destroy(&attr);
 }
 
-/* What was printed has arrived, or that is said. */
+/* An error of standard output is reported, and is a failure. */
 static int finish_output(int status)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))

@@ -433,7 +433,7 @@ static int check_kind(const struct run_options *options)
 	return options->stock || options->append == NULL ? 0 : check_append(options->append);
 }
 
-/* What can only be judged once all options are known. */
+/* Checks that need all options. */
 static int settle(struct run_options *options, const char *budget)
 {
 	char memory[UNITS_TEXT_SIZE], text[UNITS_TEXT_SIZE];

@@ -1,4 +1,4 @@
-/* What 'bifold run' was asked to do. */
+/* The options of 'bifold run'. */
 #ifndef VMM_OPTIONS_H
 #define VMM_OPTIONS_H
 

@@ -31,7 +31,7 @@ struct report {
 
 struct machine;
 
-/* What is known of the machine now: of its end, once its vCPUs have stopped. */
+/* The state of the machine now; once its vCPUs have stopped, at its end. */
 void report_fill(struct report *report, struct machine *machine);
 
 /* A new reference. */

@@ -125,7 +125,7 @@ static int make_machine(struct run *run)
 	return error != 0 ? error : run_guest_load(&run->guest, run->machine);
 }
 
-/* What the terminal's user types meanwhile stands in the same row. */
+/* The user's typing would stand in the same row. */
 static void show_status(struct run *run, bool awaited)
 {
 	struct report report;
@@ -378,7 +378,8 @@ static int tell(struct run *run)
 	return status;
 }
 
-/* What ends the guest; while it runs also Ctrl-Z, and what says that its terminal changed. */
+/* The signals that end the guest; while it runs also Ctrl-Z, and those of a terminal that changed.
+ */
 static int watch_signals(struct run *run, bool runs, bool terminal)
 {
 	sigset_t set;
@@ -452,7 +453,7 @@ static int run_machine(struct run *run)
 	if (error == -ECANCELED)
 		return run->machine->stop_status;
 	if (error != 0) {
-		/* Who failed has said what; if not, at least that. */
+		/* The function that failed has logged why; if not, say at least this. */
 		if (!log_has_spoken())
 			log_error("the guest cannot be started: %s", strerror(-error));
 		return MACHINE_STATUS_FAILED;

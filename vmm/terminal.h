@@ -32,7 +32,7 @@ int terminal_create(const struct terminal_config *config, struct terminal **term
 /* Puts the terminal back. Takes NULL. */
 void terminal_destroy(struct terminal *terminal);
 
-/* What to poll for input now; -1: nothing. */
+/* The descriptor to poll for input now; -1: none. */
 int terminal_poll_fd(const struct terminal *terminal);
 /* It was readable, or has ended. */
 void terminal_ready(struct terminal *terminal);

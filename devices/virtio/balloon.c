@@ -57,7 +57,7 @@ struct virtio_balloon {
 	struct virtio_balloon_state state; /* (L) what is counted, and the statistics */
 };
 
-/* What is to be done with each run of pages. */
+/* The work on each run of pages. */
 typedef int run_handler(struct virtio_balloon *balloon, gfn_t first, uint32_t count);
 
 static int inflate_run(struct virtio_balloon *balloon, gfn_t first, uint32_t count)

@@ -103,7 +103,7 @@ static void complete(struct virtio_block *block, struct block_request *r, unsign
 	uint8_t byte = (uint8_t)status;
 	uint64_t last = r->chain.writable_bytes - 1, written = 0;
 
-	/* What the used length promises is written without a gap from the first byte on. */
+	/* The used length promises bytes without a gap, from the first one on. */
 	if (r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_GET_ID)
 		written = r->done;
 	if (written == last)
@@ -300,7 +300,7 @@ static void begin(struct virtio_block *block, struct block_request *r)
 		make_wait(block, r);
 }
 
-/* What waited, and then what is new. */
+/* Requests that waited, and then new ones. */
 static void begin_more(struct virtio_block *block)
 {
 	while (block->waiting != NULL) {
@@ -313,7 +313,8 @@ static void begin_more(struct virtio_block *block)
 	for (unsigned n = 0; block->waiting == NULL && block->free_count > 0; n++) {
 		struct block_request *r = block->free[block->free_count - 1];
 
-		/* What is answered at once takes no place: others want their turn, too. */
+		/* A request that is answered at once takes no place: others want their turn, too.
+		 */
 		if (n == VIRTIO_QUEUE_SIZE) {
 			virtio_kick(&block->virtio, QUEUE);
 			return;
@@ -473,7 +474,7 @@ fail_done:
 	return error;
 }
 
-/* What it has beside the device that the guest sees: also of one half made. */
+/* Frees all but the device that the guest sees; also of a disk half made. */
 static void free_block(struct virtio_block *block)
 {
 	if (block->io != NULL)

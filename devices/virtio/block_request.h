@@ -12,7 +12,7 @@
 #define BLOCK_VECTORS_MAX 64 /* of one operation */
 #define BLOCK_RANGES_MAX  32 /* of one request */
 
-/* What block_request_read() says beside VIRTIO_BLK_S_*. */
+/* Results of block_request_read() beside VIRTIO_BLK_S_*. */
 #define BLOCK_GOES_ON	0x100 /* there is something to do */
 #define BLOCK_MALFORMED 0x101 /* it cannot even be answered: the device is broken */
 

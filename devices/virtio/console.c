@@ -94,7 +94,7 @@ static ssize_t put(const struct virtio_console *console, const uint8_t *bytes, s
 	return write(console->output_fd, bytes, length);
 }
 
-/* What cannot be written is dropped; a guest must not hang for want of a reader. */
+/* Output that cannot be written is dropped; a guest must not hang for want of a reader. */
 static void give_up(struct virtio_console *console, int error)
 {
 	console->used = console->sent = 0;

@@ -1,4 +1,4 @@
-/* What virtio_mmio.c, virtio.c and virtio_ring.c ask of each other. All with the lock held. */
+/* Shared by mmio.c, virtio.c and ring.c. All with the lock held. */
 #ifndef DEVICES_VIRTIO_INTERNAL_H
 #define DEVICES_VIRTIO_INTERNAL_H
 

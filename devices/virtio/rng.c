@@ -1,4 +1,4 @@
-/* What getrandom() gives, through a small buffer; a guest that asks without end waits its turn. */
+/* Bytes of getrandom(), through a small buffer; a guest that asks without end waits its turn. */
 #include "devices/virtio/rng.h"
 
 #include <errno.h>

@@ -166,7 +166,7 @@ static void reset(struct virtio *virtio)
 		struct virtio_queue *queue = &virtio->queue[i];
 
 		virtio_queue_disable(virtio, queue);
-		/* What comes before is constant, and read without the lock. */
+		/* The members before it are constant, and read without the lock. */
 		memset(&queue->ready, 0, sizeof(*queue) - offsetof(struct virtio_queue, ready));
 	}
 	virtio->status = 0;
@@ -204,7 +204,7 @@ static void start(struct virtio *virtio)
 {
 	if (virtio->ops->start != NULL)
 		virtio->ops->start(virtio->device);
-	/* What was made available before now is served as well. */
+	/* Chains that were made available before now are served as well. */
 	for (unsigned i = 0; i < virtio->ops->queue_count; i++)
 		virtio_kick(virtio, i);
 }

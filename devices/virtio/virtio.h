@@ -42,7 +42,8 @@ struct vring_used;
 #define VIRTIO_MMIO_BYTES  0x1000 /* the registers and the configuration space */
 #define VIRTIO_MMIO_NOTIFY 0x50	  /* the register that a kick writes a queue's number to */
 
-/* What a driver gave: first what the device may read, then what it may write. */
+/* The buffers that a driver gave: first those that the device may read, then those that it may
+ * write. */
 struct virtio_segment {
 	gpa_t address;
 	uint32_t length; /* not 0 */
@@ -84,7 +85,7 @@ struct virtio_queue {
 	/* (C) eventfd: what KVM writes, or a register access, when the driver notifies */
 	int kick_fd;
 
-	/* What a reset clears. */
+	/* A reset clears the rest. */
 	bool ready;		 /* (L) */
 	bool quiet;		 /* (L) the driver was asked not to notify; not with EVENT_IDX */
 	uint16_t size;		 /* (L) entries: a power of two; 0: not given yet */

@@ -1,4 +1,4 @@
-/* What compresses pages. */
+/* The compressors. */
 #ifndef MM_TIER_COMPRESSOR_H
 #define MM_TIER_COMPRESSOR_H
 

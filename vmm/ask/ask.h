@@ -1,4 +1,4 @@
-/* What the commands that ask a running guest share. */
+/* Shared by the commands that ask a running guest. */
 #ifndef VMM_ASK_ASK_H
 #define VMM_ASK_ASK_H
 

@@ -1,4 +1,4 @@
-/* What 'bifold maps' makes of the answer, which may be anything. */
+/* The output of 'bifold maps', from an answer that may be anything. */
 #ifndef VMM_ASK_MAPS_H
 #define VMM_ASK_MAPS_H
 

@@ -53,7 +53,7 @@ static uint64_t number(const json_t *object, const char *name)
 	return value > 0 ? (uint64_t)value : 0;
 }
 
-/* What came as text goes in only as the number it is. */
+/* Text that came from the guest goes in only as the number it is. */
 static uint64_t address(const json_t *range, const char *name)
 {
 	const char *value = json_string_value(json_object_get(range, name));

@@ -16,7 +16,7 @@ void top_model_put(struct top_model *model, json_t *stat)
 	model->now = stat;
 }
 
-/* What a counter went up by; one that went down is another guest's. */
+/* How far a counter went up; one that went down is another guest's. */
 static uint64_t growth(const struct top_model *model, const char *path)
 {
 	uint64_t now = json_count(model->now, path), before = json_count(model->before, path);

@@ -18,7 +18,7 @@ struct bench_counters {
 bool bench_counters_open(struct bench_counters *counters, pid_t pid);
 void bench_counters_close(struct bench_counters *counters);
 
-/* What was counted so far; 0 where nothing is. */
+/* The counts so far; 0 where nothing is counted. */
 void bench_counters_read(const struct bench_counters *counters, uint64_t value[BENCH_COUNTERS]);
 
 #endif

@@ -1,4 +1,4 @@
-/* What 'bifold bench translation' was asked to do. */
+/* The options of 'bifold bench translation'. */
 #ifndef VMM_BENCH_OPTIONS_H
 #define VMM_BENCH_OPTIONS_H
 

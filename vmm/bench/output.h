@@ -1,4 +1,4 @@
-/* What bench translation found: for people, and for programs. */
+/* The results of bench translation, for people and for programs. */
 #ifndef VMM_BENCH_OUTPUT_H
 #define VMM_BENCH_OUTPUT_H
 

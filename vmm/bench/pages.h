@@ -9,7 +9,7 @@
 
 #include "vmm/bench/result.h"
 
-/* What was added to the host's pools, to be given back. */
+/* Pages added to the host's pools, to be given back. */
 struct bench_pages {
 	uint64_t added[BENCH_PAGES];
 };

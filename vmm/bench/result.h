@@ -31,7 +31,7 @@ extern const char *const bench_loop_name[BENCH_LOOPS];
 #define BENCH_SIZES	  20
 #define BENCH_EVENTS	  16
 
-/* What processors count, where they let us. */
+/* Events that processors count, where we may read them. */
 enum bench_counter { BENCH_TLB_MISSES, BENCH_WALK_CYCLES, BENCH_COUNTERS };
 extern const char *const bench_counter_name[BENCH_COUNTERS];
 

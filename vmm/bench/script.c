@@ -357,7 +357,7 @@ static void put_quoted(const char *text, FILE *file)
 	fputc('\'', file);
 }
 
-/* What was measured, on what, and when, at the foot. */
+/* At the foot: the measurement, the host, the date. */
 static void put_notes(const struct bench_sweep *sweep, const char *what, unsigned height,
 		      FILE *file)
 {

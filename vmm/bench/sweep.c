@@ -37,7 +37,7 @@
 #define WORDS_MAX 24
 #define WORD_SIZE 96
 
-/* What one run is about, and how far all is. */
+/* One run, and the progress of all. */
 struct turn {
 	struct bench_sweep *sweep;
 	enum bench_page guest;

@@ -52,7 +52,7 @@ struct setup_header {
 #define ENTRY_64	 0x200u
 #define SETUP_SECTS_PAST 4u /* what 0 stands for */
 
-/* What we fill in of the boot parameters beside the header. */
+/* The boot parameters that we fill in beside the header. */
 #define BOOT_PARAMS_SIZE  4096u
 #define PARAMS_RSDP	  0x70u
 #define PARAMS_E820_COUNT 0x1e8u

@@ -16,7 +16,7 @@
 #include "base/units.h"
 #include "vmm/boot/format.h"
 
-/* What a kernel wants free behind itself to begin with: page tables, page records, a stack. */
+/* Room that a kernel needs behind itself at first: page tables, page records, a stack. */
 #define KERNEL_ROOM(memory) (MIB(2) + (memory) / 64)
 
 #define PIECE_SIZE 65536 /* of a file on its way into memory */

@@ -14,7 +14,7 @@
 #include "ept/space.h"
 #include "vmm/boot/archive.h"
 
-/* What the kernel gets beside itself: an archive, or a file. */
+/* The module that a kernel gets: an archive, or a file. */
 struct loader_module {
 	const char *what; /* for messages: "the files" */
 	uint64_t size;	  /* bytes */

@@ -1,4 +1,4 @@
-/* What the control socket answers. */
+/* The methods of the control socket. */
 #ifndef VMM_CONTROL_METHODS_H
 #define VMM_CONTROL_METHODS_H
 

@@ -349,7 +349,7 @@ static void *control_main(void *argument)
 		for (int i = 0; i < CONTROL_CLIENT_MAX; i++) {
 			const struct client *c = &control->client[i];
 
-			/* Who has ended his side only waits for his answer. */
+			/* A client that has closed its side only waits for its answer. */
 			fds[2 + i] = (struct pollfd){ .fd = c->ended && c->out == NULL ? -1 : c->fd,
 						      .events = c->out != NULL ? POLLOUT : POLLIN };
 		}

@@ -38,7 +38,7 @@
 #define APIC_NMI	     (4u << 8)
 #define APIC_EXTERNAL	     (7u << 8)
 
-/* What KVM reports is the host CPU it ran on; a vCPU has its own number and the machine's count. */
+/* KVM reports the host CPU it ran on; a vCPU has its own number and the machine's count. */
 static void number_cpu(struct kvm_cpuid_entry2 *entry, const struct vcpu *vcpu)
 {
 	unsigned count = vcpu->machine->vcpu_count;
@@ -63,7 +63,7 @@ static void number_cpu(struct kvm_cpuid_entry2 *entry, const struct vcpu *vcpu)
 	}
 }
 
-/* What a stock kernel is to know beside what KVM says it supports. */
+/* Features that a stock kernel is told of beside those that KVM says it supports. */
 static void complete_cpu(struct kvm_cpuid_entry2 *entry, const struct machine *machine)
 {
 	if (entry->function != 1)

@@ -30,7 +30,7 @@ struct devices_disk {
 	bool read_only;
 };
 
-/* What there shall be. */
+/* The devices to make. */
 struct devices_config {
 	bool balloon, reporting, rng, console;
 	bool auto_balloon; /* vmm/machine/auto_balloon.h */
@@ -68,7 +68,7 @@ void devices_stop(struct devices *devices);
 /* Stops, and frees all. For zeroed devices too. */
 void devices_destroy(struct devices *devices);
 
-/* What the balloon shall hold, if there is one. From any thread. */
+/* Sets the target of the balloon, if there is one. From any thread. */
 void devices_set_balloon(struct devices *devices, uint32_t pages);
 
 /* Words for a kernel's command line that tell of the devices, as Linux has them:

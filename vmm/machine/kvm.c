@@ -97,7 +97,7 @@ static int mask_pics(struct machine *machine)
 	return 0;
 }
 
-/* What is asked of KVM, in order, with the name to complain by. */
+/* The capabilities asked of KVM, in order, with their names for messages. */
 int machine_create_vm(struct machine *machine)
 {
 	const struct kvm_pit_config timer = { .flags = KVM_PIT_SPEAKER_DUMMY };

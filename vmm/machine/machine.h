@@ -41,7 +41,7 @@ enum machine_stop_kind {
 #define MACHINE_STATUS_TIMED_OUT 124
 #define MACHINE_STATUS_FAILED	 125
 
-/* What it is, for people. The strings are whoever's who makes the machine, and outlive it. */
+/* For people. The caller owns the strings, which outlive the machine. */
 struct machine_about {
 	const char *name;   /* what runs in it */
 	const char *kernel; /* "quire", or the file it came from */

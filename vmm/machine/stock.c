@@ -97,7 +97,7 @@ static const uint8_t reset_code[] = {
 	0xf4,
 };
 
-/* What a PC's kernel looks for in the first MiB. */
+/* The tables that a PC's kernel looks for in the first MiB. */
 static int put_firmware(struct machine *machine)
 {
 	const struct acpi_config acpi = {
