@@ -94,7 +94,7 @@ static void looks_only(const char *compressor, const char *state)
 	struct child *guest = start_places(
 		"24", WORDS("--memory", "64M", "--budget", "8M", "--compressor", compressor));
 	struct timespec pause = { .tv_nsec = 200000000 };
-	unsigned stored = 0;
+	unsigned stored = 0, moved = 0;
 
 	/* The guest is busy pushing them out. */
 	for (int tries = 0; tries < 50 && stored < 8; tries++) {
@@ -109,14 +109,16 @@ static void looks_only(const char *compressor, const char *state)
 			if (strcmp(table, state) != 0)
 				continue;
 			second = translate(far + i * (2ul << 20));
-			/* Of the tables above, the guest's own life moves some. */
-			cr_assert(json_equal(step,
-					     json_array_get(json_object_get(second, "steps"), 3)),
-				  "looking moved a page table");
-			stored++;
+			/* Of the tables above, the guest's own life moves some; of these, hardly
+			 * one between two looks. */
+			if (json_equal(step, json_array_get(json_object_get(second, "steps"), 3)))
+				stored++;
+			else
+				moved++;
 		}
 	}
 	cr_assert_geq(stored, 8, "page tables that are %s", state);
+	cr_assert_lt(moved, 4, "looking moves page tables");
 	end_guest(guest);
 }
 
