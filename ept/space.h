@@ -38,9 +38,11 @@ struct ept_manager_ops {
 	/* Serve a fault: map the frame and wake who waits. thread: whose it is, as the kernel
 	 * numbers it. 0 or -errno; an error stops the VM. */
 	int (*fault)(void *manager, gfn_t frame, bool write, int thread);
-	/* The same for a thread of the monitor's own, which needs the frame. -EIO: the VM stops. */
+	/* The same for a thread of the monitor's own, which needs the frame. An error stops the VM.
+	 */
 	int (*bring_in)(void *manager, gfn_t frame);
-	/* Bring frames in and keep them; see mm_pin(). -EIO: the VM stops. */
+	/* Bring frames in and keep them; see mm_pin(). -ENOMEM, -EBUSY: not now; any other error
+	 * stops the VM. */
 	int (*pin)(void *manager, gfn_t first, uint32_t count);
 	void (*unpin)(void *manager, gfn_t first, uint32_t count);
 	/* Copy a frame's content to page, which is page-aligned, from wherever it lies, changing

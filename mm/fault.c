@@ -346,11 +346,12 @@ static bool can_wait(const struct mm *mm, const struct attempt *a)
 	return a->waits && mm->config.full != NULL;
 }
 
-/* For a page that can go without the disk, by somebody who might wait for the disk instead. */
+/* In vain on the disk, for a page that can go without it, by somebody who might wait for the disk
+ * instead. Turning over the slots that the disk has room for is no hunt. */
 static bool is_hunt(const struct mm *mm, const struct reclaim_effort *effort,
 		    const struct attempt *a)
 {
-	return effort->disk_full && can_wait(mm, a);
+	return effort->disk_full && !effort->wrote && can_wait(mm, a);
 }
 
 /*

@@ -2,7 +2,6 @@
  * What the manager has to tell the user. Found out under the lock, said without it: a log line may
  * go to a pipe that nobody reads, and all of the machine would wait behind it.
  */
-#include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -26,7 +25,7 @@ void notes_say(const struct mm_notes *notes)
 {
 	char held[UNITS_TEXT_SIZE], wanted[UNITS_TEXT_SIZE];
 
-	if (notes->store_error == -EFBIG)
+	if (notes->store_error == NOTE_SWAP_LIMIT)
 		log_warn("the swap file is as large as it may be (--swap-size); the pages stay in "
 			 "memory");
 	else if (notes->store_error != 0)

@@ -96,7 +96,10 @@ static uint32_t assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t 
 	}
 	mm->slots_in_flight += done;
 	if (done < count) {
-		store_failed(mm, swap_is_full(mm->swap) ? -ENOSPC : -EFBIG);
+		/* Or there are slots, and no budget for their hashes. */
+		store_failed(mm, swap_is_full(mm->swap)		  ? -ENOSPC
+				 : swap_slots_free(mm->swap) == 0 ? NOTE_SWAP_LIMIT
+								  : -ENOMEM);
 		work->disk_full |= swap_is_full(mm->swap);
 	}
 	return done;
@@ -113,7 +116,6 @@ static void note_write(struct mm *mm, struct reclaim_work *work, uint32_t count,
 
 	goes_on = swap_wrote(mm->swap, work->pages, count);
 	work->disk_full |= error == -ENOSPC || error == -EDQUOT;
-	work->wrote |= error == 0;
 	if (error == 0) {
 		mm->swap_backoff_ns = 0;
 		return;
@@ -135,8 +137,11 @@ static int write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count)
 	pthread_mutex_unlock(&mm->lock);
 	swap_write(mm->swap, work->pages, count);
 	pthread_mutex_lock(&mm->lock);
-	for (uint32_t i = 0; i < count && error == 0; i++)
-		error = work->pages[i].error;
+	for (uint32_t i = 0; i < count; i++) {
+		work->wrote |= work->pages[i].error == 0;
+		if (error == 0)
+			error = work->pages[i].error;
+	}
 	mm->slots_in_flight -= count;
 	if (count > 0)
 		note_write(mm, work, count, error);

@@ -155,7 +155,7 @@ static bool move_data(struct virtio_block *block, struct block_request *r)
 	}
 	if (error == 0) {
 		add_to_batch(block, r);
-	} else if (error == -EIO) {
+	} else if (virtio_vm_ends(error)) {
 		virtio_end(&block->virtio);
 		put_back(block, r);
 	} else {

@@ -54,7 +54,7 @@ unsigned block_request_read(struct virtio *virtio, const struct block_file *file
 /*
  * Pins the next piece of the data, as much as max_bytes of whole pages (at least one) and the
  * manager allow, and makes the operation that moves it. -ENOMEM, -EBUSY: not even a page, now, and
- * refused and refusal say which and why. -EIO: the VM ends.
+ * refused and refusal say which and why. Others: see virtio_vm_ends().
  */
 int block_request_pin(struct ept_space *space, struct block_request *request, uint64_t max_bytes);
 void block_request_unpin(struct ept_space *space, struct block_request *request);

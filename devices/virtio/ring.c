@@ -101,7 +101,7 @@ void virtio_queue_enable(struct virtio *virtio, struct virtio_queue *queue)
 		queue->ready = true;
 		return;
 	}
-	if (error == -EIO)
+	if (virtio_vm_ends(error))
 		virtio_end(virtio);
 	virtio_break(virtio, "the rings of queue %u, at %#llx: %s", number,
 		     (unsigned long long)parts[i].at.v,
@@ -230,7 +230,7 @@ static size_t access_memory(struct virtio *virtio, gpa_t at, uint8_t *bytes, siz
 				break;
 			continue;
 		}
-		if (error == -EIO) {
+		if (virtio_vm_ends(error)) {
 			virtio_end(virtio);
 			break;
 		}

@@ -79,6 +79,12 @@ void virtio_return(struct virtio *virtio)
 		virtio_kick(virtio, i);
 }
 
+bool virtio_vm_ends(int error)
+{
+	return error != 0 && error != -ENOMEM && error != -EBUSY && error != -EFAULT &&
+	       error != -EINVAL;
+}
+
 void virtio_end(struct virtio *virtio)
 {
 	virtio->status |= VIRTIO_CONFIG_S_NEEDS_RESET;

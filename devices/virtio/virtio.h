@@ -198,8 +198,11 @@ void virtio_break(struct virtio *virtio, const char *format, ...)
 void virtio_leave(struct virtio *virtio);
 void virtio_return(struct virtio *virtio);
 
-/* The guest's memory has failed for good (-EIO): the VM ends, and says by itself why. The device
- * does no more. */
+/* A pin or an access failed so that the VM ends: neither for want of room (-ENOMEM, -EBUSY) nor for
+ * an address that the guest gave (-EFAULT, -EINVAL). */
+bool virtio_vm_ends(int error);
+
+/* Then: the VM says by itself why it ends, and the device does no more. */
 void virtio_end(struct virtio *virtio);
 
 /* Brings the page in at an address of the guest's, away. An error has stopped the VM; the device is

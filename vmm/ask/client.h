@@ -1,6 +1,6 @@
 /*
  * The asking side of the control socket, for who asks more than once, or must not wait: a
- * connection with one question under way at a time. ask() in vmm/control/server.h is one question
+ * connection with one question under way at a time. ask() in vmm/ask/ask.h is one question
  * with the waiting done.
  */
 #ifndef VMM_ASK_CLIENT_H

@@ -100,7 +100,7 @@ double bench_quantile(const struct bench_series *series, double share);
 
 /* Of a cell: median ns an access, NAN where it was not measured. */
 double bench_cell_ns(const struct bench_cell *cell, enum bench_loop loop, unsigned size);
-/* Its rounds spread by more than half of the median: no figure to rely on. */
+/* The middle half of its rounds spreads by more than half of the median: no figure to rely on. */
 bool bench_cell_unsure(const struct bench_cell *cell, enum bench_loop loop, unsigned size);
 
 /*

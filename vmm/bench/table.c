@@ -134,7 +134,7 @@ static void put_matrix(const struct bench_sweep *sweep, unsigned size, FILE *fil
 	      "page\n"
 	      "  refs       memory references of a walk that no cache helps, on this second layer\n"
 	      "  nested     the same under nested paging: (g+1)(h+1)-1\n"
-	      "  ~          its rounds differ by more than half of it: not to be relied on\n",
+	      "  ~          the middle half of its rounds spreads by more than half of it\n",
 	      file);
 }
 

@@ -97,7 +97,7 @@ struct loader_memory {
 };
 size_t loader_memory_map(const struct loader *loader, struct loader_memory map[LOADER_MEMORY_MAX]);
 
-/* loader_elf.c */
+/* elf.c */
 struct loader_elf {
 	struct loader_image image;
 	uint64_t entry;

@@ -1,6 +1,6 @@
 /*
  * What all boot protocols need: telling them apart, bytes into place with every bound checked, the
- * module, the command line, the map of memory. loader_format.h has the layout of the first MiB.
+ * module, the command line, the map of memory. format.h has the layout of the first MiB.
  */
 #include "vmm/boot/loader.h"
 

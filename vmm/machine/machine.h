@@ -153,17 +153,17 @@ void machine_destroy(struct machine *machine);
 /* One more on an eventfd. */
 void machine_put_event(int fd);
 
-/* machine_kvm.c, for machine_create(): 0 or -errno, logged. */
+/* kvm.c, for machine_create(): 0 or -errno, logged. */
 int machine_open_kvm(struct machine *machine);
 int machine_create_vm(struct machine *machine);
 
 /* Bounds what KVM keeps of shadow tables by the budget (0: none). May be called at any time. */
 void machine_bound_tables(struct machine *machine, uint64_t budget_bytes);
 
-/* machine_cpu.c: what processor it is. 0 or -errno. */
+/* cpu.c: what processor it is. 0 or -errno. */
 int machine_set_processor(struct vcpu *vcpu);
 
-/* machine_quire.c: the device that quire talks to. 0 or -errno. */
+/* quire.c: the device that quire talks to. 0 or -errno. */
 int machine_add_doorbell(struct machine *machine);
 
 /* vcpu.c: 0 or -errno, logged. */

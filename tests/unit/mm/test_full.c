@@ -7,11 +7,13 @@
 #include <sched.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "mm/mm_internal.h"
 #include "tests/unit/mm/fake.h"
 #include "policy/table.h"
 
-#define FRAMES 16384
+#define FRAMES	  16384
+#define WINDOW_NS 200000000ull
 
 static struct fake fake;
 static struct mm_config config;
@@ -136,6 +138,7 @@ static struct {
 	bool overtaken;	    /* another fault finds room before the first call has done anything */
 	bool clean_pages;   /* the first call makes most pages such that go without the disk */
 	bool larger_budget; /* the first call makes room for all */
+	bool some_room;	    /* the second call makes room for less than a batch */
 	bool stands;
 } owner;
 
@@ -165,7 +168,8 @@ static bool full(void *context, int thread, uint64_t since_ns)
 {
 	struct mm_stats stats;
 
-	cr_assert(owner.calls == 0 ? since_ns == 0 : since_ns >= owner.since_ns);
+	cr_assert(owner.calls == 0 ? since_ns == 0 : since_ns >= owner.since_ns, "call %u: %llu",
+		  owner.calls, (unsigned long long)since_ns);
 	if (owner.calls == 0) {
 		mm_stats_get(fake.mm, &stats);
 		owner.tries = stats.store_failures;
@@ -181,6 +185,8 @@ static bool full(void *context, int thread, uint64_t since_ns)
 	}
 	if (owner.larger_budget && owner.calls == 1)
 		cr_assert_eq(mm_set_budget(fake.mm, 4 * config.budget_bytes + 3000 * PAGE_SIZE), 0);
+	if (owner.some_room && owner.calls == 2)
+		swap_memory.capacity += 5;
 	if (owner.clean_pages && owner.calls == 1)
 		clean_pages();
 	owner.stands = true;
@@ -193,6 +199,7 @@ static void full_no_more(void *context)
 {
 	owner.over++;
 	owner.stands = false;
+	owner.since_ns = 0;
 	cr_assert_eq(mm_check(fake.mm, stderr), 0);
 }
 
@@ -305,6 +312,38 @@ Test(full, clean_pages_do_not_end_the_standing)
 	put(0, 3000, 1);
 	cr_assert_eq(owner.calls, 5);
 	cr_assert_eq(owner.over, 1);
+	fake_end(&fake);
+}
+
+/* Room for a few pages ends it for as long as they last. */
+Test(full, a_little_room_ends_the_standing)
+{
+	prepare_owner();
+	owner.some_room = true;
+	owner.room_after = 6;
+	fake_create(&fake, &config);
+	fake.mm->hunt_window_ns = 1;
+	put(0, 3000, 1);
+	cr_assert_eq(owner.calls, 6);
+	cr_assert_eq(owner.over, 2);
+	expect(0, 3000, 1);
+	fake_end(&fake);
+}
+
+/* A guest that turns over the slots there are does not hunt, though no new ones can be had. */
+Test(full, turning_slots_over_is_no_hunt)
+{
+	uint64_t began = clock_now_ns();
+	uint32_t round = 0;
+
+	prepare_owner();
+	swap_memory.capacity = 2100;
+	fake_create(&fake, &config);
+	fake.mm->hunt_window_ns = WINDOW_NS;
+	while (clock_now_ns() - began < 5 * WINDOW_NS)
+		put(0, 2600, ++round);
+	cr_assert_eq(owner.calls, 0);
+	expect(0, 2600, round);
 	fake_end(&fake);
 }
 
