@@ -343,11 +343,12 @@ const char *screen_text(const struct screen *s)
 	return text;
 }
 
-/* What comes within so long: false when nothing did. */
+/* What comes within so long: false when nothing did. In small pieces, so that who looks sees also
+ * what is soon drawn over. */
 static bool read_some(struct screen *s, int milliseconds)
 {
 	struct pollfd fd = { .fd = s->master, .events = POLLIN };
-	char text[4096];
+	char text[64];
 	ssize_t n;
 
 	if (poll(&fd, 1, milliseconds) != 1)

@@ -510,6 +510,7 @@ Test(stop, status_line_on_a_terminal)
 		dup2(err, STDERR_FILENO);
 		dup2(out, STDOUT_FILENO); /* no pipe: its reader might write there, too */
 		setenv("TERM", "linux", 1);
+		signal(SIGINT, SIG_DFL); /* as a shell that starts it in the foreground */
 		execl(bifold_path(), "bifold", "run", "--budget", "20M", "--", busybox_path(),
 		      "sleep", "2", NULL);
 		_exit(77);
