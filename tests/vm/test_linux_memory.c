@@ -21,7 +21,7 @@ static void init(void)
 	need_linux();
 }
 
-TestSuite(linux_memory, .init = init, .fini = harness_finish, .timeout = 150);
+TestSuite(linux_memory, .init = init, .fini = harness_finish, .timeout = 300);
 
 static double seconds(void)
 {
