@@ -40,7 +40,6 @@ bool status_is_apart_from(int fd)
 
 	if (fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode))
 		return false;
-
 	return ioctl(fd, TIOCGDEV, &device) != 0 || ioctl(STDERR_FILENO, TIOCGDEV, &own) != 0 ||
 	       device != own;
 }

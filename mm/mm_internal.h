@@ -115,7 +115,7 @@ struct reclaim_work {
 
 /* To be told to the user once the lock is dropped; see notes.c. Zeroed: nothing. */
 struct mm_notes {
-	int store_error;  /* -errno, or: a page could not be written to the swap file */
+	int store_error;  /* a page could not be written to the swap file: -errno, or */
 #define NOTE_SWAP_LIMIT 1 /* it is as large as it may be */
 	bool relented;	  /* the budget that was to be left is in force again */
 	uint64_t held, wanted;

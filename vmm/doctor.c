@@ -135,22 +135,24 @@ static void check_memfd(const struct subject *subject, struct doctor_finding *fi
 		doctor_found(finding, DOCTOR_PROBLEM, "memfd_create: %s", strerror(-error));
 }
 
-static bool io_uring_is_disabled(void)
+/* The number in a file of the kernel's, 0 where it has none. False: there is no such file. */
+static bool read_number(const char *path, unsigned long *number)
 {
-	FILE *file = fopen("/proc/sys/kernel/io_uring_disabled", "re");
-	int disabled = 0;
+	FILE *file = fopen(path, "re");
 
+	*number = 0;
 	if (file == NULL)
 		return false;
-	if (fscanf(file, "%d", &disabled) != 1)
-		disabled = 0;
+	if (fscanf(file, "%lu", number) != 1)
+		*number = 0;
 	fclose(file);
-	return disabled != 0;
+	return true;
 }
 
 static void check_io_uring(const struct subject *subject, struct doctor_finding *finding)
 {
 	struct io_uring ring;
+	unsigned long disabled;
 	int error = io_uring_queue_init(8, &ring, 0);
 
 	if (error == 0) {
@@ -163,7 +165,8 @@ static void check_io_uring(const struct subject *subject, struct doctor_finding 
 			     strerror(-error));
 		if (error == -ENOMEM)
 			doctor_mend(finding, "ulimit -l: the limit of locked memory is too small");
-		else if (io_uring_is_disabled())
+		else if (read_number("/proc/sys/kernel/io_uring_disabled", &disabled) &&
+			 disabled != 0)
 			doctor_mend(finding, "as root: sysctl kernel.io_uring_disabled=0 (to keep "
 					     "it: a file in /etc/sysctl.d)");
 	}
@@ -171,15 +174,9 @@ static void check_io_uring(const struct subject *subject, struct doctor_finding 
 
 static void check_hugepages(const struct subject *subject, struct doctor_finding *finding)
 {
-	FILE *file = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "re");
-	unsigned long free_pages = 0;
+	unsigned long free_pages;
 
-	if (file != NULL) {
-		if (fscanf(file, "%lu", &free_pages) != 1)
-			free_pages = 0;
-		fclose(file);
-	}
-	if (file == NULL)
+	if (!read_number("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", &free_pages))
 		doctor_found(finding, DOCTOR_LIMITED,
 			     "no 2 MiB pages on this kernel; none are needed");
 	else

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,18 +150,23 @@ static void take_terminal_signal(struct run *run, uint32_t number)
 		machine_continued(run->machine);
 }
 
+static void set_ctrl_z(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	sigprocmask(how, &set, NULL);
+}
+
 /* Ctrl-Z: the terminal is the shell's then, so the status line goes first. Returns once it goes on.
  */
 static void stand_still(void)
 {
-	sigset_t set;
-
 	log_status(NULL);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTSTP);
 	raise(SIGTSTP);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	set_ctrl_z(SIG_UNBLOCK);
+	set_ctrl_z(SIG_BLOCK);
 }
 
 static void take_signal(struct run *run)
@@ -403,12 +407,8 @@ static int watch_signals(struct run *run, bool runs, bool terminal)
  * written without waiting. */
 static void drain(struct run *run)
 {
-	sigset_t stop;
-
 	watch_signals(run, false, false);
-	sigemptyset(&stop);
-	sigaddset(&stop, SIGTSTP);
-	sigprocmask(SIG_UNBLOCK, &stop, NULL);
+	set_ctrl_z(SIG_UNBLOCK);
 	machine_drain(run->machine, run->machine->stop_kind == MACHINE_EXITED
 					    ? run->signal_fd
 					    : run->machine->stop_fd);

@@ -169,6 +169,9 @@ int machine_add_doorbell(struct machine *machine);
 /* vcpu.c: 0 or -errno, logged. */
 int machine_set_registers(struct machine *machine, const struct loader_result *entry);
 void *machine_vcpu_thread(void *vcpu);
+
+/* The vCPU whose thread has this number; NULL: none, as for 0. From any thread. */
+struct vcpu *machine_vcpu_of(struct machine *machine, int thread);
 void machine_kick(struct machine *machine);
 /* For the manager's hook: under -v, a line that says who it was, and where a vCPU is then. */
 void machine_balloon_touched(void *machine, const struct mm_balloon_touch *touch);

@@ -178,16 +178,6 @@ void machine_let_go(struct machine *machine)
 	machine_resume(machine);
 }
 
-static void mark_starving(struct machine *machine, int thread)
-{
-	for (unsigned i = 0; i < machine->vcpu_count; i++) {
-		struct vcpu *vcpu = &machine->vcpu[i];
-
-		if (__atomic_load_n(&vcpu->thread_id, __ATOMIC_ACQUIRE) == thread)
-			vcpu->starves = true;
-	}
-}
-
 /*
  * No vCPU is waited for: one of them waits for the very page that there is no room for. The others
  * stay outside, so that the guest stands as a whole and nothing in it runs into a time limit. A
@@ -197,6 +187,7 @@ bool machine_full(void *context, int thread, uint64_t since_ns)
 {
 	struct machine *machine = context;
 	struct timespec deadline;
+	struct vcpu *vcpu;
 	bool first, running;
 	int error = 0;
 
@@ -206,8 +197,9 @@ bool machine_full(void *context, int thread, uint64_t since_ns)
 		return false;
 	}
 	first = !machine->full;
-	if (thread != 0)
-		mark_starving(machine, thread);
+	vcpu = machine_vcpu_of(machine, thread);
+	if (vcpu != NULL)
+		vcpu->starves = true;
 	if (first) {
 		machine->full = true;
 		machine->pauses++;

@@ -219,19 +219,23 @@ static void say_where(struct vcpu *vcpu)
 	__atomic_store_n(&vcpu->touched, false, __ATOMIC_RELEASE);
 }
 
+struct vcpu *machine_vcpu_of(struct machine *machine, int thread)
+{
+	for (unsigned i = 0; i < machine->vcpu_count && thread != 0; i++)
+		if (__atomic_load_n(&machine->vcpu[i].thread_id, __ATOMIC_ACQUIRE) == thread)
+			return &machine->vcpu[i];
+	return NULL;
+}
+
 void machine_balloon_touched(void *context, const struct mm_balloon_touch *touch)
 {
 	struct machine *machine = context;
+	struct vcpu *vcpu = machine_vcpu_of(machine, touch->thread);
 	char by[32] = "a device of the monitor";
 
 	if (log_verbosity() < 1)
 		return;
-	for (unsigned i = 0; i < machine->vcpu_count && touch->thread != 0; i++) {
-		struct vcpu *vcpu = &machine->vcpu[i];
-
-		if (__atomic_load_n(&vcpu->thread_id, __ATOMIC_ACQUIRE) != touch->thread ||
-		    __atomic_load_n(&vcpu->touched, __ATOMIC_ACQUIRE))
-			continue;
+	if (vcpu != NULL && !__atomic_load_n(&vcpu->touched, __ATOMIC_ACQUIRE)) {
 		vcpu->touch = *touch;
 		__atomic_store_n(&vcpu->touched, true, __ATOMIC_RELEASE);
 		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELEASE);

@@ -33,6 +33,15 @@ static void put(uint32_t first, uint32_t count, uint32_t version)
 		cr_assert_eq(fake_put(&fake, i, CONTENT_RANDOM, version), 0);
 }
 
+static int put_until_it_fails(uint32_t first, uint32_t end)
+{
+	int error = 0;
+
+	for (uint32_t i = first; i < end && error == 0; i++)
+		error = fake_put(&fake, i, CONTENT_RANDOM, 1);
+	return error;
+}
+
 static void expect(uint32_t first, uint32_t count, uint32_t version)
 {
 	for (uint32_t i = first; i < first + count; i++)
@@ -228,14 +237,13 @@ Test(full, the_owner_waits_until_there_is_room)
 
 Test(full, the_owner_does_not_wait_for_ever)
 {
-	int error = 0;
+	int error;
 
 	prepare_owner();
 	fake.expect_failure = true;
 	owner.give_up_after = 3;
 	fake_create(&fake, &config);
-	for (uint32_t i = 0; i < 3000 && error == 0; i++)
-		error = fake_put(&fake, i, CONTENT_RANDOM, 1);
+	error = put_until_it_fails(0, 3000);
 	cr_assert_eq(error, -ENOSPC);
 	cr_assert_eq(owner.calls, 3);
 	cr_assert_eq(owner.over, 0);
@@ -431,7 +439,7 @@ Test(full, a_pin_does_not_wait)
 /* The disk was full, but that is not why nothing can go now: room on it would not help. */
 Test(full, a_disk_that_was_full)
 {
-	int error = 0;
+	int error;
 
 	prepare_owner();
 	fake.expect_failure = true;
@@ -441,8 +449,7 @@ Test(full, a_disk_that_was_full)
 	cr_assert(swap_is_full(fake.mm->swap));
 	fake.inject[FAKE_READ].error = -EIO;
 	fake.inject[FAKE_READ].times = UINT32_MAX;
-	for (uint32_t i = 300; i < 3000 && error == 0; i++)
-		error = fake_put(&fake, i, CONTENT_RANDOM, 1);
+	error = put_until_it_fails(300, 3000);
 	cr_assert_eq(error, -ENOMEM);
 	cr_assert_eq(owner.calls, 0);
 	cr_assert_null(strstr(fake.failure.text, "disk"));
@@ -453,7 +460,7 @@ Test(full, a_disk_that_was_full)
 /* Its own limit is no matter of the disk: nobody waits for room that cannot come. */
 Test(full, a_swap_file_at_its_limit)
 {
-	int error = 0;
+	int error;
 
 	prepare_owner();
 	fake.expect_failure = true;
@@ -461,8 +468,7 @@ Test(full, a_swap_file_at_its_limit)
 	config.swap_bytes = 200 * PAGE_SIZE;
 	config.budget_bytes = mm_least_budget(&config) + 400 * PAGE_SIZE;
 	fake_create(&fake, &config);
-	for (uint32_t i = 0; i < 3000 && error == 0; i++)
-		error = fake_put(&fake, i, CONTENT_RANDOM, 1);
+	error = put_until_it_fails(0, 3000);
 	cr_assert_eq(error, -ENOMEM);
 	cr_assert_eq(owner.calls, 0);
 	cr_assert_not_null(strstr(fake.failure.text, "the swap file is as large as it may be"));
