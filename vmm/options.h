@@ -35,7 +35,7 @@ struct run_options {
 	unsigned timeout_seconds;  /* 0: none */
 	const char *kernel_path;   /* NULL: the quire inside the binary */
 	const char *initrd_path;   /* or NULL */
-	bool stock;		   /* a kernel and no PROGRAM: vmm/machine/stock.h */
+	bool stock;		   /* a kernel and no PROGRAM: MACHINE_STOCK */
 	bool force;		   /* run a stock kernel where that is known not to work */
 	bool unmanaged;		   /* the host kernel manages guest memory: for comparisons */
 	bool nested;		   /* unmanaged only: VMX and SVM are the guest's to use */

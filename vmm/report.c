@@ -64,23 +64,24 @@ static json_t *kvm_json(const uint64_t values[KVM_STAT_COUNT])
 
 void report_fill(struct report *report, struct machine *machine)
 {
+	const struct machine_about *about = machine_about(machine);
+	struct mm *mm = machine_mm(machine);
 	uint64_t pool_bytes;
 
 	memset(report, 0, sizeof(*report));
-	report->memory_bytes = machine->memory_bytes;
-	report->managed = machine->mm != NULL;
-	if (machine->mm != NULL)
-		mm_stats_get(machine->mm, &report->stats);
-	report->policy = machine->about.policy;
-	report->compressor = machine->about.compressor;
+	report->memory_bytes = machine_memory_bytes(machine);
+	report->managed = mm != NULL;
+	if (mm != NULL)
+		mm_stats_get(mm, &report->stats);
+	report->policy = about->policy;
+	report->compressor = about->compressor;
 	report->second_layer = host_second_layer();
-	report->cpu_count = machine->vcpu_count;
+	report->cpu_count = machine_vcpu_count(machine);
 	kvm_stats_read(machine, report->kvm);
-	report->wall_ns = clock_now_ns() - machine->about.start_ns;
-	if (machine->user_start_ns != 0) {
-		report->start_to_user_ns = machine->user_start_ns - machine->about.start_ns;
-		report->start_to_user_cpu_ns = machine->user_start_cpu_ns;
-	}
+	report->wall_ns = clock_now_ns() - about->start_ns;
+	machine_user_start(machine, &report->start_to_user_ns, &report->start_to_user_cpu_ns);
+	if (report->start_to_user_ns != 0)
+		report->start_to_user_ns -= about->start_ns;
 	pool_bytes = report->stats.pool_bytes;
 	report->monitor_bytes = report_own_bytes();
 	report->monitor_bytes -=

@@ -21,13 +21,13 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "vmm/boot/loader.h"
 #include "vmm/commands.h"
 #include "vmm/control/server.h"
 #include "vmm/file.h"
 #include "vmm/host.h"
 #include "vmm/control/methods.h"
 #include "vmm/machine/machine.h"
-#include "vmm/machine/stock.h"
 #include "vmm/options.h"
 #include "vmm/report.h"
 #include "vmm/run_guest.h"
@@ -93,7 +93,10 @@ static int make_machine(struct run *run)
 		},
 		.memory_bytes = options->memory_bytes,
 		.cpu_count = options->cpu_count,
-		.stock = options->stock,
+		.kind = options->stock ? MACHINE_STOCK : MACHINE_QUIRE,
+		.input_fd = STDIN_FILENO,
+		.output_fd = STDOUT_FILENO,
+		.error_fd = STDERR_FILENO,
 		.unmanaged = options->unmanaged,
 		.stop_when_full = options->stop_when_full,
 		.nested = options->nested,
@@ -216,13 +219,14 @@ static size_t give_input(void *context, const uint8_t *bytes, size_t length)
 	struct run *run = context;
 
 	if (has_virtio_console(run))
-		return virtio_console_input(run->machine->devices.console, bytes, length);
+		return virtio_console_input(machine_devices(run->machine)->console, bytes, length);
 	return machine_serial_input(run->machine, bytes, length);
 }
 
 static void resized(void *context, unsigned columns, unsigned rows)
 {
-	struct virtio_console *console = ((struct run *)context)->machine->devices.console;
+	struct run *run = context;
+	struct virtio_console *console = machine_devices(run->machine)->console;
 
 	if (console != NULL)
 		virtio_console_resize(console, (uint16_t)columns, (uint16_t)rows);
@@ -292,9 +296,9 @@ static void wait_for_end(struct run *run)
 
 	while (!machine_stopping(run->machine)) {
 		struct pollfd fds[] = {
-			{ .fd = run->machine->stop_fd, .events = POLLIN },
+			{ .fd = machine_stop_fd(run->machine), .events = POLLIN },
 			{ .fd = run->signal_fd, .events = POLLIN },
-			{ .fd = run->machine->input_fd, .events = POLLIN },
+			{ .fd = machine_input_fd(run->machine), .events = POLLIN },
 			{ .fd = input_poll_fd(run, awaited), .events = POLLIN },
 		};
 		uint64_t now = clock_now_ns(), count;
@@ -305,7 +309,7 @@ static void wait_for_end(struct run *run)
 		if (fds[1].revents != 0)
 			take_signal(run);
 		if (fds[2].revents != 0 &&
-		    read(run->machine->input_fd, &count, sizeof(count)) == sizeof(count)) {
+		    read(machine_input_fd(run->machine), &count, sizeof(count)) == sizeof(count)) {
 			awaited = true;
 			if (run->terminal != NULL)
 				terminal_room(run->terminal);
@@ -324,22 +328,23 @@ static void wait_for_end(struct run *run)
 	log_status(NULL);
 }
 
-/* The accounts must balance at the end of every run, not only in tests. */
-static void check_accounts(struct machine *machine)
+/* The accounts must balance at the end of every run, not only in tests. Whether they do. */
+static bool accounts_balance(struct machine *machine)
 {
+	struct mm *mm = machine_mm(machine);
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
-	int breaches = machine->mm != NULL ? mm_check(machine->mm, out) : 0;
+	int breaches = mm != NULL ? mm_check(mm, out) : 0;
 
 	if (out != NULL)
 		fclose(out);
 	if (breaches != 0) {
 		log_text(text != NULL ? text : "");
 		log_error("the memory manager's accounts do not balance (%d breaches)", breaches);
-		machine->stop_status = MACHINE_STATUS_FAILED;
 	}
 	free(text);
+	return breaches == 0;
 }
 
 /* Through the log, which waits for nobody. */
@@ -357,11 +362,12 @@ static void print_table(const json_t *json)
 	free(text);
 }
 
-static int tell(struct run *run)
+/* The exit status it gives is the run's, or that of a report that could not be written. */
+static int tell(struct run *run, int status)
 {
 	struct report report;
 	json_t *json;
-	int status = run->machine->stop_status, error = 0;
+	int error = 0;
 
 	report_fill(&report, run->machine);
 	json = report_to_json(&report);
@@ -407,11 +413,13 @@ static int watch_signals(struct run *run, bool runs, bool terminal)
  * written without waiting. */
 static void drain(struct run *run)
 {
+	int status;
+
 	watch_signals(run, false, false);
 	set_ctrl_z(SIG_UNBLOCK);
-	machine_drain(run->machine, run->machine->stop_kind == MACHINE_EXITED
+	machine_drain(run->machine, machine_outcome(run->machine, &status) == MACHINE_EXITED
 					    ? run->signal_fd
-					    : run->machine->stop_fd);
+					    : machine_stop_fd(run->machine));
 }
 
 /*
@@ -431,7 +439,7 @@ static void unwatch_signals(struct run *run)
 
 static int run_machine(struct run *run)
 {
-	int error;
+	int error, status;
 
 	signal(SIGPIPE, SIG_IGN); /* a closed standard output is the guest's to hear of */
 	error = watch_signals(run, true, run->options.stock || has_virtio_console(run));
@@ -450,8 +458,10 @@ static int run_machine(struct run *run)
 		error = open_terminal(run);
 	if (error == 0)
 		error = machine_start(run->machine);
-	if (error == -ECANCELED)
-		return run->machine->stop_status;
+	if (error == -ECANCELED) {
+		machine_outcome(run->machine, &status);
+		return status;
+	}
 	if (error != 0) {
 		/* The function that failed has logged why; if not, say at least this. */
 		if (!log_has_spoken())
@@ -466,8 +476,8 @@ static int run_machine(struct run *run)
 	terminal_destroy(run->terminal);
 	run->terminal = NULL;
 	unwatch_signals(run);
-	check_accounts(run->machine);
-	return tell(run);
+	machine_outcome(run->machine, &status);
+	return tell(run, accounts_balance(run->machine) ? status : MACHINE_STATUS_FAILED);
 }
 
 int command_run(int argc, char **argv)

@@ -9,10 +9,10 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "vmm/boot/archive.h"
+#include "vmm/boot/loader.h"
 #include "vmm/file.h"
 #include "vmm/image.h"
 #include "vmm/machine/machine.h"
-#include "vmm/machine/stock.h"
 #include "vmm/program.h"
 #include "vmm/run_guest.h"
 
@@ -168,23 +168,6 @@ static int prepare_quire(struct run_guest *guest)
 	return build_root(guest);
 }
 
-static int load_stock(struct run_guest *guest, struct machine *machine)
-{
-	const struct loader_module initrd = {
-		.what = "the initrd",
-		.size = guest->initrd_size,
-		.fd = guest->initrd_fd,
-	};
-	const struct loader_guest loaded = {
-		.kernel = guest->kernel,
-		.kernel_size = guest->kernel_size,
-		.command_line = guest->options->append,
-		.module = guest->initrd_fd >= 0 ? &initrd : NULL,
-	};
-
-	return machine_load_stock(machine, &loaded);
-}
-
 int run_guest_init(struct run_guest *guest, struct run_options *options)
 {
 	*guest = (struct run_guest){
@@ -212,10 +195,27 @@ int run_guest_open(struct run_guest *guest)
 
 int run_guest_load(struct run_guest *guest, struct machine *machine)
 {
-	int error = guest->options->stock ? load_stock(guest, machine)
-					  : machine_load(machine, guest->kernel, guest->kernel_size,
-							 guest->command_line, guest->root);
+	const struct loader_module initrd = {
+		.what = "the initrd",
+		.size = guest->initrd_size,
+		.fd = guest->initrd_fd,
+	};
+	const struct loader_module files = {
+		.what = "the files",
+		.size = guest->root != NULL ? archive_size(guest->root) : 0,
+		.archive = guest->root,
+	};
+	struct loader_guest loaded = { .kernel = guest->kernel, .kernel_size = guest->kernel_size };
+	int error;
 
+	if (guest->options->stock) {
+		loaded.command_line = guest->options->append;
+		loaded.module = guest->initrd_fd >= 0 ? &initrd : NULL;
+	} else {
+		loaded.command_line = guest->command_line;
+		loaded.module = &files;
+	}
+	error = machine_load(machine, &loaded);
 	/* The files are the guest's now. */
 	archive_destroy(guest->root);
 	guest->root = NULL;

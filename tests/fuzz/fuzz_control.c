@@ -22,7 +22,7 @@
 #include "vmm/control/server.h"
 #include "vmm/control/socket.h"
 #include "vmm/control/methods.h"
-#include "vmm/machine/machine.h"
+#include "vmm/machine/internal.h"
 #include "vmm/machine/translation.h"
 #include "policy/table.h"
 
@@ -32,7 +32,7 @@
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int __wrap_translation_paging(struct vcpu *vcpu, struct ept_paging *paging);
+int __wrap_translation_paging(struct machine *asked, unsigned vcpu, struct ept_paging *paging);
 
 static char path[256];
 static struct machine machine = {
@@ -41,12 +41,12 @@ static struct machine machine = {
 static struct control *control;
 
 /* In place of what asks KVM. */
-int __wrap_translation_paging(struct vcpu *vcpu, struct ept_paging *paging)
+int __wrap_translation_paging(struct machine *asked, unsigned vcpu, struct ept_paging *paging)
 {
 	*paging = (struct ept_paging){
 		.cr0 = 0x80050033,
 		.cr3 = 0,
-		.cr4 = vcpu->number == 0 ? 0x20 : 0x300020, /* SMEP and SMAP */
+		.cr4 = vcpu == 0 ? 0x20 : 0x300020, /* SMEP and SMAP */
 		.efer = 0xd01,
 	};
 	return 0;

@@ -18,6 +18,8 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "vmm/bench/job.h"
+#include "vmm/boot/archive.h"
+#include "vmm/boot/loader.h"
 #include "vmm/image.h"
 #include "vmm/machine/kvm_stats.h"
 #include "vmm/machine/machine.h"
@@ -54,20 +56,30 @@ static int make_machine(struct guest *guest, const struct bench_job *job)
 	struct machine_config config = {
 		.memory_bytes = job->memory_bytes,
 		.cpu_count = 1,
+		.input_fd = guest->input[0],
+		.output_fd = guest->output[1],
+		.error_fd = STDERR_FILENO,
 		.unmanaged = true,
 		.host_page_bytes = job->host_page_bytes,
 	};
 	struct archive *root = archive_create();
 	char *line = command_line(job);
+	struct loader_module files = { .what = "the files", .archive = root };
+	const struct loader_guest loaded = {
+		.kernel = image_quire,
+		.kernel_size = (size_t)(image_quire_end - image_quire),
+		.command_line = line,
+		.module = &files,
+	};
 	int error = archive_add_memory(root, image_translation,
 				       (size_t)(image_translation_end - image_translation),
 				       "/" BENCH_PROGRAM);
 
+	files.size = archive_size(root);
 	if (error == 0)
 		error = machine_create(&config, &guest->machine);
 	if (error == 0)
-		error = machine_load(guest->machine, image_quire,
-				     (size_t)(image_quire_end - image_quire), line, root);
+		error = machine_load(guest->machine, &loaded);
 	archive_destroy(root);
 	free(line);
 	return error;
@@ -152,8 +164,8 @@ static void serve(struct guest *guest)
 {
 	while (!machine_stopping(guest->machine)) {
 		struct pollfd fds[] = {
-			{ .fd = guest->machine->stop_fd, .events = POLLIN },
-			{ .fd = guest->machine->input_fd, .events = POLLIN },
+			{ .fd = machine_stop_fd(guest->machine), .events = POLLIN },
+			{ .fd = machine_input_fd(guest->machine), .events = POLLIN },
 			{ .fd = guest->output[0], .events = POLLIN },
 		};
 		uint64_t times;
@@ -162,8 +174,8 @@ static void serve(struct guest *guest)
 			continue;
 		if (fds[2].revents != 0)
 			pass_on(guest);
-		if (fds[1].revents != 0 &&
-		    read(guest->machine->input_fd, &times, sizeof(times)) == sizeof(times)) {
+		if (fds[1].revents != 0 && read(machine_input_fd(guest->machine), &times,
+						sizeof(times)) == sizeof(times)) {
 			guest->awaited = true;
 			if (guest->released)
 				machine_input_ready(guest->machine);
@@ -184,14 +196,12 @@ int bench_guest_run(const struct bench_job *job, int fd)
 		return status;
 	}
 	if (make_machine(&guest, job) == 0) {
-		guest.machine->port.output_fd = guest.output[1];
-		guest.machine->port.input_fd = guest.input[0];
 		if (machine_start(guest.machine) == 0)
 			serve(&guest);
 		machine_join(guest.machine);
 		while (pass_on(&guest))
 			;
-		status = guest.machine->stop_status;
+		machine_outcome(guest.machine, &status);
 	}
 	machine_destroy(guest.machine);
 	return status;

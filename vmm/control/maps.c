@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "ept/maps.h"
+#include "ept/space.h"
 #include "mm/look.h"
 #include "vmm/host.h"
 #include "vmm/json.h"
@@ -70,10 +71,10 @@ static uint64_t count_in(struct gathering *g, const struct ept_range *ram, uint6
 		high = end;
 	if (low >= high)
 		return 0;
-	if (g->machine->mm == NULL)
+	if (machine_mm(g->machine) == NULL)
 		g->at.unmanaged += high - low;
 	else
-		mm_look_count(g->machine->mm, gfn(low), high - low, g->at.frames);
+		mm_look_count(machine_mm(g->machine), gfn(low), high - low, g->at.frames);
 	return high - low;
 }
 
@@ -82,7 +83,7 @@ static bool add_page(void *context, const struct ept_maps_page *page)
 	struct gathering *g = context;
 	uint64_t count = page->size >> PAGE_SHIFT, inside = 0;
 	const struct ept_range *ram;
-	size_t pieces = ept_space_ranges(g->machine->space, &ram);
+	size_t pieces = ept_space_ranges(machine_space(g->machine), &ram);
 
 	if (g->at.start == g->at.end || g->at.end != page->address.v ||
 	    g->at.rights != (page->rights & RIGHTS)) {
@@ -115,7 +116,7 @@ static json_t *date_now(void)
 /* A path need not be UTF-8. */
 static json_t *program_name(const struct machine *machine)
 {
-	json_t *name = json_string(machine->about.name);
+	json_t *name = json_string(machine_about(machine)->name);
 
 	return name != NULL ? name : json_string("?");
 }
@@ -125,7 +126,7 @@ json_t *maps_to_json(struct machine *machine, unsigned vcpu, const struct ept_pa
 	struct gathering g = { .machine = machine, .ranges = json_array() };
 	struct ept_maps_summary s;
 
-	ept_maps(ept_walk_look, machine->space, paging, add_page, &g, &s);
+	ept_maps(ept_walk_look, machine_space(machine), paging, add_page, &g, &s);
 	finish_range(&g);
 	return json_pack("{s:o, s:s, s:o, s:i, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:b}",
 			 "program", program_name(machine), "second_layer", host_second_layer(),

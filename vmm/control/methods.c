@@ -59,6 +59,7 @@ struct view {
 static bool get_view(struct machine *machine, const json_t *params, struct view *view,
 		     struct control_error *error)
 {
+	unsigned count = machine_vcpu_count(machine);
 	uint64_t number = 0;
 	bool given;
 
@@ -66,10 +67,10 @@ static bool get_view(struct machine *machine, const json_t *params, struct view 
 	if (!get_number(params, "cr3", &view->cr3, &view->cr3_given, error) ||
 	    !get_number(params, "vcpu", &number, &given, error))
 		return false;
-	if (number >= machine->vcpu_count) {
+	if (number >= count) {
 		control_refuse(error, CONTROL_OUT_OF_RANGE,
-			       "the guest has %u vCPU%s, numbered from 0", machine->vcpu_count,
-			       machine->vcpu_count > 1 ? "s" : "");
+			       "the guest has %u vCPU%s, numbered from 0", count,
+			       count > 1 ? "s" : "");
 		return false;
 	}
 	view->vcpu = (unsigned)number;
@@ -87,7 +88,7 @@ static bool pause_and_read(struct machine *machine, struct view *view, struct co
 			       PAUSE_MS / 1000);
 		return false;
 	}
-	failed = translation_paging(&machine->vcpu[view->vcpu], &view->paging);
+	failed = translation_paging(machine, view->vcpu, &view->paging);
 	if (failed == 0) {
 		if (view->cr3_given)
 			view->paging.cr3 = view->cr3;

@@ -75,13 +75,9 @@ static json_t *stop_to_json(struct machine *machine)
 		[MACHINE_TIMED_OUT] = "timed_out",
 		[MACHINE_QUIT] = "quit",
 	};
-	enum machine_stop_kind kind;
 	int status;
+	enum machine_stop_kind kind = machine_outcome(machine, &status);
 
-	pthread_mutex_lock(&machine->lock);
-	kind = machine->stop_kind;
-	status = machine->stop_status;
-	pthread_mutex_unlock(&machine->lock);
 	if (kind == MACHINE_RUNNING)
 		return json_null();
 	return json_pack("{s:s, s:i}", "kind", kinds[kind], "status", status);
@@ -107,11 +103,11 @@ json_t *stat_to_json(struct machine *machine)
 	set(stat, "stop", stop_to_json(machine));
 	json_object_update_new(stat, report_to_json(&report));
 	guest = json_object_get(stat, "guest");
-	set(guest, "name", text(machine->about.name));
-	set(guest, "kernel", text(machine->about.kernel));
+	set(guest, "name", text(machine_about(machine)->name));
+	set(guest, "kernel", text(machine_about(machine)->kernel));
 	add_latencies(json_object_get(stat, "latency_ns"), &report.stats);
 	if (report.managed)
 		set(stat, "frames", frames_to_json(&report.stats, report.memory_bytes));
-	stat_add_devices(stat, &machine->devices);
+	stat_add_devices(stat, machine_devices(machine));
 	return stat;
 }

@@ -53,18 +53,18 @@ json_t *steer_balloon(void *context, json_t *params, struct control_error *error
 
 	if (get_bytes(params, &bytes, &given, error) != 0)
 		return NULL;
-	if (machine->devices.balloon == NULL) {
+	if (machine_devices(machine)->balloon == NULL) {
 		control_refuse(error, CONTROL_UNAVAILABLE, "this guest was given no balloon");
 		return NULL;
 	}
-	if (bytes > machine->memory_bytes) {
+	if (bytes > machine_memory_bytes(machine)) {
 		control_refuse(error, CONTROL_OUT_OF_RANGE, "the guest has no more than %s",
-			       units_format_size(machine->memory_bytes, most));
+			       units_format_size(machine_memory_bytes(machine), most));
 		return NULL;
 	}
 	if (given)
-		devices_set_balloon(&machine->devices, (uint32_t)(bytes >> PAGE_SHIFT));
-	return stat_balloon_to_json(&machine->devices);
+		devices_set_balloon(machine_devices(machine), (uint32_t)(bytes >> PAGE_SHIFT));
+	return stat_balloon_to_json(machine_devices(machine));
 }
 
 static json_t *budget_to_json(struct mm *mm)
@@ -83,11 +83,11 @@ static int set_budget(struct machine *machine, uint64_t bytes)
 	bool shrinks;
 	int error;
 
-	mm_stats_get(machine->mm, &stats);
+	mm_stats_get(machine_mm(machine), &stats);
 	shrinks = bytes != 0 && (stats.budget_bytes == 0 || bytes < stats.budget_bytes);
 	if (shrinks && bytes >= stats.budget_least_bytes)
 		machine_bound_tables(machine, bytes);
-	error = mm_set_budget(machine->mm, bytes);
+	error = mm_set_budget(machine_mm(machine), bytes);
 	if (!shrinks && error == 0)
 		machine_bound_tables(machine, bytes);
 	return error;
@@ -103,21 +103,21 @@ json_t *steer_budget(void *context, json_t *params, struct control_error *error)
 
 	if (get_bytes(params, &bytes, &given, error) != 0)
 		return NULL;
-	if (machine->mm == NULL) {
+	if (machine_mm(machine) == NULL) {
 		control_refuse(
 			error, CONTROL_UNAVAILABLE,
 			"this guest's memory is the host kernel's to manage: it has no budget");
 		return NULL;
 	}
 	if (given && set_budget(machine, bytes) != 0) {
-		mm_stats_get(machine->mm, &stats);
+		mm_stats_get(machine_mm(machine), &stats);
 		control_refuse(error, CONTROL_OUT_OF_RANGE,
 			       "the budget is too small: the least that works is %s (%llu bytes)",
 			       units_format_size(stats.budget_least_bytes, least),
 			       (unsigned long long)stats.budget_least_bytes);
 		return NULL;
 	}
-	return budget_to_json(machine->mm);
+	return budget_to_json(machine_mm(machine));
 }
 
 json_t *steer_quit(void *context, json_t *params, struct control_error *error)

@@ -14,7 +14,7 @@
 #include "base/units.h"
 #include "devices/loop.h"
 #include "pilot/autoballoon.h"
-#include "vmm/machine/machine.h"
+#include "vmm/machine/internal.h"
 
 /* (C) constant after create; (L) lock */
 struct auto_balloon {

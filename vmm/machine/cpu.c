@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 #include "ept/space.h"
-#include "vmm/machine/machine.h"
+#include "vmm/machine/internal.h"
 
 #define CPUID_MAX 256
 
@@ -63,14 +63,15 @@ static void number_cpu(struct kvm_cpuid_entry2 *entry, const struct vcpu *vcpu)
 	}
 }
 
-/* Features that a stock kernel is told of beside those that KVM says it supports. */
-static void complete_cpu(struct kvm_cpuid_entry2 *entry, const struct machine *machine)
+void machine_complete_cpuid(const struct machine *machine, struct kvm_cpuid2 *cpuid)
 {
-	if (entry->function != 1)
-		return;
-	entry->ecx |= CPUID_1_ECX_HYPERVISOR;
+	uint32_t features = CPUID_1_ECX_HYPERVISOR;
+
 	if (ioctl(machine->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0)
-		entry->ecx |= CPUID_1_ECX_TSC_DEADLINE;
+		features |= CPUID_1_ECX_TSC_DEADLINE;
+	for (uint32_t i = 0; i < cpuid->nent; i++)
+		if (cpuid->entries[i].function == 1)
+			cpuid->entries[i].ecx |= features;
 }
 
 /*
@@ -104,9 +105,9 @@ static int set_cpuid(struct vcpu *vcpu, struct kvm_cpuid2 *cpuid)
 		number_cpu(&cpuid->entries[i], vcpu);
 		if (!machine->nested)
 			hide_virtualization(&cpuid->entries[i]);
-		if (machine->stock)
-			complete_cpu(&cpuid->entries[i], machine);
 	}
+	if (machine->kind->complete_cpuid != NULL)
+		machine->kind->complete_cpuid(machine, cpuid);
 	return ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) == 0 ? 0 : -errno;
 }
 
@@ -167,6 +168,13 @@ static int set_apic(const struct vcpu *vcpu)
 	return ioctl(vcpu->fd, KVM_SET_LAPIC, &apic) == 0 ? 0 : -errno;
 }
 
+int machine_set_up_vcpu(const struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
+{
+	int error = set_msrs(vcpu, physical_bits(cpuid));
+
+	return error != 0 ? error : set_apic(vcpu);
+}
+
 int machine_set_processor(struct vcpu *vcpu)
 {
 	struct kvm_cpuid2 *cpuid =
@@ -175,10 +183,8 @@ int machine_set_processor(struct vcpu *vcpu)
 
 	CHECK(cpuid != NULL);
 	error = set_cpuid(vcpu, cpuid);
-	if (error == 0 && vcpu->machine->stock)
-		error = set_msrs(vcpu, physical_bits(cpuid));
-	if (error == 0 && vcpu->machine->stock)
-		error = set_apic(vcpu);
+	if (error == 0 && vcpu->machine->kind->set_up_vcpu != NULL)
+		error = vcpu->machine->kind->set_up_vcpu(vcpu, cpuid);
 	free(cpuid);
 	return error;
 }

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "ept/access.h"
 #include "ept/walk.h"
-#include "vmm/machine/machine.h"
+#include "vmm/machine/internal.h"
 #include "vmm/machine/translation.h"
 #include "vmm/translation_text.h"
 
@@ -101,7 +101,7 @@ void machine_dump(struct vcpu *vcpu)
 
 	if (ioctl(vcpu->fd, KVM_GET_REGS, &registers) != 0 ||
 	    ioctl(vcpu->fd, KVM_GET_SREGS, &special) != 0 ||
-	    translation_paging(vcpu, &paging) != 0) {
+	    translation_paging(vcpu->machine, vcpu->number, &paging) != 0) {
 		log_error("the registers cannot be read: %m");
 		return;
 	}

@@ -6,11 +6,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "base/event.h"
 #include "base/log.h"
 #include "devices/loop.h"
 #include "devices/virtio/virtio.h"
 #include "vmm/machine/auto_balloon.h"
-#include "vmm/machine/machine.h"
+#include "vmm/machine/internal.h"
 
 /* How long a slow reader of the console may take for what is left at the end. */
 #define DRAIN_MS 2000
@@ -53,7 +54,7 @@ static const struct virtio_balloon_events balloon_events = {
 
 static void console_room(void *context)
 {
-	machine_put_event(((struct machine *)context)->input_fd);
+	event_put(((struct machine *)context)->input_fd);
 }
 
 static const struct virtio_console_events console_events = { .room = console_room };
@@ -117,7 +118,7 @@ static int create_console(struct devices *devices, const struct devices_config *
 		.space = devices->machine->space,
 		.loop = devices->loop,
 		.output_fd = config->console_fd,
-		.output_first = devices->machine->stock,
+		.output_first = devices->machine->kind->output_first,
 		.events = &console_events,
 		.context = devices->machine,
 	};

@@ -4,13 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "base/log.h"
 #include "vmm/host.h"
 #include "vmm/machine/kvm_stats.h"
-#include "vmm/machine/machine.h"
+#include "vmm/machine/internal.h"
 
 /* Three pages and one page below 4 GiB that Intel processors without real-mode support need. */
 #define IDENTITY_MAP_AT 0xfffbc000ul
@@ -36,25 +37,6 @@ int machine_open_kvm(struct machine *machine)
 	return 0;
 }
 
-/*
- * While HLT leaves the guest, KVM lets its workers fault pages in and halts the vCPU meanwhile: two
- * more threads to wake for every fault (measured: 64 us a fault, against 50 when the vCPU's own
- * thread waits). So HLT is told to stay inside, and the guest sleeps by QUIRE_OP_WAIT. Where KVM
- * does not offer it, faults are slower and nothing else changes.
- */
-static void keep_faults_on_vcpu(struct machine *machine)
-{
-	struct kvm_enable_cap request = {
-		.cap = KVM_CAP_X86_DISABLE_EXITS,
-		.args = { KVM_X86_DISABLE_EXITS_HLT },
-	};
-
-	if (!(ioctl(machine->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_DISABLE_EXITS) &
-	      KVM_X86_DISABLE_EXITS_HLT) ||
-	    ioctl(machine->vm_fd, KVM_ENABLE_CAP, &request) != 0)
-		log_debug("HLT leaves the guest here: faults take a detour through KVM's workers");
-}
-
 /* The first vCPU is runnable; KVM has the others wait for INIT and SIPI. */
 static int create_vcpu(struct machine *machine, unsigned number)
 {
@@ -74,33 +56,9 @@ static int create_vcpu(struct machine *machine, unsigned number)
 	return machine_set_processor(vcpu);
 }
 
-/*
- * The interrupt controllers of the PC's first days, as firmware leaves them: set up, and masked. A
- * kernel that does without them never touches them, and would get the PIT's interrupts as vector 0.
- */
-static int mask_pics(struct machine *machine)
-{
-	static const uint8_t first_vector[] = {
-		[KVM_IRQCHIP_PIC_MASTER] = 0x08, [KVM_IRQCHIP_PIC_SLAVE] = 0x70
-	};
-
-	for (uint32_t i = KVM_IRQCHIP_PIC_MASTER; i <= KVM_IRQCHIP_PIC_SLAVE; i++) {
-		struct kvm_irqchip chip = { .chip_id = i };
-
-		if (ioctl(machine->vm_fd, KVM_GET_IRQCHIP, &chip) != 0)
-			return -errno;
-		chip.chip.pic.irq_base = first_vector[i];
-		chip.chip.pic.imr = 0xff;
-		if (ioctl(machine->vm_fd, KVM_SET_IRQCHIP, &chip) != 0)
-			return -errno;
-	}
-	return 0;
-}
-
 /* The capabilities asked of KVM, in order, with their names for messages. */
 int machine_create_vm(struct machine *machine)
 {
-	const struct kvm_pit_config timer = { .flags = KVM_PIT_SPEAKER_DUMMY };
 	uint64_t identity = IDENTITY_MAP_AT;
 	const char *step;
 	int size, error;
@@ -119,14 +77,9 @@ int machine_create_vm(struct machine *machine)
 	step = "KVM_CREATE_IRQCHIP";
 	if (ioctl(machine->vm_fd, KVM_CREATE_IRQCHIP, 0) != 0)
 		goto refused;
-	if (!machine->stock)
-		keep_faults_on_vcpu(machine);
-	step = "KVM_SET_IRQCHIP";
-	if (machine->stock && mask_pics(machine) != 0)
-		goto refused;
-	step = "KVM_CREATE_PIT2";
-	if (machine->stock && ioctl(machine->vm_fd, KVM_CREATE_PIT2, &timer) != 0)
-		goto refused;
+	error = machine->kind->create_chips(machine, &step);
+	if (error != 0)
+		goto failed;
 	step = "mapping a vCPU's state";
 	size = ioctl(machine->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (size < 0)
@@ -140,14 +93,13 @@ int machine_create_vm(struct machine *machine)
 		step = "the guest's memory slots";
 		error = ept_space_attach(machine->space, machine->vm_fd);
 	}
-	if (error != 0) {
-		errno = -error;
-		goto refused;
-	}
+	if (error != 0)
+		goto failed;
 	return 0;
 refused:
 	error = -errno;
-	log_error("KVM refused %s: %m", step);
+failed:
+	log_error("KVM refused %s: %s", step, strerror(-error));
 	return error;
 }
 

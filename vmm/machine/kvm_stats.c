@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "vmm/machine/machine.h"
+#include "vmm/machine/internal.h"
 
 const char *const kvm_stat_names[KVM_STAT_COUNT] = {
 	[KVM_STAT_EXITS] = "exits",

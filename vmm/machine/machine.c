@@ -5,7 +5,7 @@
  * the reason is that pages are no longer served, the guest's view is taken away as well, for a vCPU
  * that waits for a page would wait for ever, and must not be handed one that nobody vouches for.
  */
-#include "vmm/machine/machine.h"
+#include "vmm/machine/internal.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -25,15 +25,14 @@
 #include "base/units.h"
 #include "mm/look.h"
 #include "vmm/host.h"
-#include "vmm/machine/stock.h"
 
 /* How long a kicked vCPU may take to leave the guest before its memory is taken away. */
 #define LEAVE_SECONDS 2
 
-void machine_put_event(int fd)
-{
-	event_put(fd);
-}
+static const struct machine_kind_ops *const machine_kinds[] = {
+	[MACHINE_QUIRE] = &machine_quire_ops,
+	[MACHINE_STOCK] = &machine_stock_ops,
+};
 
 bool machine_stop(struct machine *machine, enum machine_stop_kind kind, int status)
 {
@@ -46,7 +45,7 @@ bool machine_stop(struct machine *machine, enum machine_stop_kind kind, int stat
 		machine->stop_status = status;
 	}
 	pthread_mutex_unlock(&machine->lock);
-	machine_put_event(machine->stop_fd);
+	event_put(machine->stop_fd);
 	machine_kick(machine);
 	return first;
 }
@@ -65,12 +64,68 @@ void machine_fail(struct machine *machine, const char *format, ...)
 
 bool machine_stopping(struct machine *machine)
 {
-	bool stopping;
+	int status;
+
+	return machine_outcome(machine, &status) != MACHINE_RUNNING;
+}
+
+/* --- how it is --- */
+
+const struct machine_about *machine_about(const struct machine *machine)
+{
+	return &machine->about;
+}
+
+uint64_t machine_memory_bytes(const struct machine *machine)
+{
+	return machine->memory_bytes;
+}
+
+unsigned machine_vcpu_count(const struct machine *machine)
+{
+	return machine->vcpu_count;
+}
+
+struct ept_space *machine_space(const struct machine *machine)
+{
+	return machine->space;
+}
+
+struct mm *machine_mm(const struct machine *machine)
+{
+	return machine->mm;
+}
+
+struct devices *machine_devices(struct machine *machine)
+{
+	return &machine->devices;
+}
+
+int machine_stop_fd(const struct machine *machine)
+{
+	return machine->stop_fd;
+}
+
+int machine_input_fd(const struct machine *machine)
+{
+	return machine->input_fd;
+}
+
+enum machine_stop_kind machine_outcome(struct machine *machine, int *status)
+{
+	enum machine_stop_kind kind;
 
 	pthread_mutex_lock(&machine->lock);
-	stopping = machine->stop_kind != MACHINE_RUNNING;
+	kind = machine->stop_kind;
+	*status = machine->stop_status;
 	pthread_mutex_unlock(&machine->lock);
-	return stopping;
+	return kind;
+}
+
+void machine_user_start(const struct machine *machine, uint64_t *at_ns, uint64_t *cpu_ns)
+{
+	*at_ns = machine->user_start_ns;
+	*cpu_ns = machine->user_start_cpu_ns;
 }
 
 /* --- the manager, as ept/ sees it --- */
@@ -234,7 +289,7 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	machine->about = config->about;
 	machine->memory_bytes = config->memory_bytes;
 	machine->vcpu_count = config->cpu_count;
-	machine->stock = config->stock;
+	machine->kind = machine_kinds[config->kind];
 	machine->nested = config->nested && config->unmanaged;
 	machine->load_stopped = config->load_stopped;
 	machine->load_context = config->load_context;
@@ -255,42 +310,25 @@ int machine_create(const struct machine_config *config, struct machine **out)
 		machine_bound_tables(machine, config->mm.budget_bytes);
 	if (error == 0)
 		error = devices_create(&machine->devices, machine, &config->devices);
+	if (error == 0)
+		error = machine->kind->add_devices(machine, config);
 	if (error != 0) {
 		machine_destroy(machine);
-		return error;
+		machine = NULL;
 	}
 	*out = machine;
-	return machine->stock ? machine_add_stock_devices(machine) : machine_add_doorbell(machine);
+	return error;
 }
 
-int machine_load(struct machine *machine, const void *kernel, size_t kernel_size,
-		 const char *command_line, struct archive *root)
+int machine_load(struct machine *machine, const struct loader_guest *guest)
 {
-	const struct loader_module module = {
-		.what = "the files",
-		.size = archive_size(root),
-		.archive = root,
-	};
-	struct loader_guest guest = {
-		.kernel = kernel,
-		.kernel_size = kernel_size,
-		.module = &module,
-		.stopped = machine->load_stopped,
-		.context = machine->load_context,
-	};
+	struct loader_guest complete = *guest;
 	struct loader_result entry;
-	char *words;
-	size_t size;
-	FILE *out = open_memstream(&words, &size);
 	int error;
 
-	CHECK(out != NULL);
-	devices_write_words(&machine->devices, out);
-	fputs(command_line, out);
-	CHECK(fclose(out) == 0);
-	guest.command_line = words;
-	error = loader_load(machine->space, &guest, &entry);
-	free(words);
+	complete.stopped = machine->load_stopped;
+	complete.context = machine->load_context;
+	error = machine->kind->load(machine, &complete, &entry);
 	return error != 0 ? error : machine_set_registers(machine, &entry);
 }
 
@@ -368,7 +406,7 @@ void machine_destroy(struct machine *machine)
 	if (machine == NULL)
 		return;
 	devices_stop(&machine->devices);
-	machine_remove_stock_devices(machine);
+	machine->kind->remove_devices(machine);
 	devices_destroy(&machine->devices);
 	if (machine->space != NULL)
 		ept_space_stop(machine->space);

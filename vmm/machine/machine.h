@@ -10,23 +10,22 @@
 #ifndef VMM_MACHINE_MACHINE_H
 #define VMM_MACHINE_MACHINE_H
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#include "devices/bus.h"
-#include "devices/pci_host.h"
-#include "devices/power.h"
-#include "devices/quire_port.h"
-#include "ept/space.h"
-#include "guest/abi.h"
 #include "mm/mm.h"
 #include "vmm/machine/devices.h"
-#include "vmm/boot/loader.h"
 
-struct kvm_run;
-struct serial;
+struct ept_space;
+struct loader_guest;
+struct machine;
+
+/* The kinds of guest; what each needs of a machine is a row of machine_kinds[] in machine.c. */
+enum machine_kind {
+	MACHINE_QUIRE, /* our kernel, which speaks to the doorbell (guest/abi.h) */
+	MACHINE_STOCK, /* a kernel that expects a PC and knows nothing of bifold */
+};
 
 enum machine_stop_kind {
 	MACHINE_RUNNING,
@@ -38,6 +37,8 @@ enum machine_stop_kind {
 	MACHINE_QUIT, /* the user asked for its end: status 0 */
 };
 
+/* Statuses of a run that are not the guest's own. */
+#define MACHINE_STATUS_REBOOTED	 123 /* a stock guest ended it by resetting its machine */
 #define MACHINE_STATUS_TIMED_OUT 124
 #define MACHINE_STATUS_FAILED	 125
 
@@ -53,7 +54,8 @@ struct machine_config {
 	struct machine_about about;
 	uint64_t memory_bytes;
 	unsigned cpu_count; /* 1..QUIRE_CPU_MAX */
-	bool stock;	    /* vmm/machine/stock.h */
+	enum machine_kind kind;
+	int input_fd, output_fd, error_fd; /* the guest's standard streams; the caller's */
 	bool unmanaged;
 	bool stop_when_full; /* the disk of the swap file; else the guest stands for a while */
 	bool nested;	     /* unmanaged only: the guest sees VMX or SVM, where KVM offers it */
@@ -64,66 +66,18 @@ struct machine_config {
 	struct devices_config devices;
 };
 
-struct machine;
-
-/* (C) constant after create; (L) the machine's lock; (V) the vCPU's thread only */
-struct vcpu {
-	struct machine *machine;       /* (C) */
-	unsigned number;	       /* (C) its APIC id */
-	int fd, stats_fd;	       /* (C) stats_fd: kvm_stats.h */
-	struct kvm_run *run;	       /* (V) but immediate_exit, which any thread may set */
-	pthread_t thread;	       /* (L) */
-	bool started;		       /* (L) and not yet to be joined: others may kick it */
-	bool inside;		       /* (L) in KVM_RUN, or about to be */
-	bool starves;		       /* (L) its page finds no room: see machine_full() */
-	bool stood;		       /* (A) its process was stopped: the guest is to be told */
-	int thread_id;		       /* (A) as the kernel numbers its thread; 0: not started */
-	bool touched;		       /* (A) touch is to be told of at the next exit */
-	struct mm_balloon_touch touch; /* whoever has set touched owns it until it is clear again */
-};
-
-/* (C) constant after create; (L) lock; (A) atomic; (O) the creator's */
-struct machine {
-	struct machine_about about;	 /* (C) */
-	int kvm_fd, vm_fd, stats_fd;	 /* (C) */
-	struct vcpu vcpu[QUIRE_CPU_MAX]; /* each its own key */
-	unsigned vcpu_count;		 /* (C) */
-	uint64_t memory_bytes;		 /* (C) */
-	size_t run_size;		 /* (C) */
-	struct ept_space *space;	 /* (C) */
-	struct mm *mm;			 /* (C) NULL: unmanaged */
-	struct bus ports, mmio;		 /* (C) after start */
-	struct devices devices;		 /* its own key */
-	bool stock, nested;		 /* (C) */
-	bool (*load_stopped)(void *);	 /* (C) */
-	void *load_context;		 /* (C) */
-	struct quire_port port;		 /* (C) not stock */
-	struct serial *serial;		 /* (C) stock only */
-	struct power power;		 /* (C) stock only */
-	struct pci_host pci_host;	 /* its own key; stock only */
-	int stop_fd;			 /* (C) eventfd, readable once the machine stops */
-	int input_fd; /* (C) eventfd, written when the guest waits for input, or takes it again */
-
-	pthread_mutex_t lock;
-	pthread_cond_t gate;		  /* (L) a pause began to hold, or ended; or the stop */
-	unsigned pauses;		  /* (L) who wants the vCPUs outside */
-	bool held;			  /* (L) one of these is the user */
-	bool full;			  /* (L) one is the disk of the swap file */
-	bool stop_when_full;		  /* (C) instead */
-	enum machine_stop_kind stop_kind; /* (L) */
-	int stop_status;		  /* (L) */
-
-	_Atomic uint64_t user_start_ns;	    /* (A) when the first user instruction ran, or 0 */
-	_Atomic uint64_t user_start_cpu_ns; /* (A) CPU time the monitor had used by then */
-};
-
-/* 0 or -errno, with a line logged that says what was refused. */
+/*
+ * 0 or -errno, with a line logged that says what was refused; then *machine is NULL, and nothing
+ * of it is left.
+ */
 int machine_create(const struct machine_config *config, struct machine **machine);
 
-/* Puts the kernel and its files in and sets the first vCPU's registers; the others wait for INIT
- * and SIPI. 0 or -errno, logged. */
-int machine_load(struct machine *machine, const void *kernel, size_t kernel_size,
-		 const char *command_line, struct archive *root);
+/*
+ * Puts the kernel and its module in and sets the first vCPU's registers; the others wait for INIT
+ * and SIPI. What only the machine knows of the guest (stock, rsdp, stopped) is filled in. 0 or
+ * -errno, logged.
+ */
+int machine_load(struct machine *machine, const struct loader_guest *guest);
 
 /* Starts the vCPUs. 0 or -errno, logged. */
 int machine_start(struct machine *machine);
@@ -150,39 +104,54 @@ void machine_input_ready(struct machine *machine);
 /* Takes NULL. After machine_join(), or before machine_start(). */
 void machine_destroy(struct machine *machine);
 
-/* One more on an eventfd. */
-void machine_put_event(int fd);
+/* ---- what it is and how it is. All may be called from any thread. */
 
-/* kvm.c, for machine_create(): 0 or -errno, logged. */
-int machine_open_kvm(struct machine *machine);
-int machine_create_vm(struct machine *machine);
+const struct machine_about *machine_about(const struct machine *machine);
+uint64_t machine_memory_bytes(const struct machine *machine);
+unsigned machine_vcpu_count(const struct machine *machine);
+struct ept_space *machine_space(const struct machine *machine);
+struct mm *machine_mm(const struct machine *machine); /* NULL: unmanaged */
+struct devices *machine_devices(struct machine *machine);
 
-/* Bounds what KVM keeps of shadow tables by the budget (0: none). May be called at any time. */
-void machine_bound_tables(struct machine *machine, uint64_t budget_bytes);
+/* An eventfd, readable once the machine stops. */
+int machine_stop_fd(const struct machine *machine);
 
-/* cpu.c: what processor it is. 0 or -errno. */
-int machine_set_processor(struct vcpu *vcpu);
+/* An eventfd, written when the guest waits for input, or takes it again. */
+int machine_input_fd(const struct machine *machine);
 
-/* quire.c: the device that quire talks to. 0 or -errno. */
-int machine_add_doorbell(struct machine *machine);
+/* Why it stops, and the status of the run; MACHINE_RUNNING: it does not, and the status is 0. */
+enum machine_stop_kind machine_outcome(struct machine *machine, int *status);
 
-/* vcpu.c: 0 or -errno, logged. */
-int machine_set_registers(struct machine *machine, const struct loader_result *entry);
-void *machine_vcpu_thread(void *vcpu);
+/* When the first user instruction ran, on clock_now_ns()'s clock, and the CPU time that the monitor
+ * had used by then; 0: none has run. */
+void machine_user_start(const struct machine *machine, uint64_t *at_ns, uint64_t *cpu_ns);
 
-/* The vCPU whose thread has this number; NULL: none, as for 0. From any thread. */
-struct vcpu *machine_vcpu_of(struct machine *machine, int thread);
-void machine_kick(struct machine *machine);
-/* For the manager's hook: under -v, a line that says who it was, and where a vCPU is then. */
-void machine_balloon_touched(void *machine, const struct mm_balloon_touch *touch);
+/* ---- the console of a stock guest (stock.c) */
 
 /*
- * pause.c. The vCPUs are kept out of the guest until machine_resume(), as often as paused; their
- * registers may be read meanwhile. -ETIMEDOUT when one does not come out in time (it waits for a
- * page): then it goes on as if nothing had been asked. Not from a vCPU's thread.
+ * Bytes for the serial port: returns how many it took. Once it takes more, the input descriptor is
+ * readable. From any thread.
+ */
+size_t machine_serial_input(struct machine *machine, const uint8_t *bytes, size_t length);
+
+/* Whether Linux, with this command line (or NULL), has its console on virtio and not on the serial
+ * port: the last console= says. */
+bool machine_console_is_virtio(const char *command_line);
+
+/* After machine_join(): writes what the guest printed and is not out yet, as in devices/output.h.
+ */
+void machine_drain(struct machine *machine, int give_up_fd);
+
+/* ---- pauses (pause.c) */
+
+/*
+ * The vCPUs are kept out of the guest until machine_resume(), as often as paused; their registers
+ * may be read meanwhile. -ETIMEDOUT when one does not come out in time (it waits for a page): then
+ * it goes on as if nothing had been asked. Not from a vCPU's thread.
  */
 int machine_pause(struct machine *machine, unsigned milliseconds);
 void machine_resume(struct machine *machine);
+
 /*
  * A pause that the user asked for, until he takes it back; asking again changes nothing. As
  * machine_pause() and machine_resume(). From one thread.
@@ -190,19 +159,14 @@ void machine_resume(struct machine *machine);
 int machine_hold(struct machine *machine, unsigned milliseconds);
 void machine_let_go(struct machine *machine);
 bool machine_held(struct machine *machine);
+
 /* Whether it stands until there is room on the disk of its swap file. */
 bool machine_standing(struct machine *machine);
-/* The hooks of struct mm_config: the guest stands while the disk of the swap file is full. */
-bool machine_full(void *machine, int thread, uint64_t since_ns);
-void machine_full_no_more(void *machine);
-void machine_gate_init(struct machine *machine); /* the lock and the gate */
+
+/* Bounds what KVM keeps of shadow tables by the budget (0: none). May be called at any time. */
+void machine_bound_tables(struct machine *machine, uint64_t budget_bytes);
+
 /* The process was stopped (SIGSTOP, Ctrl-Z in its shell) and goes on: the guest is told. */
 void machine_continued(struct machine *machine);
-/* For the vCPU's thread, around KVM_RUN. False: the machine stops. */
-bool machine_enter(struct vcpu *vcpu);
-void machine_left(struct vcpu *vcpu);
-
-/* crash.c: registers, the bytes at RIP, both folds of RIP and of CR2, on standard error. */
-void machine_dump(struct vcpu *vcpu);
 
 #endif

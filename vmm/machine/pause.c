@@ -14,7 +14,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "vmm/machine/machine.h"
+#include "vmm/machine/internal.h"
 
 #define FULL_SECONDS 60u		 /* the longest wait for room on the disk */
 #define FULL_LOOK_NS (250 * 1000 * 1000) /* between two looks whether there is some */

@@ -1,17 +1,40 @@
 /*
- * The guest's words, as quire's doorbell passes them on.
+ * Quire's row: its one device is the doorbell, which passes on what the guest says.
  */
 #include <errno.h>
 #include <linux/kvm.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "vmm/host.h"
-#include "vmm/machine/machine.h"
+#include "vmm/machine/internal.h"
+
+/*
+ * While HLT leaves the guest, KVM lets its workers fault pages in and halts the vCPU meanwhile: two
+ * more threads to wake for every fault (measured: 64 us a fault, against 50 when the vCPU's own
+ * thread waits). So HLT is told to stay inside, and the guest sleeps by QUIRE_OP_WAIT. Where KVM
+ * does not offer it, faults are slower and nothing else changes.
+ */
+static int keep_faults_on_vcpu(struct machine *machine, const char **step)
+{
+	struct kvm_enable_cap request = {
+		.cap = KVM_CAP_X86_DISABLE_EXITS,
+		.args = { KVM_X86_DISABLE_EXITS_HLT },
+	};
+
+	if (!(ioctl(machine->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_DISABLE_EXITS) &
+	      KVM_X86_DISABLE_EXITS_HLT) ||
+	    ioctl(machine->vm_fd, KVM_ENABLE_CAP, &request) != 0)
+		log_debug("HLT leaves the guest here: faults take a detour through KVM's workers");
+	return 0;
+}
 
 static uint64_t monitor_cpu_ns(void)
 {
@@ -92,7 +115,7 @@ static int vector_set(void *context, const void *state)
 
 static void await_input(void *context)
 {
-	machine_put_event(((struct machine *)context)->input_fd);
+	event_put(((struct machine *)context)->input_fd);
 }
 
 static const struct quire_port_events port_events = {
@@ -115,15 +138,15 @@ void machine_input_ready(struct machine *machine)
 		machine_fail(machine, "cannot raise an interrupt: %m");
 }
 
-int machine_add_doorbell(struct machine *machine)
+static int add_doorbell(struct machine *machine, const struct machine_config *config)
 {
 	machine->port = (struct quire_port){
 		.space = machine->space,
 		.events = &port_events,
 		.context = machine,
-		.input_fd = STDIN_FILENO,
-		.output_fd = STDOUT_FILENO,
-		.error_fd = STDERR_FILENO,
+		.input_fd = config->input_fd,
+		.output_fd = config->output_fd,
+		.error_fd = config->error_fd,
 		.stop_fd = machine->stop_fd,
 		.cpu_count = machine->vcpu_count,
 		.host_flags =
@@ -132,3 +155,33 @@ int machine_add_doorbell(struct machine *machine)
 	pthread_mutex_init(&machine->port.lock, NULL);
 	return bus_add(&machine->ports, QUIRE_PORT_DOORBELL, 1, &quire_port_ops, &machine->port);
 }
+
+static void remove_doorbell(struct machine *machine)
+{
+	pthread_mutex_destroy(&machine->port.lock);
+}
+
+/* It is told of the virtio devices by words before its own. */
+static int load(struct machine *machine, struct loader_guest *guest, struct loader_result *entry)
+{
+	char *words;
+	size_t size;
+	FILE *out = open_memstream(&words, &size);
+	int error;
+
+	CHECK(out != NULL);
+	devices_write_words(&machine->devices, out);
+	fputs(guest->command_line, out);
+	CHECK(fclose(out) == 0);
+	guest->command_line = words;
+	error = loader_load(machine->space, guest, entry);
+	free(words);
+	return error;
+}
+
+const struct machine_kind_ops machine_quire_ops = {
+	.create_chips = keep_faults_on_vcpu,
+	.add_devices = add_doorbell,
+	.remove_devices = remove_doorbell,
+	.load = load,
+};

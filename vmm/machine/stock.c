@@ -1,20 +1,59 @@
-#include "vmm/machine/stock.h"
+/*
+ * A stock guest's row: what a PC has that a kernel for one looks for, a serial port, a power
+ * switch, the first chips and ACPI tables, and no doorbell.
+ */
 
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "base/check.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "devices/pm_timer.h"
 #include "devices/power.h"
 #include "devices/serial.h"
 #include "vmm/boot/acpi.h"
-#include "vmm/machine/machine.h"
 #include "vmm/boot/platform.h"
+#include "vmm/machine/internal.h"
+
+/*
+ * The interrupt controllers of the PC's first days, as firmware leaves them: set up, and masked. A
+ * kernel that does without them never touches them, and would get the PIT's interrupts as vector 0.
+ */
+static int mask_pics(struct machine *machine)
+{
+	static const uint8_t first_vector[] = {
+		[KVM_IRQCHIP_PIC_MASTER] = 0x08, [KVM_IRQCHIP_PIC_SLAVE] = 0x70
+	};
+
+	for (uint32_t i = KVM_IRQCHIP_PIC_MASTER; i <= KVM_IRQCHIP_PIC_SLAVE; i++) {
+		struct kvm_irqchip chip = { .chip_id = i };
+
+		if (ioctl(machine->vm_fd, KVM_GET_IRQCHIP, &chip) != 0)
+			return -errno;
+		chip.chip.pic.irq_base = first_vector[i];
+		chip.chip.pic.imr = 0xff;
+		if (ioctl(machine->vm_fd, KVM_SET_IRQCHIP, &chip) != 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int create_chips(struct machine *machine, const char **step)
+{
+	const struct kvm_pit_config timer = { .flags = KVM_PIT_SPEAKER_DUMMY };
+	int error;
+
+	*step = "KVM_SET_IRQCHIP";
+	error = mask_pics(machine);
+	if (error != 0)
+		return error;
+	*step = "KVM_CREATE_PIT2";
+	return ioctl(machine->vm_fd, KVM_CREATE_PIT2, &timer) == 0 ? 0 : -errno;
+}
 
 static void switched_off(void *context)
 {
@@ -34,20 +73,20 @@ static const struct power_events power_events = {
 
 static void input_room(void *context)
 {
-	machine_put_event(((struct machine *)context)->input_fd);
+	event_put(((struct machine *)context)->input_fd);
 }
 
-static int add_serial(struct machine *machine)
+static int add_serial(struct machine *machine, const struct machine_config *config)
 {
-	struct serial_config config = {
+	struct serial_config serial = {
 		.loop = machine->devices.loop,
-		.output_fd = STDOUT_FILENO,
+		.output_fd = config->output_fd,
 		.stop_fd = machine->stop_fd,
 		.input_room = input_room,
 		.context = machine,
 	};
 	struct kvm_irqfd line = { .gsi = PLATFORM_SERIAL_GSI };
-	int error = serial_create(&config, &machine->serial);
+	int error = serial_create(&serial, &machine->serial);
 
 	if (error != 0)
 		return error;
@@ -58,9 +97,9 @@ static int add_serial(struct machine *machine)
 		       machine->serial);
 }
 
-int machine_add_stock_devices(struct machine *machine)
+static int add_devices(struct machine *machine, const struct machine_config *config)
 {
-	int error = add_serial(machine);
+	int error = add_serial(machine, config);
 
 	machine->power = (struct power){ &power_events, machine };
 	if (error == 0)
@@ -80,7 +119,7 @@ int machine_add_stock_devices(struct machine *machine)
 	return error;
 }
 
-void machine_remove_stock_devices(struct machine *machine)
+static void remove_devices(struct machine *machine)
 {
 	serial_destroy(machine->serial);
 }
@@ -118,20 +157,25 @@ static int put_firmware(struct machine *machine)
 	return error;
 }
 
-int machine_load_stock(struct machine *machine, const struct loader_guest *guest)
+static int load(struct machine *machine, struct loader_guest *guest, struct loader_result *entry)
 {
-	struct loader_guest complete = *guest;
-	struct loader_result entry;
 	int error = put_firmware(machine);
 
-	complete.stock = true;
-	complete.stopped = machine->load_stopped;
-	complete.context = machine->load_context;
-	complete.rsdp = gpa(ACPI_AT);
-	if (error == 0)
-		error = loader_load(machine->space, &complete, &entry);
-	return error != 0 ? error : machine_set_registers(machine, &entry);
+	guest->stock = true;
+	guest->rsdp = gpa(ACPI_AT);
+	return error != 0 ? error : loader_load(machine->space, guest, entry);
 }
+
+const struct machine_kind_ops machine_stock_ops = {
+	.create_chips = create_chips,
+	.complete_cpuid = machine_complete_cpuid,
+	.set_up_vcpu = machine_set_up_vcpu,
+	.add_devices = add_devices,
+	.remove_devices = remove_devices,
+	.load = load,
+	.probes = true,
+	.output_first = true,
+};
 
 size_t machine_serial_input(struct machine *machine, const uint8_t *bytes, size_t length)
 {

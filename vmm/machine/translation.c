@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 
 #include "vmm/host.h"
-#include "vmm/machine/machine.h"
+#include "vmm/machine/internal.h"
 
 #define CPUID_MAX    256
 #define CR4_PKE	     (1ull << 22)
@@ -18,7 +18,7 @@
 #define HAS_GIGABYTE (1u << 26) /* CPUID 0x80000001 EDX */
 
 /* The width of the guest's physical addresses, and its page sizes, as its CPUID tells them. */
-static void learn_processor(struct vcpu *vcpu, struct ept_paging *paging)
+static void learn_processor(const struct vcpu *vcpu, struct ept_paging *paging)
 {
 	struct kvm_cpuid2 *cpuid =
 		calloc(1, sizeof(*cpuid) + CPUID_MAX * sizeof(cpuid->entries[0]));
@@ -40,7 +40,7 @@ static void learn_processor(struct vcpu *vcpu, struct ept_paging *paging)
 }
 
 /* The rights of protection keys, where the guest has switched them on. */
-static void learn_key_rights(struct vcpu *vcpu, struct ept_paging *paging)
+static void learn_key_rights(const struct vcpu *vcpu, struct ept_paging *paging)
 {
 	unsigned size, offset = 0, c, d;
 	struct kvm_xsave xsave;
@@ -56,8 +56,9 @@ static void learn_key_rights(struct vcpu *vcpu, struct ept_paging *paging)
 		memcpy(&paging->pkru, (char *)&xsave + offset, sizeof(paging->pkru));
 }
 
-int translation_paging(struct vcpu *vcpu, struct ept_paging *paging)
+int translation_paging(struct machine *machine, unsigned number, struct ept_paging *paging)
 {
+	const struct vcpu *vcpu = &machine->vcpu[number];
 	struct kvm_sregs special;
 	struct kvm_regs registers;
 

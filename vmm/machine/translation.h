@@ -38,13 +38,12 @@ struct translation {
 };
 
 struct machine;
-struct vcpu;
 
 /*
- * A vCPU's paging registers. It must be outside the guest: paused, or this is its thread. 0 or
- * -errno.
+ * The paging registers of the vCPU of this number. It must be outside the guest: paused, or this is
+ * its thread. 0 or -errno.
  */
-int translation_paging(struct vcpu *vcpu, struct ept_paging *paging);
+int translation_paging(struct machine *machine, unsigned vcpu, struct ept_paging *paging);
 
 /* Walks paging's tables for address; the second adds what holds these tables. Nothing that is
  * looked at is changed. */

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "vmm/machine/machine.h"
+#include "vmm/machine/internal.h"
 
 #define CR0_PE	    1u
 #define CR0_ET	    (1u << 4)
@@ -182,8 +182,7 @@ static void handle_exit(struct vcpu *vcpu)
 		      run->fail_entry.hardware_entry_failure_reason);
 		break;
 	case KVM_EXIT_MMIO:
-		/* A stock kernel probes for what is not there; quire does not. */
-		if (machine->stock || bus_has(&machine->mmio, run->mmio.phys_addr))
+		if (machine->kind->probes || bus_has(&machine->mmio, run->mmio.phys_addr))
 			device_done(machine, memory_io(vcpu));
 		else
 			crash(vcpu, "an access to guest-physical memory where nothing is",
