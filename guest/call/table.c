@@ -29,6 +29,12 @@ int64_t call_unknown(reg_t number)
 	return -ENOSYS;
 }
 
+/* What every C library asks for and does without, so no line says that it is missing. */
+static int64_t call_refused(void)
+{
+	return -ENOSYS;
+}
+
 static int64_t call_gap(void)
 {
 	return call_unknown(thread_frame(current())->vector);
@@ -187,6 +193,7 @@ const call_function call_table[CALL_COUNT] = {
 	[318] = CALL(call_getrandom),
 	[319] = CALL(call_memfd_create),
 	[332] = CALL(call_statx),
+	[334] = CALL(call_refused), /* rseq */
 	[435] = CALL(call_clone3),
 	[439] = CALL(call_faccessat2),
 };
