@@ -1,5 +1,5 @@
 /* Counters out, and the identities of frame.h verified. */
-#include "mm/mm_internal.h"
+#include "mm/tiers.h"
 
 static uint64_t resident_frames(const struct mm *mm)
 {
@@ -24,14 +24,9 @@ void mm_stats_get(struct mm *mm, struct mm_stats *stats)
 	stats->peak_bytes = mm->peak;
 	stats->resident_bytes = resident_frames(mm) * PAGE_SIZE;
 	stats->watched_bytes = (uint64_t)mm->count[FRAME_WATCHED] * PAGE_SIZE;
-	stats->pool_bytes = pool_bytes(mm->pool);
-	stats->pool_stored_bytes = pool_stored(mm->pool);
-	stats->pool_frames = pool_objects(mm->pool);
-	stats->same_filled_frames = mm->count[FRAME_SAME];
-	stats->swap_bytes = mm->swap != NULL ? swap_slots_used(mm->swap) * PAGE_SIZE : 0;
-	stats->swap_frames = mm->count[FRAME_SWAP];
+	for (int i = 0; i < MM_TIER_COUNT; i++)
+		mm_tiers[i]->stats(mm, stats);
 	stats->table_bytes = mm->tables;
-	stats->released_frames = mm->count[FRAME_RELEASED];
 	stats->balloon_frames = mm->balloon_frames;
 	pthread_mutex_unlock(&mm->lock);
 }
@@ -53,19 +48,18 @@ const char *mm_fault_kind_name(enum mm_fault_kind kind)
 
 struct census {
 	uint32_t count[FRAME_STATES];
-	uint32_t pool, slots, kept, pinned, seen, balloon;
+	uint32_t content[FRAME_STATES]; /* by frame_content() */
+	uint32_t kept, pinned, seen, balloon;
 	uint32_t nowhere; /* frames of holes that are something all the same */
 };
 
 static void add_frame(struct census *c, const struct mm_frame *f)
 {
-	bool moving = f->state == FRAME_FILLING || f->state == FRAME_RELEASING;
-	unsigned content = moving ? f->then : f->state;
+	enum frame_state content = frame_content(f);
 
 	c->count[f->state]++;
-	c->pool += content == FRAME_POOL;
-	c->slots += content == FRAME_SWAP;
-	if (frame_is_resident(f) && !moving)
+	c->content[content]++;
+	if (mm_tier_of(content) == NULL)
 		c->kept += f->where != FRAME_NOWHERE;
 	c->pinned += f->pins > 0;
 	c->seen += (f->flags & FRAME_SEEN) != 0;
@@ -102,7 +96,7 @@ static void take_census(const struct mm *mm, struct census *c)
 {
 	uint32_t at = 0;
 
-	*c = (struct census){ .slots = mm->slots_in_flight };
+	*c = (struct census){ 0 };
 	for (unsigned k = 0; k < mm->range_count; k++) {
 		const struct mm_range *r = &mm->ranges[k];
 
@@ -112,10 +106,9 @@ static void take_census(const struct mm *mm, struct census *c)
 			at += add_chunk(c, mm, at, r->first + r->count);
 	}
 	add_hole(c, mm, at, mm->frame_count);
-	c->slots += c->kept;
 }
 
-static int differ(FILE *out, const char *what, uint64_t is, uint64_t should)
+int mm_differ(FILE *out, const char *what, uint64_t is, uint64_t should)
 {
 	if (is == should)
 		return 0;
@@ -138,23 +131,19 @@ int mm_check(struct mm *mm, FILE *out)
 	pthread_mutex_lock(&mm->lock);
 	take_census(mm, &c);
 	for (int s = 0; s < FRAME_STATES; s++)
-		bad += differ(out, states[s], mm->count[s], c.count[s]);
-	bad += differ(out, "frames in a hole", c.nowhere, 0);
-	bad += differ(out, "held bytes", mm->held,
-		      resident_frames(mm) * PAGE_SIZE + pool_bytes(mm->pool) + mm->tables);
-	bad += differ(out, "held above peak", mm->held > mm->peak, 0);
-	bad += differ(out, "held above budget", mm->held > mm->budget, 0);
-	bad += differ(out, "peak above budget", mm->peak > mm->budget_most, 0);
-	bad += differ(out, "pool objects", pool_objects(mm->pool), c.pool);
-	bad += differ(out, "kept slots", mm->kept_slots, c.kept);
-	bad += differ(out, "pinned frames", mm->pinned, c.pinned);
-	bad += differ(out, "balloon frames", mm->balloon_frames, c.balloon);
-	bad += differ(out, "touched frames", mm->stats.touched_frames, c.seen);
-	bad += pool_check(mm->pool, out);
-	if (mm->swap != NULL) {
-		bad += differ(out, "swap slots", swap_slots_used(mm->swap), c.slots);
-		bad += swap_check(mm->swap, out);
-	}
+		bad += mm_differ(out, states[s], mm->count[s], c.count[s]);
+	bad += mm_differ(out, "frames in a hole", c.nowhere, 0);
+	bad += mm_differ(out, "held bytes", mm->held,
+			 resident_frames(mm) * PAGE_SIZE + pool_bytes(mm->pool) + mm->tables);
+	bad += mm_differ(out, "held above peak", mm->held > mm->peak, 0);
+	bad += mm_differ(out, "held above budget", mm->held > mm->budget, 0);
+	bad += mm_differ(out, "peak above budget", mm->peak > mm->budget_most, 0);
+	bad += mm_differ(out, "kept slots", mm->kept_slots, c.kept);
+	bad += mm_differ(out, "pinned frames", mm->pinned, c.pinned);
+	bad += mm_differ(out, "balloon frames", mm->balloon_frames, c.balloon);
+	bad += mm_differ(out, "touched frames", mm->stats.touched_frames, c.seen);
+	for (int i = 0; i < MM_TIER_COUNT; i++)
+		bad += mm_tiers[i]->check(mm, c.content, out);
 	pthread_mutex_unlock(&mm->lock);
 	return bad;
 }

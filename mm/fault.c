@@ -6,39 +6,25 @@
  *   1. take a work and one page of budget, reclaiming directly if there is no headroom;
  *   2. look again (both may have dropped the lock), choose the window (stream.h) and mark its
  *      stored frames FILLING, charging each, as far as headroom goes;
- *   3. for each run of frames of one kind, outside the lock: get the content into the staging
- *      buffer, verify it, and hand the whole run to the backing in one call;
+ *   3. for each run of frames of one tier, outside the lock: get the content into the staging
+ *      buffer, verified, and hand the whole run to the backing in one call;
  *   4. under the lock: commit what the backing took, put the rest back as it was.
  * Only the faulting frame must succeed. If it did not in the company of others, it is tried again
  * alone: their trouble may have stood in its way, and a failure always names the page that failed.
  */
 #include <errno.h>
-#include <string.h>
 
-#include "base/check.h"
 #include "base/clock.h"
 #include "mm/fault.h"
+#include "mm/tiers.h"
 
-#define SLOTS_PLENTY_SHARE 4 /* keep slots of resident frames while a quarter is free */
-#define HUNT_SHARE	   2 /* of a window: half of it is much */
+#define HUNT_SHARE 2 /* of a window: half of it is much */
 
 static enum fill_op op_of(const struct mm_frame *f)
 {
-	switch (f->state) {
-	case FRAME_UNTOUCHED:
-		return FILL_ZERO;
-	case FRAME_SAME:
-	case FRAME_RELEASED:
-		return f->word == 0 ? FILL_ZERO : FILL_WORD;
-	case FRAME_POOL:
-		return FILL_POOL;
-	case FRAME_SWAP:
-		return FILL_SWAP;
-	case FRAME_WATCHED:
-		return f->flags & FRAME_BATCH ? FILL_NONE : FILL_MAP;
-	default:
-		return FILL_NONE;
-	}
+	if (frame_is_stored(f))
+		return frame_is_word(f) && f->word == 0 ? FILL_ZERO : FILL_LOAD;
+	return f->state == FRAME_WATCHED && !(f->flags & FRAME_BATCH) ? FILL_MAP : FILL_NONE;
 }
 
 /* distance: evictions since its own. */
@@ -54,24 +40,16 @@ static void count_refault(struct mm *mm, uint32_t number, uint32_t distance)
 static void commit_one(struct mm *mm, uint32_t number)
 {
 	struct mm_frame *f = mm_frame(mm, number);
-	bool evicted = f->then != FRAME_UNTOUCHED && f->then != FRAME_RELEASED;
-	uint32_t stamp = f->then == FRAME_SAME ? f->where : (uint32_t)f->word;
+	const struct mm_tier_ops *tier = mm_tier_of(f->then);
+	uint32_t stamp = frame_stamp(f, f->then);
 
-	if (f->then == FRAME_POOL)
-		pool_free(mm->pool, f->where);
-	if (f->then != FRAME_SWAP) {
-		f->where = FRAME_NOWHERE;
-	} else {
-		mm->kept_slots++;
-		if (swap_slots_free(mm->swap) < mm->sizes.slot_count / SLOTS_PLENTY_SHARE)
-			frame_drop_slot(mm, f);
-	}
+	tier->loaded(mm, f);
 	if (!(f->flags & FRAME_SEEN)) {
 		f->flags |= FRAME_SEEN;
 		mm->stats.touched_frames++;
 	}
 	mm_set_state(mm, f, FRAME_MAPPED);
-	if (evicted)
+	if (tier != &mm_tier_nothing)
 		count_refault(mm, number, mm->eviction_clock - stamp);
 	mm->policy_ops->inserted(mm->policy, number);
 }
@@ -82,79 +60,6 @@ static void revert_one(struct mm *mm, uint32_t number)
 
 	mm_set_state(mm, f, f->then);
 	mm_uncharge(mm, PAGE_SIZE);
-}
-
-/* Objects out of the pool, a handful to a turn of the lock. *ready: how many came out well. */
-static int unpack(struct mm *mm, struct fill_work *work, const struct fill_run *run,
-		  uint32_t *ready)
-{
-	int error = 0;
-
-	*ready = 0;
-	while (*ready < run->count && error == 0) {
-		uint32_t n = run->count - *ready < PACK_MAX ? run->count - *ready : PACK_MAX;
-
-		for (uint32_t i = 0; i < n; i++)
-			pool_load(mm->pool, mm_frame(mm, run->first + *ready + i)->where,
-				  &work->objects[i], work->packed + i * POOL_OBJECT_MAX);
-		pthread_mutex_unlock(&mm->lock);
-		for (uint32_t i = 0; i < n; i++) {
-			const struct pool_object *object = &work->objects[i];
-			const char *data = work->packed + i * POOL_OBJECT_MAX;
-
-			if (object->owner != run->first + *ready ||
-			    hash_object(&mm->key, data, object->length) != object->checksum)
-				error = -EBADMSG;
-			else
-				error = codec_decompress(&work->codec, data, object->length,
-							 work->staging + *ready * PAGE_SIZE);
-			if (error != 0)
-				break;
-			++*ready;
-		}
-		pthread_mutex_lock(&mm->lock);
-	}
-	return error;
-}
-
-static int read_in(struct mm *mm, struct fill_work *work, const struct fill_run *run,
-		   uint32_t *ready)
-{
-	int error = 0;
-
-	for (uint32_t i = 0; i < run->count; i++)
-		work->pages[i] = (struct swap_page){ mm_frame(mm, run->first + i)->where,
-						     work->staging + i * PAGE_SIZE, 0 };
-	pthread_mutex_unlock(&mm->lock);
-	swap_read(mm->swap, work->pages, run->count);
-	for (*ready = 0; *ready < run->count && error == 0; ++*ready)
-		error = work->pages[*ready].error;
-	if (error != 0)
-		--*ready;
-	pthread_mutex_lock(&mm->lock);
-	return error;
-}
-
-/* Content into the staging buffer; the lock is held, dropped meanwhile. */
-static int prepare(struct mm *mm, struct fill_work *work, const struct fill_run *run,
-		   uint32_t *ready, const char **doing)
-{
-	*ready = run->count;
-	switch (run->op) {
-	case FILL_POOL:
-		*doing = "reading it back from the compressed pool failed";
-		return unpack(mm, work, run, ready);
-	case FILL_SWAP:
-		*doing = "reading it back from the swap file failed";
-		return read_in(mm, work, run, ready);
-	case FILL_WORD:
-		for (uint32_t i = 0; i < run->count; i++)
-			codec_fill_word(work->staging + i * PAGE_SIZE,
-					mm_frame(mm, run->first + i)->word);
-		return 0;
-	default:
-		return 0;
-	}
 }
 
 /* The backing's part; without the lock. *done: frames that are present and mapped now. */
@@ -195,15 +100,18 @@ static void map_watched(struct mm *mm, uint32_t first, uint32_t count)
 static int fill_run(struct mm *mm, struct fill_work *work, const struct fill_run *run,
 		    uint32_t *done, const char **doing)
 {
-	uint32_t ready;
-	int error, backing_error;
+	uint32_t ready = run->count;
+	int error = 0, backing_error;
 
 	*done = 0;
 	if (run->op == FILL_MAP) {
 		map_watched(mm, run->first, run->count);
 		return 0;
 	}
-	error = prepare(mm, work, run, &ready, doing);
+	if (run->op == FILL_LOAD) {
+		*doing = run->tier->load_failed;
+		error = run->tier->load(mm, work, run, &ready);
+	}
 	pthread_mutex_unlock(&mm->lock);
 	backing_error = hand_over(mm, work, run, ready, done);
 	pthread_mutex_lock(&mm->lock);
@@ -221,17 +129,20 @@ static int fill_run(struct mm *mm, struct fill_work *work, const struct fill_run
 }
 
 /* One more frame for the list: onto the last run if it adjoins and is of the same kind. */
-static void add_to_runs(struct fill_work *work, uint32_t number, enum fill_op op)
+static void add_to_runs(struct fill_work *work, uint32_t number, enum fill_op op,
+			const struct mm_tier_ops *tier)
 {
 	struct fill_run *last = work->run_count > 0 ? &work->runs[work->run_count - 1] : NULL;
 
-	if (last != NULL && last->op == op && last->first + last->count == number) {
+	bool alike = last != NULL && last->op == op && last->tier == tier;
+
+	if (alike && last->first + last->count == number) {
 		last->count++;
-	} else if (last != NULL && last->op == op && last->first == number + 1) {
+	} else if (alike && last->first == number + 1) {
 		last->first--;
 		last->count++;
 	} else {
-		work->runs[work->run_count++] = (struct fill_run){ number, 1, op };
+		work->runs[work->run_count++] = (struct fill_run){ number, 1, op, tier };
 	}
 }
 
@@ -252,8 +163,8 @@ static void choose_window(struct mm *mm, uint32_t number, uint32_t max, uint32_t
 static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint32_t want,
 		    const struct attempt *a)
 {
-	bool swapped = mm_frame(mm, number)->state == FRAME_SWAP;
-	uint32_t max = swapped ? mm->sizes.swap_window : mm->sizes.window;
+	const struct mm_tier_ops *tier = mm_tier_of(mm_frame(mm, number)->state);
+	uint32_t max = tier->slow ? mm->sizes.swap_window : mm->sizes.window;
 	uint32_t first = number, count;
 	int step;
 
@@ -273,6 +184,7 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 		struct mm_frame *f = mm_frame(mm, at);
 		enum fill_op op = op_of(f);
 
+		tier = op == FILL_LOAD ? mm_tier_of(f->state) : NULL;
 		/* A page that the guest promised not to touch is not worth bringing in ahead. */
 		if (op == FILL_NONE || (at != number && (f->flags & FRAME_BALLOON)))
 			continue;
@@ -282,7 +194,7 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 			f->then = f->state;
 			mm_set_state(mm, f, FRAME_FILLING);
 		}
-		add_to_runs(work, at, op);
+		add_to_runs(work, at, op, tier);
 	}
 }
 
@@ -439,11 +351,6 @@ static int make_room(struct mm *mm, struct attempt *a)
 /* -EAGAIN: look at the frame again. */
 static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
 {
-	static const enum mm_fault_kind kinds[FRAME_STATES] = {
-		[FRAME_UNTOUCHED] = MM_FAULT_ZERO_FILL, [FRAME_RELEASED] = MM_FAULT_ZERO_FILL,
-		[FRAME_SAME] = MM_FAULT_POOL,		[FRAME_POOL] = MM_FAULT_POOL,
-		[FRAME_SWAP] = MM_FAULT_SWAP,
-	};
 	struct fill_work *work = fill_work_take(mm);
 	struct mm_frame *f = mm_frame(mm, number);
 	int error = make_room(mm, a);
@@ -453,7 +360,7 @@ static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a
 		error = -EAGAIN;
 	}
 	if (error == 0) {
-		a->kind = kinds[f->state];
+		a->kind = mm_tier_of(f->state)->fault;
 		collect(mm, work, number, want, a);
 		error = fill_runs(mm, work, number, a);
 	}

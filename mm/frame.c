@@ -16,14 +16,6 @@ void frame_drop_slot(struct mm *mm, struct mm_frame *f)
 	f->where = FRAME_NOWHERE;
 }
 
-void frame_drop_stored(struct mm *mm, struct mm_frame *f)
-{
-	if (f->state == FRAME_POOL)
-		pool_free(mm->pool, f->where);
-	else if (f->state == FRAME_SWAP)
-		swap_free(mm->swap, f->where);
-}
-
 static bool worth_another_try(int error, unsigned *tries)
 {
 	if (error != -EAGAIN && error != -EINTR && error != -EBUSY)

@@ -97,4 +97,22 @@ static inline bool frame_is_stored(const struct mm_frame *f)
 	return f->state == FRAME_UNTOUCHED || f->state >= FRAME_SAME;
 }
 
+/* The state that says where its content is: that between two states is the stored one. */
+static inline enum frame_state frame_content(const struct mm_frame *f)
+{
+	return f->state == FRAME_FILLING || f->state == FRAME_RELEASING ? f->then : f->state;
+}
+
+/* Stored, and no more than its word. */
+static inline bool frame_is_word(const struct mm_frame *f)
+{
+	return f->state == FRAME_UNTOUCHED || f->state == FRAME_SAME || f->state == FRAME_RELEASED;
+}
+
+/* When it was evicted, in evictions, with its content in this stored state. */
+static inline uint32_t frame_stamp(const struct mm_frame *f, enum frame_state content)
+{
+	return content == FRAME_SAME ? f->where : (uint32_t)f->word;
+}
+
 #endif

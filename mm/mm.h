@@ -17,11 +17,11 @@
 #include "base/addr.h"
 #include "mm/backing.h"
 #include "mm/hist.h"
-#include "mm/tier/compressor.h"
+#include "mm/store/compressor.h"
 #include "policy/policy.h"
 
 struct mm;
-struct mm_swap_io; /* mm/tier/swap.h: the file operations, replaced in tests to inject failures */
+struct mm_swap_io; /* mm/store/swap.h: the file operations, replaced in tests to inject failures */
 
 /* Faults by how they were served. The report's names are mm_fault_kind_name(). */
 enum mm_fault_kind {

@@ -7,13 +7,13 @@
 
 #include <pthread.h>
 
-#include "mm/tier/codec.h"
+#include "mm/store/codec.h"
 #include "mm/frame.h"
-#include "mm/tier/hash.h"
+#include "mm/store/hash.h"
 #include "mm/mm.h"
-#include "mm/tier/pool.h"
+#include "mm/store/pool.h"
 #include "mm/stream.h"
-#include "mm/tier/swap.h"
+#include "mm/store/swap.h"
 
 #define WORK_MAX  2  /* threads filling, and threads reclaiming, at one time */
 #define PACK_MAX  16 /* compressed objects a work holds between two turns of the lock */
@@ -39,18 +39,19 @@ struct mm_sizes {
 	uint32_t pin_max;	      /* pages */
 };
 
+struct mm_tier_ops;
+
 enum fill_op {
 	FILL_NONE,
 	FILL_ZERO,
-	FILL_WORD,
-	FILL_POOL,
-	FILL_SWAP,
-	FILL_MAP, /* nothing to fill: watched */
+	FILL_LOAD, /* from the run's tier */
+	FILL_MAP,  /* nothing to fill: watched */
 };
 
 struct fill_run {
 	uint32_t first, count;
 	enum fill_op op;
+	const struct mm_tier_ops *tier; /* FILL_LOAD; else NULL */
 };
 
 /* One thread's means to bring frames in. */
@@ -72,22 +73,21 @@ enum outcome {
 	OUT_BROKEN,    /* could not be unmapped */
 	OUT_CANCELLED, /* touched meanwhile */
 	OUT_KEEP,      /* could not be stored */
-	OUT_SAME,
-	OUT_CLEAN,
-	OUT_POOL,
-	OUT_SWAP,
-	OUT_STORED,   /* committed: RELEASING */
-	OUT_RELEASED, /* the page is gone */
-	OUT_STUCK,    /* it could not be given back: RELEASING for good, the machine has failed */
+	OUT_TAKEN,     /* by the victim's tier, which has not kept it yet */
+	OUT_STORED,    /* committed: RELEASING */
+	OUT_RELEASED,  /* the page is gone */
+	OUT_STUCK,     /* it could not be given back: RELEASING for good, the machine has failed */
 };
 
 struct victim {
 	uint32_t frame;
-	uint32_t slot; /* kept slot; later the new one */
+	uint32_t slot; /* kept slot */
 	enum outcome outcome;
-	uint16_t length;
+	const struct mm_tier_ops *tier; /* OUT_TAKEN */
+	uint16_t length;		/* compressed */
 	bool mapped;
 	bool hashed;
+	bool clean;	/* equal to what is in its kept slot */
 	uint64_t value; /* the word, or the compressed bytes' checksum */
 	XXH128_hash_t hash;
 };
@@ -108,7 +108,8 @@ struct reclaim_work {
 	uint32_t gone;	/* frames this batch has given back so far */
 	bool disk_full; /* a page found no room on the disk; cleared by who asks */
 	bool wrote;	/* pages went to the disk; cleared by who asks */
-	bool unplaced;	/* a page was for the swap, which rests */
+	bool unplaced;	/* no tier took a page */
+	bool swap;	/* the swap may be written to in this batch */
 	uint32_t owners[SWAP_BATCH];
 	XXH128_hash_t hashes[SWAP_BATCH];
 };
@@ -273,8 +274,7 @@ int works_init(struct mm *mm);	  /* without the lock */
 void works_finish(struct mm *mm); /* without the lock */
 
 /* frame.c: what several files do to a frame. */
-void frame_drop_slot(struct mm *mm, struct mm_frame *f);   /* a kept slot, if any */
-void frame_drop_stored(struct mm *mm, struct mm_frame *f); /* object or slot */
+void frame_drop_slot(struct mm *mm, struct mm_frame *f); /* a kept slot, if any */
 /*
  * The backing's calls on a range; what passes (-EAGAIN, ...) is tried again from where it stopped.
  * *done frames are done, whatever is returned: the caller commits those. Without the lock, but for
@@ -310,13 +310,23 @@ static inline uint64_t vain_limit(const struct mm *mm)
 }
 /* Commit one victim: its content is in `then` now, at where; its page can be released. */
 void victim_stored(struct mm *mm, struct victim *v, enum frame_state then, uint32_t where);
+/* Gives the pages of all victims stored so far back to the host; the lock is dropped meanwhile. How
+ * many went. */
+uint32_t victims_release(struct mm *mm, struct reclaim_work *work);
 
 /* reclaimer.c. */
 void *reclaimer_main(void *mm);
 
-/* swapout.c. */
+/* tier/swap.c. */
 bool swap_usable(struct mm *mm, bool forced);
-void swap_out_victims(struct mm *mm, struct reclaim_work *work);
+/* Slots for count pages into work->pages, as contiguous as can be. How many there were. */
+uint32_t swap_assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t count);
+/* Writes work->pages, and drops the lock meanwhile. The first error among them. */
+int swap_write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count);
+/* Spare slots to the disk, if it is due: true when there were. Drops the lock. */
+bool punch_some(struct mm *mm);
+
+/* tier/write_back.c. */
 /*
  * Pool objects, oldest first, to the swap: how many pages went. dense: also of blocks that hold so
  * many that their room comes free only after several calls.
@@ -324,8 +334,6 @@ void swap_out_victims(struct mm *mm, struct reclaim_work *work);
 uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense);
 /* The same while write_back_due(), within reason. */
 uint32_t drain_pool(struct mm *mm, struct reclaim_work *work, bool lenient);
-/* Spare slots to the disk, if it is due: true when there were. Drops the lock. */
-bool punch_some(struct mm *mm);
 /* Is the oldest in the pool colder than what is resident? */
 bool pool_is_cold(struct mm *mm, struct reclaim_work *work);
 /* Is the pool over its cap (by a slack, if lenient) and the swap fit to take from it? */

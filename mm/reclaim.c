@@ -4,9 +4,9 @@
  *                with BATCH, sorted by frame number so that neighbours make ranges;
  *   2. (no lock) the mapped ones are unmapped in ranges: from here on a touch is a fault, and the
  *                fault cancels the eviction;
- *   3. by handfuls: (no lock) look at each page: one word? unchanged since its swap slot was
- *                written? else compress it; (lock) commit what is still EVICTING;
- *   4. what is for the swap goes there together (swapout.c);
+ *   3. by handfuls: (no lock) ask the tiers (tiers.h) for each page: does one have its content
+ *                already, or else, which takes it? (lock) commit what is still EVICTING;
+ *   4. what a tier keeps by batches (the swap) goes there together;
  *   5. (no lock) the stored pages are given back in ranges; (lock) their charge ends;
  *   6. (lock)    the batch ends: what stayed is mapped again and offered to the policy.
  *
@@ -19,13 +19,8 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "mm/mm_internal.h"
+#include "mm/tiers.h"
 
-/*
- * With a swap to go to, an object this much smaller than a page is not worth its pool memory:
- * what it frees does not pay for keeping it.
- */
-#define WORTH_POOL_BYTES (PAGE_SIZE * 3 / 4)
 #define COMPACT_BLOCKS	 2 /* a batch */
 #define FRUITLESS_ROUNDS 4 /* over all that is resident, before a shortage is final */
 
@@ -94,64 +89,43 @@ static void unmap_victims(struct mm *mm, struct reclaim_work *work)
 	}
 }
 
-/* Step 3, without the lock: where should the page go? Its compressed bytes go to packed. */
-static void examine(struct mm *mm, struct reclaim_work *work, struct victim *v, char *packed,
-		    bool swap)
+/* Step 3, without the lock: which tier has or takes the page? */
+static void examine(struct mm *mm, struct reclaim_work *work, struct victim *v, char *packed)
 {
-	size_t limit = swap ? WORTH_POOL_BYTES : POOL_OBJECT_MAX;
-	size_t length = 0;
-
 	if (mm->ops->read(mm->backing, gfn(v->frame), work->page) != 0) {
 		v->outcome = OUT_KEEP;
 		return;
 	}
-	if (codec_same_filled(work->page, &v->value)) {
-		v->outcome = OUT_SAME;
-		return;
-	}
-	if (v->slot != FRAME_NOWHERE) {
-		v->hash = hash_page(&mm->key, work->page);
-		v->hashed = true;
-		if (swap_hash_equal(mm->swap, v->slot, v->hash)) {
-			v->outcome = OUT_CLEAN;
+	v->outcome = OUT_TAKEN;
+	for (int i = 0; i < MM_TIER_COUNT; i++) {
+		v->tier = mm_tiers[i];
+		if (v->tier->has != NULL && v->tier->has(mm, work, v))
 			return;
-		}
 	}
-	if (mm->compressor != MM_COMPRESSOR_NONE)
-		length = codec_compress(&work->codec, work->page, packed, limit);
-	if (length > 0) {
-		v->outcome = OUT_POOL;
-		v->length = (uint16_t)length;
-		v->value = hash_object(&mm->key, packed, length);
-	} else {
-		v->outcome = swap ? OUT_SWAP : OUT_KEEP;
-		work->unplaced |= !swap;
+	for (int i = 0; i < MM_TIER_COUNT; i++) {
+		v->tier = mm_tiers[i];
+		if (v->tier->take != NULL && v->tier->take(mm, work, v, packed))
+			return;
 	}
-	if (v->outcome == OUT_SWAP && !v->hashed) {
-		v->hash = hash_page(&mm->key, work->page);
-		v->hashed = true;
-	}
+	v->outcome = OUT_KEEP;
+	work->unplaced = true;
 }
 
 void victim_stored(struct mm *mm, struct victim *v, enum frame_state then, uint32_t where)
 {
 	struct mm_frame *f = mm_frame(mm, v->frame);
 
-	if (then == FRAME_SWAP && where == f->where)
-		mm->kept_slots--; /* clean: its kept slot is its content again */
-	else
-		frame_drop_slot(mm, f);
-	mm->eviction_clock++;
+	frame_drop_slot(mm, f);
 	f->then = (uint8_t)then;
-	f->where = then == FRAME_SAME ? mm->eviction_clock : where;
-	f->word = then == FRAME_SAME ? v->value : mm->eviction_clock;
+	f->where = where;
+	f->word = ++mm->eviction_clock;
 	mm_set_state(mm, f, FRAME_RELEASING);
 	mm->policy_ops->removed(mm->policy, v->frame);
 	v->outcome = OUT_STORED;
 }
 
-/* Step 5 for all victims stored so far; the lock is dropped meanwhile. How many went. */
-static uint32_t release_stored(struct mm *mm, struct reclaim_work *work)
+/* Step 5, for all victims stored so far. */
+uint32_t victims_release(struct mm *mm, struct reclaim_work *work)
 {
 	uint32_t gone = 0;
 
@@ -192,57 +166,18 @@ static uint32_t release_stored(struct mm *mm, struct reclaim_work *work)
 	return gone;
 }
 
-/*
- * Into the pool. When that has no memory, the pages this batch has stored already are given back
- * first, which makes some (their objects stay); after that it is the swap's turn, if there is one.
- */
-static void store_packed(struct mm *mm, struct reclaim_work *work, struct victim *v,
-			 const char *packed, bool swap)
+static void commit(struct mm *mm, struct reclaim_work *work, struct victim *v, const char *packed)
 {
-	struct pool_object object = { v->frame, v->length, v->value };
-	struct mm_frame *f = mm_frame(mm, v->frame);
-	uint32_t handle, gone;
-
-	while (pool_store(mm->pool, &object, packed, &handle) != 0) {
-		if (swap) {
-			v->outcome = OUT_SWAP;
-			return;
-		}
-		gone = release_stored(mm, work);
-		work->gone += gone;
-		if (f->state != FRAME_EVICTING) {
-			v->outcome = OUT_CANCELLED;
-			return;
-		}
-		if (gone == 0) {
-			v->outcome = OUT_KEEP;
-			return;
-		}
-	}
-	mm->stats.evictions_compressed++;
-	victim_stored(mm, v, FRAME_POOL, handle);
-}
-
-static void commit(struct mm *mm, struct reclaim_work *work, struct victim *v, const char *packed,
-		   bool swap)
-{
-	if (v->outcome == OUT_WATCH || v->outcome == OUT_BROKEN)
+	if (v->outcome != OUT_TAKEN)
 		return;
-	if (mm_frame(mm, v->frame)->state != FRAME_EVICTING) {
+	if (mm_frame(mm, v->frame)->state != FRAME_EVICTING)
 		v->outcome = OUT_CANCELLED;
-	} else if (v->outcome == OUT_SAME) {
-		mm->stats.evictions_same_filled++;
-		victim_stored(mm, v, FRAME_SAME, 0);
-	} else if (v->outcome == OUT_CLEAN) {
-		mm->stats.evictions_clean++;
-		victim_stored(mm, v, FRAME_SWAP, v->slot);
-	} else if (v->outcome == OUT_POOL) {
-		store_packed(mm, work, v, packed, swap);
-	}
+	else
+		v->tier->keep(mm, work, v, packed);
 }
 
-/* Step 3. */
-static void store_victims(struct mm *mm, struct reclaim_work *work, bool swap)
+/* Steps 3 and 4. */
+static void store_victims(struct mm *mm, struct reclaim_work *work)
 {
 	for (uint32_t i = 0; i < work->victim_count; i += PACK_MAX) {
 		uint32_t left = work->victim_count - i, n = left < PACK_MAX ? left : PACK_MAX;
@@ -255,12 +190,14 @@ static void store_victims(struct mm *mm, struct reclaim_work *work, bool swap)
 		for (uint32_t k = 0; k < n; k++)
 			if (live[k])
 				examine(mm, work, &work->victims[i + k],
-					work->packed + k * POOL_OBJECT_MAX, swap);
+					work->packed + k * POOL_OBJECT_MAX);
 		pthread_mutex_lock(&mm->lock);
 		for (uint32_t k = 0; k < n; k++)
-			commit(mm, work, &work->victims[i + k], work->packed + k * POOL_OBJECT_MAX,
-			       swap);
+			commit(mm, work, &work->victims[i + k], work->packed + k * POOL_OBJECT_MAX);
 	}
+	for (int i = 0; i < MM_TIER_COUNT; i++)
+		if (mm_tiers[i]->keep_batch != NULL)
+			mm_tiers[i]->keep_batch(mm, work);
 }
 
 /* Step 6. */
@@ -291,9 +228,8 @@ static void end_batch(struct mm *mm, struct reclaim_work *work)
 uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, bool forced,
 		       uint32_t *examined)
 {
-	bool swap = swap_usable(mm, forced);
-
-	if (swap && forced && swap_slots_spare(mm->swap) == 0)
+	work->swap = swap_usable(mm, forced);
+	if (work->swap && forced && swap_slots_spare(mm->swap) == 0)
 		swap_try_to_grow(mm->swap);
 	work->gone = 0;
 	work->unplaced = false;
@@ -303,10 +239,9 @@ uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, 
 		pthread_mutex_unlock(&mm->lock);
 		unmap_victims(mm, work);
 		pthread_mutex_lock(&mm->lock);
-		store_victims(mm, work, swap);
-		swap_out_victims(mm, work);
+		store_victims(mm, work);
 		work->disk_full |= work->unplaced && mm->swap != NULL && swap_is_full(mm->swap);
-		work->gone += release_stored(mm, work);
+		work->gone += victims_release(mm, work);
 		end_batch(mm, work);
 	}
 	return work->gone;

@@ -16,7 +16,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "mm/mm_internal.h"
+#include "mm/tiers.h"
 
 #define SWEEP_MAX 2048			  /* frames to a turn of the lock: some 100 us */
 #define RUNS_MAX  64			  /* in one sweep */
@@ -68,7 +68,7 @@ static bool give_up(struct mm *mm, uint32_t number, struct sweep *s)
 		return true;
 	}
 	if (!frame_is_resident(f)) {
-		frame_drop_stored(mm, f);
+		mm_tier_of(f->state)->drop(mm, f);
 		mm_set_state(mm, f, FRAME_RELEASED);
 	} else {
 		if (!add_to_runs(s, number))

@@ -1,439 +1,348 @@
 /*
- * Slots, hashes and the making of requests; the file itself is behind struct mm_swap_io.
+ * The swap file's row: pages that no other tier wants, and what tier/write_back.c sends on from the
+ * pool.
  *
- * A slot's hash decides whether a page still equals its old copy, and a wrong answer loses the
- * guest's last write. It is keyed with the VM's secret (mm/tier/hash.h), so nobody who does not
- * know that can make two contents collide; by chance two do about once in 2^64 versions of one
- * page.
- *
- * A slot that was written takes room on the disk until it is punched, also when it is free again.
- * These spare slots are what the next evictions can count on while the disk is full; when there are
- * many of them, it gets them back.
- *
- * Invariants (swap_check): a bit set per slot in use, `used` of them; a bit set per slot on the
- * disk, `spare` of them not in use; no bit beyond slot_count; hashes exist (and are charged) up to
- * hash_slots, no slot above it was ever handed out.
+ * Both go the same way: contiguous slots under the lock, one batched write outside it, commit
+ * under it what is still as it was. A failed write changes nothing but a timer: storing rests for
+ * a while that doubles with each failure in a row (a full disk may get room again), and only a
+ * fault that would otherwise fail tries in between.
  */
-#include "mm/tier/swap.h"
-
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
-#include "base/addr.h"
-#include "base/check.h"
+#include "base/clock.h"
+#include "mm/tiers.h"
 
-#define HASHES_PER_PAGE (PAGE_SIZE / sizeof(XXH128_hash_t))
-#define TRIES		16    /* resubmissions without progress */
-#define SPARE_LEAST	1024u /* slots: 4 MiB */
-#define SPARE_SHARE	8
-#define PUNCH_MOST	4096u /* slots in one go */
+#define BACKOFF_LEAST_NS   (10 * 1000 * 1000ull)
+#define BACKOFF_MOST_NS	   (2 * 1000 * 1000 * 1000ull)
+#define QUIET_NS	   (10 * 1000 * 1000 * 1000ull) /* between two warnings */
+#define SLOTS_PLENTY_SHARE 4	/* keep slots of resident frames while a quarter is free */
+#define STEAL_LOOK	   4096 /* frames looked at for a kept slot in one go */
+#define GROW_REST_NS	   (1000 * 1000 * 1000ull)
 
-struct swap {
-	const struct mm_swap_io *io;
-	void *file;
-	const struct hash_key *key;
-	uint32_t slot_count;
-	uint32_t used;
-	uint32_t hint;	     /* where the next search begins */
-	uint32_t hash_slots; /* hashes charged for */
-	uint32_t spare;	     /* slots on the disk and not in use */
-	uint32_t punch_hand; /* where the next search for something to punch begins */
-	bool full;	     /* the disk has no room for new slots */
-	bool cannot_punch;   /* the file system does not know how */
-	uint64_t *bits;	     /* in use */
-	uint64_t *on_disk;
-	XXH128_hash_t *hashes; /* reserved whole, touched as slots are */
-	size_t hash_bytes;
-};
-
-uint64_t swap_table_bytes_least(uint32_t slot_count)
+bool swap_usable(struct mm *mm, bool forced)
 {
-	return sizeof(struct swap) + (slot_count + 63) / 64 * 2 * sizeof(uint64_t);
+	if (mm->swap == NULL)
+		return false;
+	return forced || mm->swap_backoff_ns == 0 || clock_now_ns() >= mm->swap_retry_ns;
 }
 
-int swap_create(const char *directory, uint32_t slot_count, const struct mm_swap_io *io,
-		const struct hash_key *key, struct swap **out)
+static void store_failed(struct mm *mm, int error)
 {
-	struct swap *swap = calloc(1, sizeof(*swap));
-	int error = -ENOMEM;
+	uint64_t next = mm->swap_backoff_ns * 2, now = clock_now_ns();
 
-	if (swap == NULL)
-		return -ENOMEM;
-	swap->io = io != NULL ? io : &mm_swap_io_file;
-	swap->key = key;
-	swap->slot_count = slot_count;
-	swap->hash_bytes = (size_t)slot_count * sizeof(*swap->hashes);
-	swap->bits = calloc((slot_count + 63) / 64, sizeof(*swap->bits));
-	swap->on_disk = calloc((slot_count + 63) / 64, sizeof(*swap->on_disk));
-	if (swap->bits == NULL || swap->on_disk == NULL)
-		goto fail_bits;
-	swap->hashes = mmap(NULL, swap->hash_bytes, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (swap->hashes == MAP_FAILED)
-		goto fail_bits;
-	error = swap->io->open(directory, &swap->file);
-	if (error != 0)
-		goto fail_hashes;
-	*out = swap;
-	return 0;
-
-fail_hashes:
-	munmap(swap->hashes, swap->hash_bytes);
-fail_bits:
-	free(swap->bits);
-	free(swap->on_disk);
-	free(swap);
-	return error;
-}
-
-void swap_destroy(struct swap *swap)
-{
-	if (swap == NULL)
-		return;
-	swap->io->close(swap->file);
-	munmap(swap->hashes, swap->hash_bytes);
-	free(swap->bits);
-	free(swap->on_disk);
-	free(swap);
-}
-
-static bool slot_used(const struct swap *swap, uint32_t slot)
-{
-	return swap->bits[slot / 64] >> (slot % 64) & 1;
-}
-
-static bool slot_on_disk(const struct swap *swap, uint32_t slot)
-{
-	return swap->on_disk[slot / 64] >> (slot % 64) & 1;
-}
-
-static bool slot_spare(const struct swap *swap, uint32_t slot)
-{
-	return slot_on_disk(swap, slot) && !slot_used(swap, slot);
-}
-
-static void take_slot(struct swap *swap, uint32_t slot)
-{
-	swap->bits[slot / 64] |= 1ull << (slot % 64);
-	swap->used++;
-	swap->spare -= slot_on_disk(swap, slot);
-}
-
-/* May it be handed out? */
-static bool slot_ready(const struct swap *swap, uint32_t slot)
-{
-	return swap->full ? slot_spare(swap, slot) : !slot_used(swap, slot);
-}
-
-/* The first slot in [from, to) that may be handed out; to when there is none. */
-static uint32_t first_ready(const struct swap *swap, uint32_t from, uint32_t to)
-{
-	while (from < to) {
-		uint64_t all = ~swap->bits[from / 64];
-		uint64_t word = (swap->full ? all & swap->on_disk[from / 64] : all) >> (from % 64);
-
-		if (word != 0) {
-			from += (uint32_t)__builtin_ctzll(word);
-			return from < to ? from : to;
-		}
-		from = (from / 64 + 1) * 64;
+	if (now >= mm->swap_quiet_ns) {
+		mm->notes.store_error = error;
+		mm->swap_quiet_ns = now + QUIET_NS;
 	}
-	return to;
+	mm->swap_backoff_ns = next < BACKOFF_LEAST_NS  ? BACKOFF_LEAST_NS
+			      : next > BACKOFF_MOST_NS ? BACKOFF_MOST_NS
+						       : next;
+	mm->swap_retry_ns = now + mm->swap_backoff_ns;
 }
 
-/* May slot be used? Its hash's memory is charged if it is not yet. */
-static bool hash_ready(struct swap *swap, uint32_t slot,
-		       bool (*charge)(void *context, uint64_t bytes), void *context)
+/* The one after it that exists; after the last, the first. */
+static uint32_t next_frame(const struct mm *mm, uint32_t number)
 {
-	while (slot >= swap->hash_slots) {
-		if (!charge(context, PAGE_SIZE))
-			return false;
-		swap->hash_slots += HASHES_PER_PAGE;
+	const struct mm_range *range = mm_range_of(mm, number);
+
+	if (++number < range->first + range->count)
+		return number;
+	return range + 1 < mm->ranges + mm->range_count ? range[1].first : mm->ranges[0].first;
+}
+
+/* Free up to want kept slots of resident frames, which lose no content by it. */
+static void steal_slots(struct mm *mm, uint32_t want)
+{
+	uint32_t look = mm->frame_count < STEAL_LOOK ? mm->frame_count : STEAL_LOOK;
+
+	while (look-- > 0 && want > 0 && mm->kept_slots > 0) {
+		struct mm_frame *f = mm_frame(mm, mm->steal_hand);
+
+		mm->steal_hand = next_frame(mm, mm->steal_hand);
+		if ((f->state != FRAME_MAPPED && f->state != FRAME_WATCHED) ||
+		    (f->flags & FRAME_BATCH) || f->where == FRAME_NOWHERE)
+			continue;
+		frame_drop_slot(mm, f);
+		want--;
 	}
-	return true;
 }
 
-uint32_t swap_alloc(struct swap *swap, uint32_t want, uint32_t *got,
-		    bool (*charge)(void *context, uint64_t bytes), void *context)
+/* Slots for count pages into work->pages, as contiguous as can be. How many there were. */
+uint32_t swap_assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t count)
 {
-	uint32_t first, count = 0;
+	uint32_t done = 0;
+	bool stolen = false;
 
-	/* Go round early while there is room behind: every slot ever used costs a hash. */
-	if (swap->hint + (uint64_t)want > swap->hash_slots &&
-	    swap->used < swap->hash_slots - swap->hash_slots / 4)
-		swap->hint = 0;
-	first = first_ready(swap, swap->hint, swap->slot_count);
-	if (first == swap->slot_count || !hash_ready(swap, first, charge, context)) {
-		uint32_t end = swap->hint < swap->slot_count ? swap->hint : swap->slot_count;
+	if (swap_is_full(mm->swap) && clock_now_ns() >= mm->swap_grow_ns)
+		swap_try_to_grow(mm->swap);
+	while (done < count) {
+		uint32_t got;
+		uint32_t slot = swap_alloc(mm->swap, count - done, &got, mm_charge_table, mm);
 
-		first = first_ready(swap, 0, end);
-		if (first == end || !hash_ready(swap, first, charge, context))
-			return SWAP_NO_SLOT;
-	}
-	while (count < want && first + count < swap->slot_count &&
-	       slot_ready(swap, first + count) && hash_ready(swap, first + count, charge, context))
-		take_slot(swap, first + count++);
-	swap->hint = first + count;
-	*got = count;
-	return first;
-}
-
-void swap_free(struct swap *swap, uint32_t slot)
-{
-	CHECK(slot < swap->slot_count && slot_used(swap, slot));
-	swap->bits[slot / 64] &= ~(1ull << (slot % 64));
-	swap->used--;
-	swap->spare += slot_on_disk(swap, slot);
-}
-
-static bool is_want_of_room(int error)
-{
-	return error == -ENOSPC || error == -EDQUOT;
-}
-
-bool swap_wrote(struct swap *swap, const struct swap_page *pages, unsigned count)
-{
-	bool only_growth = true, failed = false;
-
-	for (unsigned i = 0; i < count; i++) {
-		uint32_t slot = pages[i].slot;
-
-		if (pages[i].error == 0) {
-			/* A new one found room: there is some. */
-			swap->full = swap->full && slot_on_disk(swap, slot);
-			swap->on_disk[slot / 64] |= 1ull << (slot % 64);
+		if (slot == SWAP_NO_SLOT) {
+			if (stolen)
+				break;
+			steal_slots(mm, count - done);
+			stolen = true;
 			continue;
 		}
-		failed = true;
-		only_growth =
-			only_growth && is_want_of_room(pages[i].error) && !slot_on_disk(swap, slot);
+		for (uint32_t i = 0; i < got; i++)
+			work->pages[done + i].slot = slot + i;
+		done += got;
 	}
-	if (!failed || !only_growth)
-		return false;
-	swap->full = true;
-	return swap->spare > 0;
-}
-
-bool swap_is_full(const struct swap *swap)
-{
-	return swap->full;
-}
-
-void swap_try_to_grow(struct swap *swap)
-{
-	swap->full = false;
-}
-
-/* So many spare slots are kept for the next evictions. */
-static uint32_t spare_kept(const struct swap *swap)
-{
-	return SPARE_LEAST + swap->used / SPARE_SHARE;
-}
-
-bool swap_punch_due(const struct swap *swap)
-{
-	return !swap->full && !swap->cannot_punch && swap->spare > 2 * spare_kept(swap);
-}
-
-/* The next run of spare slots from the hand on; 0: there is none before the end. */
-static uint32_t spare_run(const struct swap *swap, uint32_t *first, uint32_t most)
-{
-	uint32_t at = swap->punch_hand, count = 0;
-
-	while (at < swap->slot_count && !slot_spare(swap, at))
-		at += at % 64 == 0 && swap->on_disk[at / 64] == 0 ? 64 : 1;
-	*first = at;
-	while (count < most && at + count < swap->slot_count && slot_spare(swap, at + count))
-		count++;
-	return count;
-}
-
-bool swap_punch_begin(struct swap *swap, uint32_t *first, uint32_t *count)
-{
-	if (!swap_punch_due(swap))
-		return false;
-	*count = spare_run(swap, first, PUNCH_MOST);
-	if (*count == 0) {
-		swap->punch_hand = 0;
-		*count = spare_run(swap, first, PUNCH_MOST);
+	mm->slots_in_flight += done;
+	if (done < count) {
+		/* Or there are slots, and no budget for their hashes. */
+		store_failed(mm, swap_is_full(mm->swap)		  ? -ENOSPC
+				 : swap_slots_free(mm->swap) == 0 ? NOTE_SWAP_LIMIT
+								  : -ENOMEM);
+		work->disk_full |= swap_is_full(mm->swap);
 	}
-	CHECK(*count > 0);
-	for (uint32_t i = 0; i < *count; i++)
-		take_slot(swap, *first + i);
-	swap->punch_hand = *first + *count;
-	return true;
-}
-
-int swap_punch(struct swap *swap, uint32_t first, uint32_t count)
-{
-	return swap->io->punch(swap->file, (uint64_t)first * PAGE_SIZE,
-			       (uint64_t)count * PAGE_SIZE);
-}
-
-void swap_punch_end(struct swap *swap, uint32_t first, uint32_t count, int error)
-{
-	for (uint32_t slot = first; slot < first + count; slot++) {
-		if (error == 0)
-			swap->on_disk[slot / 64] &= ~(1ull << (slot % 64));
-		swap_free(swap, slot);
-	}
-	/* Whatever it was, it is no harm: they go on being used. */
-	swap->cannot_punch = swap->cannot_punch || error != 0;
-}
-
-void swap_set_hash(struct swap *swap, uint32_t slot, XXH128_hash_t hash)
-{
-	CHECK(slot < swap->hash_slots);
-	swap->hashes[slot] = hash;
-}
-
-bool swap_hash_equal(const struct swap *swap, uint32_t slot, XXH128_hash_t hash)
-{
-	return XXH128_isEqual(swap->hashes[slot], hash);
-}
-
-/* Drop the bytes already moved from the front of a request. */
-static void advance(struct mm_swap_request *request, uint64_t bytes)
-{
-	request->offset += bytes;
-	while (bytes > 0) {
-		struct iovec *v = &request->vectors[0];
-		size_t part = bytes < v->iov_len ? bytes : v->iov_len;
-
-		v->iov_base = (char *)v->iov_base + part;
-		v->iov_len -= part;
-		bytes -= part;
-		if (v->iov_len == 0) {
-			request->vectors++;
-			request->vector_count--;
-		}
-	}
+	return done;
 }
 
 /*
- * All pages of the request that failed: those the vectors still name. A page whose first part
- * moved is among them, since vectors are cut by pages.
+ * A disk without room for new slots is no reason to rest while there are old ones to write to:
+ * growing is what rests then.
  */
-static void fail_rest(const struct mm_swap_request *request, struct swap_page *pages,
-		      unsigned count, int error)
+static void note_write(struct mm *mm, struct reclaim_work *work, uint32_t count, int error)
 {
-	uint64_t first = request->offset / PAGE_SIZE;
+	uint64_t backoff = mm->swap_backoff_ns, now = clock_now_ns();
+	bool was_full = swap_is_full(mm->swap), goes_on;
 
-	for (unsigned i = 0; i < count; i++)
-		if (pages[i].slot >= first)
-			pages[i].error = error;
-}
-
-/* One request at its end or to be submitted again? True: again. */
-static bool again(struct mm_swap_request *request, unsigned *tries, int *error)
-{
-	*error = 0;
-	if (request->result > 0) {
-		advance(request, (uint64_t)request->result);
-		*tries = 0;
-		return request->vector_count > 0;
+	goes_on = swap_wrote(mm->swap, work->pages, count);
+	work->disk_full |= error == -ENOSPC || error == -EDQUOT;
+	if (error == 0) {
+		mm->swap_backoff_ns = 0;
+		return;
 	}
-	if (request->result == 0)
-		*error = request->write ? -ENOSPC : -EIO; /* nothing written; end of file */
-	else
-		*error = (int)request->result;
-	if ((*error == -EINTR || *error == -EAGAIN) && ++*tries < TRIES)
-		return true;
-	if (*error == -EINTR || *error == -EAGAIN)
-		*error = -EIO;
-	return false;
+	store_failed(mm, error);
+	if (!was_full && swap_is_full(mm->swap))
+		mm->swap_grow_ns = now + GROW_REST_NS;
+	if (goes_on) {
+		mm->swap_backoff_ns = backoff;
+		mm->swap_retry_ns = now;
+	}
 }
 
-/* Cut the list in requests of neighbouring slots and see all of them through. */
-static void transfer(struct swap *swap, struct swap_page *pages, unsigned count, bool write)
+/* Write work->pages without the lock. The first error among them. */
+int swap_write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count)
 {
-	struct mm_swap_request requests[SWAP_BATCH], *queue = requests;
-	struct iovec vectors[SWAP_BATCH];
-	unsigned first_page[SWAP_BATCH], tries[SWAP_BATCH];
-	unsigned request_count = 0;
+	int error = 0;
 
-	CHECK(count <= SWAP_BATCH);
-	for (unsigned i = 0; i < count; i++) {
-		pages[i].error = 0;
-		vectors[i] = (struct iovec){ pages[i].memory, PAGE_SIZE };
-		if (i > 0 && pages[i].slot == pages[i - 1].slot + 1) {
-			requests[request_count - 1].vector_count++;
+	pthread_mutex_unlock(&mm->lock);
+	swap_write(mm->swap, work->pages, count);
+	pthread_mutex_lock(&mm->lock);
+	for (uint32_t i = 0; i < count; i++) {
+		work->wrote |= work->pages[i].error == 0;
+		if (error == 0)
+			error = work->pages[i].error;
+	}
+	mm->slots_in_flight -= count;
+	if (count > 0)
+		note_write(mm, work, count, error);
+	return error;
+}
+
+/* A copy in a slot from before, which the page still equals. */
+static bool has(struct mm *mm, struct reclaim_work *work, struct victim *v)
+{
+	if (v->slot == FRAME_NOWHERE)
+		return false;
+	v->hash = hash_page(&mm->key, work->page);
+	v->hashed = true;
+	v->clean = swap_hash_equal(mm->swap, v->slot, v->hash);
+	return v->clean;
+}
+
+static bool take(struct mm *mm, struct reclaim_work *work, struct victim *v, char *packed)
+{
+	if (work->swap && !v->hashed) {
+		v->hash = hash_page(&mm->key, work->page);
+		v->hashed = true;
+	}
+	return work->swap;
+}
+
+/* What has to be written goes together. */
+static void keep(struct mm *mm, struct reclaim_work *work, struct victim *v, const char *packed)
+{
+	if (!v->clean)
+		return;
+	mm->stats.evictions_clean++;
+	mm->kept_slots--; /* its kept slot is its content again */
+	mm_frame(mm, v->frame)->where = FRAME_NOWHERE;
+	victim_stored(mm, v, FRAME_SWAP, v->slot);
+}
+
+/* The victims for the swap, in order. */
+static uint32_t gather(struct mm *mm, struct reclaim_work *work, uint32_t *indices)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < work->victim_count; i++) {
+		struct victim *v = &work->victims[i];
+
+		if (v->outcome != OUT_TAKEN || v->tier != &mm_tier_swap)
+			continue;
+		if (mm_frame(mm, v->frame)->state != FRAME_EVICTING) {
+			v->outcome = OUT_CANCELLED;
 			continue;
 		}
-		requests[request_count] =
-			(struct mm_swap_request){ write, (uint64_t)pages[i].slot * PAGE_SIZE,
-						  &vectors[i], 1, 0 };
-		tries[request_count] = 0;
-		first_page[request_count++] = i;
+		/* Its kept slot no longer matches (it would be clean): free it for this batch. */
+		frame_drop_slot(mm, mm_frame(mm, v->frame));
+		work->pages[count].memory = mm->ops->page(mm->backing, gfn(v->frame));
+		indices[count++] = i;
 	}
-	/* The first pass takes all at once; what must be repeated goes on one by one. */
-	swap->io->transfer(swap->file, queue, request_count);
-	for (unsigned r = 0; r < request_count; r++) {
-		unsigned end = r + 1 < request_count ? first_page[r + 1] : count;
-		int error;
+	return count;
+}
 
-		while (again(&requests[r], &tries[r], &error))
-			swap->io->transfer(swap->file, &requests[r], 1);
-		if (error != 0)
-			fail_rest(&requests[r], &pages[first_page[r]], end - first_page[r], error);
+/* Hashes for those that were meant for the pool; without the lock. */
+static void hash_victims(struct mm *mm, struct reclaim_work *work, const uint32_t *indices,
+			 uint32_t count)
+{
+	pthread_mutex_unlock(&mm->lock);
+	for (uint32_t i = 0; i < count; i++) {
+		struct victim *v = &work->victims[indices[i]];
+
+		if (!v->hashed)
+			v->hash = hash_page(&mm->key, work->pages[i].memory);
+	}
+	pthread_mutex_lock(&mm->lock);
+}
+
+static void keep_batch(struct mm *mm, struct reclaim_work *work)
+{
+	uint32_t indices[BATCH_MAX];
+	uint32_t count = gather(mm, work, indices), assigned;
+
+	if (count == 0)
+		return;
+	assigned = swap_assign_slots(mm, work, count);
+	for (uint32_t i = assigned; i < count; i++)
+		work->victims[indices[i]].outcome = OUT_KEEP;
+	if (assigned == 0)
+		return;
+	hash_victims(mm, work, indices, assigned);
+	swap_write_pages(mm, work, assigned);
+	for (uint32_t i = 0; i < assigned; i++) {
+		struct victim *v = &work->victims[indices[i]];
+		uint32_t slot = work->pages[i].slot;
+
+		if (work->pages[i].error != 0 || mm_frame(mm, v->frame)->state != FRAME_EVICTING) {
+			swap_free(mm->swap, slot);
+			v->outcome = work->pages[i].error != 0 ? OUT_KEEP : OUT_CANCELLED;
+			continue;
+		}
+		swap_set_hash(mm->swap, slot, v->hash);
+		mm->stats.evictions_swapped++;
+		victim_stored(mm, v, FRAME_SWAP, slot);
 	}
 }
 
-void swap_write(struct swap *swap, struct swap_page *pages, unsigned count)
+static int load(struct mm *mm, struct fill_work *work, const struct fill_run *run, uint32_t *ready)
 {
-	transfer(swap, pages, count, true);
+	int error = 0;
+
+	for (uint32_t i = 0; i < run->count; i++)
+		work->pages[i] = (struct swap_page){ mm_frame(mm, run->first + i)->where,
+						     work->staging + i * PAGE_SIZE, 0 };
+	pthread_mutex_unlock(&mm->lock);
+	swap_read(mm->swap, work->pages, run->count);
+	for (*ready = 0; *ready < run->count && error == 0; ++*ready)
+		error = work->pages[*ready].error;
+	if (error != 0)
+		--*ready;
+	pthread_mutex_lock(&mm->lock);
+	return error;
 }
 
-void swap_read(struct swap *swap, struct swap_page *pages, unsigned count)
+/* The slot stays, as a copy, while there are plenty. */
+static void loaded(struct mm *mm, struct mm_frame *f)
 {
-	transfer(swap, pages, count, false);
-	for (unsigned i = 0; i < count; i++)
-		if (pages[i].error == 0 &&
-		    !swap_hash_equal(swap, pages[i].slot, hash_page(swap->key, pages[i].memory)))
-			pages[i].error = -EBADMSG;
+	mm->kept_slots++;
+	if (swap_slots_free(mm->swap) < mm->sizes.slot_count / SLOTS_PLENTY_SHARE)
+		frame_drop_slot(mm, f);
 }
 
-int swap_read_unverified(struct swap *swap, uint32_t slot, void *memory)
+static void drop(struct mm *mm, struct mm_frame *f)
 {
-	struct swap_page page = { .slot = slot, .memory = memory };
-
-	transfer(swap, &page, 1, false);
-	return page.error;
+	swap_free(mm->swap, f->where);
 }
 
-uint32_t swap_slots_used(const struct swap *swap)
+/*
+ * The slot is not ours: while it is read its frame may be brought in, and the slot freed and
+ * written again. So the frame is looked at again afterwards. The same state, slot and eviction
+ * stamp mean the same object all along, and only then does a wrong hash mean damage.
+ */
+static int look(struct mm *mm, uint32_t number, struct mm_look *look, void *page)
 {
-	return swap->used;
+	struct mm_frame before = *mm_frame(mm, number), now;
+	bool intact, moved;
+	int error;
+
+	look->slot = before.where;
+	pthread_mutex_unlock(&mm->lock);
+	if (page == NULL)
+		return 0;
+	error = swap_read_unverified(mm->swap, before.where, page);
+	pthread_mutex_lock(&mm->lock);
+	now = *mm_frame(mm, number);
+	moved = frame_content(&now) != FRAME_SWAP || now.where != before.where ||
+		now.word != before.word;
+	intact = error == 0 && !moved &&
+		 swap_hash_equal(mm->swap, now.where, hash_page(&mm->key, page));
+	pthread_mutex_unlock(&mm->lock);
+	if (moved)
+		return -EAGAIN;
+	if (error != 0)
+		return error;
+	return intact ? 0 : -EBADMSG;
 }
 
-uint32_t swap_slots_free(const struct swap *swap)
+static void stats(const struct mm *mm, struct mm_stats *stats)
 {
-	return swap->slot_count - swap->used;
+	stats->swap_bytes = mm->swap != NULL ? swap_slots_used(mm->swap) * PAGE_SIZE : 0;
+	stats->swap_frames = mm->count[FRAME_SWAP];
 }
 
-uint32_t swap_slots_spare(const struct swap *swap)
+static int check(const struct mm *mm, const uint32_t content[FRAME_STATES], FILE *out)
 {
-	return swap->spare;
+	if (mm->swap == NULL)
+		return 0;
+	return mm_differ(out, "swap slots", swap_slots_used(mm->swap),
+			 (uint64_t)content[FRAME_SWAP] + mm->kept_slots + mm->slots_in_flight) +
+	       swap_check(mm->swap, out);
 }
 
-int swap_check(const struct swap *swap, FILE *out)
-{
-	uint32_t used = 0, spare = 0;
-	int bad = 0;
+const struct mm_tier_ops mm_tier_swap = {
+	.fault = MM_FAULT_SWAP,
+	.load_failed = "reading it back from the swap file failed",
+	.slow = true,
+	.has = has,
+	.take = take,
+	.keep = keep,
+	.keep_batch = keep_batch,
+	.load = load,
+	.loaded = loaded,
+	.drop = drop,
+	.look = look,
+	.stats = stats,
+	.check = check,
+};
 
-	for (uint32_t i = 0; i < (swap->slot_count + 63) / 64; i++) {
-		used += (uint32_t)__builtin_popcountll(swap->bits[i]);
-		spare += (uint32_t)__builtin_popcountll(swap->on_disk[i] & ~swap->bits[i]);
-	}
-	for (uint32_t slot = swap->hash_slots; slot < swap->slot_count; slot++)
-		bad += slot_used(swap, slot);
-	bad += used != swap->used;
-	bad += spare != swap->spare;
-	if (bad != 0 && out != NULL)
-		fprintf(out,
-			"swap: %u bits set, %u slots in use, %u spare, %u counted, hashes for %u\n",
-			used, swap->used, spare, swap->spare, swap->hash_slots);
-	return bad;
+bool punch_some(struct mm *mm)
+{
+	uint32_t first, count;
+	int error;
+
+	if (mm->swap == NULL || !swap_punch_begin(mm->swap, &first, &count))
+		return false;
+	mm->slots_in_flight += count;
+	pthread_mutex_unlock(&mm->lock);
+	error = swap_punch(mm->swap, first, count);
+	pthread_mutex_lock(&mm->lock);
+	mm->slots_in_flight -= count;
+	swap_punch_end(mm->swap, first, count, error);
+	return true;
 }

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "mm/tier/codec.h"
-#include "mm/tier/pool.h"
+#include "mm/store/codec.h"
+#include "mm/store/pool.h"
 #include "tests/unit/mm/fake.h"
 
 #define OBJECTS 16384

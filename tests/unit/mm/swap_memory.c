@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "mm/tier/swap.h"
+#include "mm/store/swap.h"
 #include "tests/unit/mm/fake.h"
 
 #define SWAP_MEMORY_BYTES (1ull << 32) /* of address space */

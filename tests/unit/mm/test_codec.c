@@ -5,8 +5,8 @@
 #include <zstd.h>
 
 #include "base/addr.h"
-#include "mm/tier/codec.h"
-#include "mm/tier/pool.h"
+#include "mm/store/codec.h"
+#include "mm/store/pool.h"
 #include "tests/unit/mm/fake.h"
 
 static unsigned char page[PAGE_SIZE] __attribute__((aligned(8)));

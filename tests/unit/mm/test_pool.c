@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/units.h"
-#include "mm/tier/pool.h"
+#include "mm/store/pool.h"
 #include "tests/unit/mm/fake.h"
 
 #define OBJECTS 4096

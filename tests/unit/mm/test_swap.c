@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "mm/tier/swap.h"
+#include "mm/store/swap.h"
 #include "tests/unit/mm/fake.h"
 
 #define PAGES 40

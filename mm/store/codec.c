@@ -1,4 +1,4 @@
-#include "mm/tier/codec.h"
+#include "mm/store/codec.h"
 
 #include <errno.h>
 #include <lz4.h>

@@ -8,8 +8,8 @@
  * which the guest cannot see. Against damage, which does not aim, 128 bits miss one change in 2^128
  * and the pool's 64 one in 2^64.
  */
-#ifndef MM_TIER_HASH_H
-#define MM_TIER_HASH_H
+#ifndef MM_STORE_HASH_H
+#define MM_STORE_HASH_H
 
 #include <stddef.h>
 #include <stdint.h>

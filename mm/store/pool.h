@@ -5,8 +5,8 @@
  * Each object keeps its owner (a frame number), a length and a checksum that the caller chose and
  * verifies. Handles are 32 bits; an object may be moved, which is told through moved().
  */
-#ifndef MM_TIER_POOL_H
-#define MM_TIER_POOL_H
+#ifndef MM_STORE_POOL_H
+#define MM_STORE_POOL_H
 
 #include <stdbool.h>
 #include <stddef.h>

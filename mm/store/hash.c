@@ -1,4 +1,4 @@
-#include "mm/tier/hash.h"
+#include "mm/store/hash.h"
 
 #include <errno.h>
 #include <sys/random.h>

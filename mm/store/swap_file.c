@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "mm/tier/swap.h"
+#include "mm/store/swap.h"
 
 static int open_unlinked(const char *directory)
 {

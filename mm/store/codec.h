@@ -2,15 +2,15 @@
  * What becomes of one page's bytes: same-filled detection, compression, checksums. A struct codec
  * is one thread's scratch memory at a time. A page is PAGE_SIZE bytes.
  */
-#ifndef MM_TIER_CODEC_H
-#define MM_TIER_CODEC_H
+#ifndef MM_STORE_CODEC_H
+#define MM_STORE_CODEC_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <xxhash.h>
 
-#include "mm/tier/compressor.h"
+#include "mm/store/compressor.h"
 
 struct codec {
 	enum mm_compressor kind;

@@ -1,6 +1,6 @@
 /* The compressors. */
-#ifndef MM_TIER_COMPRESSOR_H
-#define MM_TIER_COMPRESSOR_H
+#ifndef MM_STORE_COMPRESSOR_H
+#define MM_STORE_COMPRESSOR_H
 
 enum mm_compressor {
 	MM_COMPRESSOR_NONE,

@@ -7,15 +7,15 @@
  * mm's lock covers slots and hashes; swap_write() and swap_read() are called without it and may
  * run side by side.
  */
-#ifndef MM_TIER_SWAP_H
-#define MM_TIER_SWAP_H
+#ifndef MM_STORE_SWAP_H
+#define MM_STORE_SWAP_H
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/uio.h>
 
-#include "mm/tier/hash.h"
+#include "mm/store/hash.h"
 
 #define SWAP_NO_SLOT UINT32_MAX
 #define SWAP_BATCH   256u /* pages in one swap_write() or swap_read() at most */

@@ -15,7 +15,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "mm/tier/swap.h"
+#include "mm/store/swap.h"
 
 #define RING_DEPTH   64
 #define SUBMIT_TRIES 1000 /* of a kernel that has no memory for a request just now */

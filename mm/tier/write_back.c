@@ -1,0 +1,158 @@
+/*
+ * From the pool to the swap file: the pool's oldest objects, once it is over its share, or once
+ * they are colder than all that is resident.
+ */
+#include <stdlib.h>
+
+#include "mm/mm_internal.h"
+
+#define COLD_TURNS	2
+#define WRITE_BACKS	8 /* in one go */
+#define CAP_SLACK_SHARE 8 /* direct reclaim lets the pool run over its cap by so much */
+
+bool write_back_due(struct mm *mm, bool lenient)
+{
+	uint64_t cap = mm->sizes.pool_cap;
+
+	if (mm->swap == NULL || mm->has_failed)
+		return false;
+	if (lenient)
+		cap += cap / CAP_SLACK_SHARE;
+	return pool_bytes(mm->pool) > cap && swap_usable(mm, false);
+}
+
+/*
+ * What has lain in the pool while everything in memory could have been replaced this often is
+ * colder than any resident page, and its room is worth more to those. Without this, a walk that
+ * only reads turns over its resident pages for ever (they are clean: their slots stand) under a
+ * frozen pool.
+ */
+bool pool_is_cold(struct mm *mm, struct reclaim_work *work)
+{
+	uint64_t turn = (uint64_t)mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED] +
+			pool_objects(mm->pool);
+	uint32_t cursor = 0, count, cold = 0;
+
+	if (mm->swap == NULL || mm->has_failed || !swap_usable(mm, false))
+		return false;
+	count = pool_oldest(mm->pool, &cursor, false, work->owners, mm->sizes.write_back);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct mm_frame *f = mm_frame(mm, work->owners[i]);
+
+		cold += f->state == FRAME_POOL &&
+			mm->eviction_clock - (uint32_t)f->word > COLD_TURNS * turn;
+	}
+	/* Old blocks take in young objects where room came free; they go along. */
+	return cold > count / 2;
+}
+
+/* The frames whose objects go, marked BATCH, into work->owners. */
+static uint32_t mark_oldest(struct mm *mm, struct reclaim_work *work, bool dense)
+{
+	uint32_t cursor = 0, count = 0, named;
+
+	do {
+		named = pool_oldest(mm->pool, &cursor, dense, work->owners, work->write_back);
+		count = 0;
+		for (uint32_t i = 0; i < named; i++) {
+			struct mm_frame *f = mm_frame(mm, work->owners[i]);
+
+			if (f->state != FRAME_POOL || (f->flags & FRAME_BATCH))
+				continue;
+			f->flags |= FRAME_BATCH;
+			work->owners[count++] = work->owners[i];
+		}
+	} while (count == 0 && cursor != 0);
+	return count;
+}
+
+/* Decompress the marked objects that are still there; drops the lock by turns. */
+static uint32_t unpack_oldest(struct mm *mm, struct reclaim_work *work, uint32_t marked,
+			      uint32_t *owners)
+{
+	uint32_t done = 0;
+
+	for (uint32_t i = 0; i < marked;) {
+		uint32_t n = 0;
+
+		for (; i < marked && n < PACK_MAX; i++) {
+			struct mm_frame *f = mm_frame(mm, work->owners[i]);
+
+			if (f->state != FRAME_POOL)
+				continue;
+			pool_load(mm->pool, f->where, &work->objects[n],
+				  work->packed + n * POOL_OBJECT_MAX);
+			n++;
+		}
+		pthread_mutex_unlock(&mm->lock);
+		for (uint32_t k = 0; k < n; k++) {
+			const struct pool_object *object = &work->objects[k];
+			const char *data = work->packed + k * POOL_OBJECT_MAX;
+			char *page = work->staging + done * PAGE_SIZE;
+
+			/* A damaged one is left where it is: whoever needs it will say so. */
+			if (hash_object(&mm->key, data, object->length) != object->checksum ||
+			    codec_decompress(&work->codec, data, object->length, page) != 0)
+				continue;
+			work->hashes[done] = hash_page(&mm->key, page);
+			work->pages[done].memory = page;
+			owners[done++] = object->owner;
+		}
+		pthread_mutex_lock(&mm->lock);
+	}
+	return done;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense)
+{
+	uint32_t owners[SWAP_BATCH];
+	uint32_t marked = mark_oldest(mm, work, dense), ready, assigned, moved = 0;
+
+	qsort(work->owners, marked, sizeof(work->owners[0]), by_number);
+	ready = unpack_oldest(mm, work, marked, owners);
+	assigned = ready > 0 ? swap_assign_slots(mm, work, ready) : 0;
+	if (assigned > 0)
+		swap_write_pages(mm, work, assigned);
+	for (uint32_t i = 0; i < assigned; i++) {
+		struct mm_frame *f = mm_frame(mm, owners[i]);
+
+		/* BATCH kept it from being evicted anew: if it is POOL, it is the same object. */
+		if (work->pages[i].error != 0 || f->state != FRAME_POOL) {
+			swap_free(mm->swap, work->pages[i].slot);
+			continue;
+		}
+		pool_free(mm->pool, f->where);
+		f->where = work->pages[i].slot;
+		swap_set_hash(mm->swap, f->where, work->hashes[i]);
+		mm_set_state(mm, f, FRAME_SWAP);
+		moved++;
+	}
+	for (uint32_t i = 0; i < marked; i++) {
+		mm_frame(mm, work->owners[i])->flags &= (uint8_t)~FRAME_BATCH;
+		frame_offer(mm, work->owners[i]);
+	}
+	mm->stats.written_back += moved;
+	mm_wake(mm);
+	return moved;
+}
+
+uint32_t drain_pool(struct mm *mm, struct reclaim_work *work, bool lenient)
+{
+	uint32_t total = 0;
+
+	for (int i = 0; i < WRITE_BACKS && write_back_due(mm, lenient); i++) {
+		uint32_t moved = write_back(mm, work, true);
+
+		if (moved == 0)
+			break;
+		total += moved;
+	}
+	return total;
+}

@@ -1,0 +1,79 @@
+/*
+ * The tiers: where the content of a page is while the page is not resident. Each is a row of hooks,
+ * and mm_tiers[] (tiers.c) names them all, in the order in which an evicted page is offered to
+ * them. A frame's state says which of them has it (mm_tier_of()).
+ *
+ * A row (mm/tier/) knows frames; the store that it fills (mm/store/: the pool, the swap file, the
+ * codecs) does not. A further tier is a file with its row, a state of frames, and a line in each
+ * table of tiers.c.
+ *
+ * Every hook is called with the lock held, unless it says otherwise, and must be there, unless it
+ * says NULL.
+ */
+#ifndef MM_TIERS_H
+#define MM_TIERS_H
+
+#include "mm/look.h"
+#include "mm/mm_internal.h"
+
+struct mm_tier_ops {
+	enum mm_fault_kind fault; /* how a fault counts that brings a page back from it */
+	const char *load_failed;  /* for the message */
+	bool slow;		  /* sizes.swap_window bounds what is loaded at once, not window */
+
+	/* --- eviction. work->page is a private copy of the victim's page. */
+
+	/* Without the lock. The tier has this very content already: to keep it takes no memory and
+	 * no write. NULL: never. */
+	bool (*has)(struct mm *mm, struct reclaim_work *work, struct victim *v);
+	/* Without the lock. Whether the tier takes the page; what it makes of it goes to packed,
+	 * which has room for POOL_OBJECT_MAX bytes. NULL: never. */
+	bool (*take)(struct mm *mm, struct reclaim_work *work, struct victim *v, char *packed);
+	/* Keeps one page that it has or took, if the frame is EVICTING, by victim_stored(). Or sets
+	 * the victim's outcome or its tier to another one; or leaves it for keep_batch(). May drop
+	 * the lock. */
+	void (*keep)(struct mm *mm, struct reclaim_work *work, struct victim *v,
+		     const char *packed);
+	/* Keeps what keep() has left, of the whole batch. Drops the lock. NULL: keep() leaves
+	 * nothing. */
+	void (*keep_batch)(struct mm *mm, struct reclaim_work *work);
+
+	/* --- a fault */
+
+	/* The content of the run's frames, which are FILLING, into work->staging, verified. *ready:
+	 * how many came out well; all, if it returns 0. Drops the lock. */
+	int (*load)(struct mm *mm, struct fill_work *work, const struct fill_run *run,
+		    uint32_t *ready);
+	/* The frame, FILLING from this tier, has its page: let go of what was kept, or keep it as a
+	 * copy. */
+	void (*loaded)(struct mm *mm, struct mm_frame *f);
+
+	/* --- the rest */
+
+	/* The content is of no use any more. */
+	void (*drop)(struct mm *mm, struct mm_frame *f);
+	/* Tells of the frame's content, and copies it to page, if that is not NULL, changing
+	 * nothing. Drops the lock and leaves it dropped. -EAGAIN: it went elsewhere meanwhile. */
+	int (*look)(struct mm *mm, uint32_t number, struct mm_look *look, void *page);
+	/* Fills in what the statistics say of it. */
+	void (*stats)(const struct mm *mm, struct mm_stats *stats);
+	/* Verifies its own identities, with content[s] the frames whose content is that of state s.
+	 * How many breaches, printed to out. */
+	int (*check)(const struct mm *mm, const uint32_t content[FRAME_STATES], FILE *out);
+};
+
+extern const struct mm_tier_ops mm_tier_nothing; /* word.c: never touched, or given up */
+extern const struct mm_tier_ops mm_tier_same;	 /* word.c: one word, in the frame's record */
+extern const struct mm_tier_ops mm_tier_pool;	 /* pool.c: compressed, in host memory */
+extern const struct mm_tier_ops mm_tier_swap;	 /* swap.c: in the swap file */
+
+#define MM_TIER_COUNT 4
+extern const struct mm_tier_ops *const mm_tiers[MM_TIER_COUNT];
+
+/* NULL: the page is resident. */
+const struct mm_tier_ops *mm_tier_of(enum frame_state state);
+
+/* check.c: one breach, told to out, when they are not equal; else 0. */
+int mm_differ(FILE *out, const char *what, uint64_t is, uint64_t should);
+
+#endif
