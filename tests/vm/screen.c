@@ -343,12 +343,11 @@ const char *screen_text(const struct screen *s)
 	return text;
 }
 
-/* What comes within so long: false when nothing did. In small pieces, so that who looks sees also
- * what is soon drawn over. */
+/* What comes within so long: false when nothing did. */
 static bool read_some(struct screen *s, int milliseconds)
 {
 	struct pollfd fd = { .fd = s->master, .events = POLLIN };
-	char text[64];
+	char text[4096];
 	ssize_t n;
 
 	if (poll(&fd, 1, milliseconds) != 1)
