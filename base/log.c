@@ -26,6 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "base/status.h"
 
 #define LINE_MAX_BYTES 1024
@@ -181,6 +182,7 @@ static void say(const char *kind, const char *format, va_list arguments)
 	char line[LINE_MAX_BYTES];
 	int used, n;
 
+	LOCK_CHECK();
 	pthread_mutex_lock(&lock);
 	used = snprintf(line, sizeof(line), "%sbifold: %s", clear_status(), kind);
 	errno = saved; /* for %m */
@@ -228,6 +230,7 @@ bool log_status_possible(void)
 
 void log_text(const char *text)
 {
+	LOCK_CHECK();
 	pthread_mutex_lock(&lock);
 	put_status(clear_status());
 	for (const char *end; *text != '\0'; text = end) {

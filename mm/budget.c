@@ -270,7 +270,7 @@ int mm_set_budget(struct mm *mm, uint64_t bytes)
 {
 	if (bytes != 0 && bytes < mm_least_budget(&mm->config))
 		return -EINVAL;
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	if (!budget_is_falling(mm))
 		mm->ceiling = mm->budget;
 	mm->wanted = bytes != 0 ? bytes : UINT64_MAX;

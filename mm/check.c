@@ -14,7 +14,7 @@ static uint64_t or_none(uint64_t budget)
 
 void mm_stats_get(struct mm *mm, struct mm_stats *stats)
 {
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	*stats = mm->stats;
 	stats->budget_bytes = or_none(mm->budget);
 	stats->budget_wanted_bytes = or_none(mm->wanted);
@@ -28,7 +28,7 @@ void mm_stats_get(struct mm *mm, struct mm_stats *stats)
 		mm_tiers[i]->stats(mm, stats);
 	stats->table_bytes = mm->tables;
 	stats->balloon_frames = mm->balloon_frames;
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 }
 
 uint32_t mm_pressure_permille(const struct mm_stats *before, const struct mm_stats *after,
@@ -128,7 +128,7 @@ int mm_check(struct mm *mm, FILE *out)
 	struct census c;
 	int bad = 0;
 
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	take_census(mm, &c);
 	for (int s = 0; s < FRAME_STATES; s++)
 		bad += mm_differ(out, states[s], mm->count[s], c.count[s]);
@@ -144,6 +144,6 @@ int mm_check(struct mm *mm, FILE *out)
 	bad += mm_differ(out, "touched frames", mm->stats.touched_frames, c.seen);
 	for (int i = 0; i < MM_TIER_COUNT; i++)
 		bad += mm_tiers[i]->check(mm, c.content, out);
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	return bad;
 }

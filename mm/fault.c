@@ -112,9 +112,9 @@ static int fill_run(struct mm *mm, struct fill_work *work, const struct fill_run
 		*doing = run->tier->load_failed;
 		error = run->tier->load(mm, work, run, &ready);
 	}
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	backing_error = hand_over(mm, work, run, ready, done);
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	if (backing_error != 0) {
 		error = backing_error;
 		*doing = error == -EEXIST ? "the host holds a page there that should be absent"
@@ -237,7 +237,7 @@ static bool wait_for_disk(struct mm *mm, struct attempt *a)
 	a->ends_waiting = true;
 	mm_unlock(mm);
 	again = mm->config.full(mm->failed_context, a->thread, now);
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	return again;
 }
 
@@ -250,7 +250,7 @@ static void end_waiting(struct mm *mm, struct attempt *a)
 	a->ends_waiting = false;
 	mm_unlock(mm);
 	mm->config.full_no_more(mm->failed_context);
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 }
 
 static bool can_wait(const struct mm *mm, const struct attempt *a)
@@ -365,6 +365,7 @@ static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a
 		error = fill_runs(mm, work, number, a);
 	}
 	fill_work_put(mm, work);
+	trim_pool(mm);
 	mm_kick_reclaimer(mm);
 	return error;
 }
@@ -452,7 +453,7 @@ int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread)
 
 	if (!mm_has(mm, frame.v, 1))
 		return -ERANGE;
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	was = mm_frame(mm, (uint32_t)frame.v)->state;
 	error = bring_in(mm, (uint32_t)frame.v, 1, &a);
 	if (error == 0) {
@@ -466,7 +467,7 @@ int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread)
 	}
 	dead = mm->has_failed;
 	notes = notes_take(mm);
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	notes_tell_of_touch(mm, &notes);
 	if (error == 0) {
 		error = mm->ops->wake(mm->backing, frame, 1);

@@ -62,6 +62,8 @@ static int on_range(struct mm *mm, enum call call, uint32_t first, uint32_t coun
 	unsigned tries = 0;
 	int error = 0;
 
+	if (call != CALL_MAP)
+		LOCK_CHECK();
 	for (*done = 0; *done < count;) {
 		uint32_t part = 0;
 

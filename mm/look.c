@@ -45,7 +45,7 @@ static int look_once(struct mm *mm, uint32_t number, struct mm_look *look, void 
 	/* The lock keeps a resident page where it is; a copy of it takes a microsecond. */
 	if (page != NULL)
 		error = mm->ops->read(mm->backing, gfn(number), page);
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	return error;
 }
 
@@ -57,7 +57,7 @@ int mm_look(struct mm *mm, gfn_t frame, struct mm_look *look, void *page)
 		return -ERANGE;
 	CHECK((uintptr_t)page % PAGE_SIZE == 0);
 	for (unsigned i = 0; i < LOOKS_MAX && error == -EAGAIN; i++) {
-		pthread_mutex_lock(&mm->lock);
+		lock_take(&mm->lock);
 		error = look_once(mm, (uint32_t)frame.v, look, page);
 	}
 	return error;
@@ -74,10 +74,10 @@ int mm_look_count(struct mm *mm, gfn_t first, uint64_t count,
 	for (uint64_t end = at + count; at < end;) {
 		uint64_t stop = end - at < COUNT_AT_A_TIME ? end : at + COUNT_AT_A_TIME;
 
-		pthread_mutex_lock(&mm->lock);
+		lock_take(&mm->lock);
 		for (; at < stop; at++)
 			counts[look_state(mm->frames[at].state)]++;
-		pthread_mutex_unlock(&mm->lock);
+		lock_drop(&mm->lock);
 	}
 	return 0;
 }

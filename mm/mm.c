@@ -43,19 +43,19 @@ void mm_fail(struct mm *mm, uint32_t frame, int error, const char *doing)
 	snprintf(failure.text, sizeof(failure.text), "guest page 0x%llx (address 0x%llx): %s: %s",
 		 (unsigned long long)frame, (unsigned long long)gfn_to_gpa(failure.frame).v, doing,
 		 why);
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	if (!mm->failing) {
 		mm->failing = true;
 		mm_unlock(mm);
 		if (mm->failed != NULL)
 			mm->failed(mm->failed_context, &failure);
-		pthread_mutex_lock(&mm->lock);
+		lock_take(&mm->lock);
 		mm->has_failed = true;
 		pthread_cond_broadcast(&mm->changed);
 	}
 	while (!mm->has_failed)
 		mm_wait(mm);
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 }
 
 /* Answers to the policy. */
@@ -250,11 +250,11 @@ void mm_destroy(struct mm *mm)
 	if (mm == NULL)
 		return;
 	if (mm->has_reclaimer) {
-		pthread_mutex_lock(&mm->lock);
+		lock_take(&mm->lock);
 		mm->stopping = true;
 		pthread_cond_signal(&mm->shortage);
 		pthread_cond_broadcast(&mm->changed);
-		pthread_mutex_unlock(&mm->lock);
+		lock_drop(&mm->lock);
 		pthread_join(mm->reclaimer, NULL);
 	}
 	works_finish(mm);

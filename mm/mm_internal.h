@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "base/lock.h"
 #include "mm/store/codec.h"
 #include "mm/frame.h"
 #include "mm/store/hash.h"
@@ -325,6 +326,9 @@ uint32_t swap_assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t co
 int swap_write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count);
 /* Spare slots to the disk, if it is due: true when there were. Drops the lock. */
 bool punch_some(struct mm *mm);
+
+/* tier/pool.c: what the pool has emptied goes back to the host. Drops the lock if there is any. */
+void trim_pool(struct mm *mm);
 
 /* tier/write_back.c. */
 /*

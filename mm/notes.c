@@ -49,7 +49,7 @@ void mm_unlock(struct mm *mm)
 {
 	struct mm_notes notes = notes_take(mm);
 
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	notes_tell_of_touch(mm, &notes);
 	notes_say(&notes);
 }

@@ -53,7 +53,7 @@ int mm_pin(struct mm *mm, gfn_t first, uint32_t count)
 
 	if (!mm_has(mm, first.v, count))
 		return -ERANGE;
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	while (done < count && error == 0) {
 		if (mm->has_failed)
 			error = -EIO;
@@ -74,7 +74,7 @@ int mm_pin(struct mm *mm, gfn_t first, uint32_t count)
 void mm_unpin(struct mm *mm, gfn_t first, uint32_t count)
 {
 	CHECK(mm_has(mm, first.v, count));
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	unpin_range(mm, (uint32_t)first.v, count);
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 }

@@ -129,7 +129,7 @@ uint32_t victims_release(struct mm *mm, struct reclaim_work *work)
 {
 	uint32_t gone = 0;
 
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	for (uint32_t i = 0, n; i < work->victim_count; i += n) {
 		struct victim *v = &work->victims[i];
 		uint32_t done;
@@ -150,7 +150,7 @@ uint32_t victims_release(struct mm *mm, struct reclaim_work *work)
 			mm_fail(mm, v[done].frame, error,
 				"giving its memory back to the host failed");
 	}
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	for (uint32_t i = 0; i < work->victim_count; i++) {
 		struct mm_frame *f = mm_frame(mm, work->victims[i].frame);
 
@@ -186,12 +186,12 @@ static void store_victims(struct mm *mm, struct reclaim_work *work)
 		for (uint32_t k = 0; k < n; k++)
 			live[k] = work->victims[i + k].outcome == OUT_UNDECIDED &&
 				  mm_frame(mm, work->victims[i + k].frame)->state == FRAME_EVICTING;
-		pthread_mutex_unlock(&mm->lock);
+		lock_drop(&mm->lock);
 		for (uint32_t k = 0; k < n; k++)
 			if (live[k])
 				examine(mm, work, &work->victims[i + k],
 					work->packed + k * POOL_OBJECT_MAX);
-		pthread_mutex_lock(&mm->lock);
+		lock_take(&mm->lock);
 		for (uint32_t k = 0; k < n; k++)
 			commit(mm, work, &work->victims[i + k], work->packed + k * POOL_OBJECT_MAX);
 	}
@@ -236,14 +236,15 @@ uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, 
 	pool_compact(mm->pool, COMPACT_BLOCKS);
 	*examined = choose(mm, work, want);
 	if (work->victim_count > 0) {
-		pthread_mutex_unlock(&mm->lock);
+		lock_drop(&mm->lock);
 		unmap_victims(mm, work);
-		pthread_mutex_lock(&mm->lock);
+		lock_take(&mm->lock);
 		store_victims(mm, work);
 		work->disk_full |= work->unplaced && mm->swap != NULL && swap_is_full(mm->swap);
 		work->gone += victims_release(mm, work);
 		end_batch(mm, work);
 	}
+	trim_pool(mm);
 	return work->gone;
 }
 
@@ -319,7 +320,7 @@ uint32_t mm_reclaim(struct mm *mm, uint32_t count)
 	struct reclaim_work *work;
 	uint32_t total = 0;
 
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	work = reclaim_work_take(mm, true);
 	while (total < count && !mm->has_failed) {
 		uint32_t want = count - total < mm->sizes.batch ? count - total : mm->sizes.batch;

@@ -100,7 +100,7 @@ void *reclaimer_main(void *context)
 	uint64_t fruitless = 0;
 
 	pthread_setname_np(pthread_self(), "bifold-reclaim");
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	while (!mm->stopping) {
 		uint64_t now = clock_now_ns(), until = UINT64_MAX;
 		bool over = reclaim_due(mm);
@@ -109,7 +109,7 @@ void *reclaimer_main(void *context)
 
 		if (notes_pending(mm)) {
 			mm_unlock(mm);
-			pthread_mutex_lock(&mm->lock);
+			lock_take(&mm->lock);
 			continue;
 		}
 		/* A shortage that is over needs no rest; the next one is another. */
@@ -133,6 +133,6 @@ void *reclaimer_main(void *context)
 			write_some_back(mm, work, &drain);
 		reclaim_work_put(mm, work);
 	}
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	return NULL;
 }

@@ -136,12 +136,13 @@ static uint32_t sweep(struct mm *mm, uint32_t first, uint32_t end, enum mm_relea
 	mm->stats.releases[kind] += n;
 	if (n == 0)
 		mm_wait(mm);
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	*error = punch(mm, &s, &bad);
 	if (*error != 0)
 		mm_fail(mm, bad, *error, "giving its memory back to the host failed");
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	commit(mm, &s);
+	trim_pool(mm);
 	return n;
 }
 
@@ -153,7 +154,7 @@ int mm_release(struct mm *mm, gfn_t first, uint32_t count, enum mm_release_kind 
 	CHECK(kind < MM_RELEASE_KINDS);
 	if (!mm_has(mm, first.v, count))
 		return -ERANGE;
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	while (at < end && error == 0) {
 		if (mm->has_failed)
 			error = -EIO;
@@ -174,14 +175,14 @@ int mm_balloon_return(struct mm *mm, gfn_t first, uint32_t count)
 	while (at < end) {
 		uint32_t stop = end - at < SWEEP_MAX ? end : at + SWEEP_MAX;
 
-		pthread_mutex_lock(&mm->lock);
+		lock_take(&mm->lock);
 		for (; at < stop; at++) {
 			struct mm_frame *f = mm_frame(mm, at);
 
 			mm->balloon_frames -= (f->flags & FRAME_BALLOON) != 0;
 			f->flags &= (uint8_t) ~(FRAME_BALLOON | FRAME_USED);
 		}
-		pthread_mutex_unlock(&mm->lock);
+		lock_drop(&mm->lock);
 	}
 	return 0;
 }

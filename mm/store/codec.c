@@ -8,6 +8,7 @@
 
 #include "base/addr.h"
 #include "base/check.h"
+#include "base/lock.h"
 
 /*
  * zstd sizes a context by its input: for one page at level 1 it takes about this much
@@ -60,6 +61,7 @@ void codec_finish(struct codec *codec)
 
 size_t codec_compress(struct codec *codec, const void *page, void *out, size_t limit)
 {
+	LOCK_CHECK();
 	if (codec->kind == MM_COMPRESSOR_LZ4) {
 		int n = LZ4_compress_fast_extState(codec->scratch, page, out, PAGE_SIZE, (int)limit,
 						   1);
@@ -77,6 +79,7 @@ size_t codec_compress(struct codec *codec, const void *page, void *out, size_t l
 
 int codec_decompress(struct codec *codec, const void *data, size_t length, void *page)
 {
+	LOCK_CHECK();
 	if (codec->kind == MM_COMPRESSOR_LZ4)
 		return LZ4_decompress_safe(data, page, (int)length, PAGE_SIZE) == (int)PAGE_SIZE
 			       ? 0

@@ -11,11 +11,13 @@
  * list by age, which is what write-back to the swap follows. A block that is written back by parts
  * is closed to stores, or young objects would take the places of the old ones as fast as they go.
  *
- * Emptied blocks go back to the host, but for a few spares (charged all the same), because a
- * block given back and faulted in anew costs several microseconds.
+ * An emptied block is a spare, charged all the same. All but a few spares go back to the host with
+ * the next trim; those few stay, because a block given back and faulted in anew costs several
+ * microseconds.
  *
  * Invariants (pool_check):
- *   charged == (blocks in use + spare blocks) * POOL_BLOCK_SIZE + table_bytes(blocks ever used)
+ *   charged == (blocks in use + spare blocks + leaving blocks) * POOL_BLOCK_SIZE +
+ *              table_bytes(blocks ever used)
  *   a block in use has 1 .. per_block live slots and lies in the group of its fullness
  *   the live slots' lengths sum up to `stored`, their number to `objects`
  */
@@ -28,6 +30,7 @@
 
 #include "base/addr.h"
 #include "base/check.h"
+#include "base/lock.h"
 
 #define NO_BLOCK     UINT32_MAX
 #define NO_SLOT	     UINT16_MAX
@@ -77,6 +80,7 @@ struct pool {
 	struct block *blocks;
 	uint32_t block_max, block_bump;
 	uint32_t spare, spare_count; /* empty, memory kept */
+	uint32_t leaving;	     /* blocks between pool_trim_begin() and pool_trim_end() */
 	uint32_t given_back;	     /* empty, memory gone */
 	uint32_t oldest, newest;
 	uint32_t used_count;
@@ -250,18 +254,40 @@ static uint32_t block_open(struct pool *pool, unsigned class)
 	return id;
 }
 
-static void give_back_spare(struct pool *pool)
+bool pool_trim_begin(struct pool *pool, struct pool_trim *trim)
 {
-	uint32_t id = pool->spare;
-	struct block *b = &pool->blocks[id];
+	trim->count = 0;
+	while (trim->count < POOL_TRIM_MAX &&
+	       pool->spare_count > SPARES_MIN + pool->used_count / SPARES_SHARE) {
+		uint32_t id = pool->spare;
 
-	pool->spare = b->next;
-	pool->spare_count--;
-	madvise(pool->base + (size_t)id * POOL_BLOCK_SIZE, POOL_BLOCK_SIZE, MADV_DONTNEED);
-	b->next = pool->given_back;
-	pool->given_back = id;
-	pool->charged -= POOL_BLOCK_SIZE;
-	pool->host.uncharge(pool->host.context, POOL_BLOCK_SIZE);
+		pool->spare = pool->blocks[id].next;
+		pool->spare_count--;
+		trim->blocks[trim->count++] = id;
+	}
+	pool->leaving += trim->count;
+	return trim->count > 0;
+}
+
+void pool_trim_give(const struct pool *pool, const struct pool_trim *trim)
+{
+	LOCK_CHECK();
+	for (unsigned i = 0; i < trim->count; i++)
+		madvise(pool->base + (size_t)trim->blocks[i] * POOL_BLOCK_SIZE, POOL_BLOCK_SIZE,
+			MADV_DONTNEED);
+}
+
+void pool_trim_end(struct pool *pool, const struct pool_trim *trim)
+{
+	uint64_t bytes = (uint64_t)trim->count * POOL_BLOCK_SIZE;
+
+	for (unsigned i = 0; i < trim->count; i++) {
+		pool->blocks[trim->blocks[i]].next = pool->given_back;
+		pool->given_back = trim->blocks[i];
+	}
+	pool->leaving -= trim->count;
+	pool->charged -= bytes;
+	pool->host.uncharge(pool->host.context, bytes);
 }
 
 static void block_close(struct pool *pool, uint32_t id)
@@ -282,8 +308,6 @@ static void block_close(struct pool *pool, uint32_t id)
 	b->next = pool->spare;
 	pool->spare = id;
 	pool->spare_count++;
-	while (pool->spare_count > SPARES_MIN + pool->used_count / SPARES_SHARE)
-		give_back_spare(pool);
 }
 
 /* The smallest class that holds length bytes. */
@@ -556,7 +580,8 @@ int pool_check(const struct pool *pool, FILE *out)
 	}
 	if (used != pool->used_count)
 		bad += breach(out, "blocks in use", used, pool->used_count);
-	should = (used + pool->spare_count) * POOL_BLOCK_SIZE + table_bytes(pool->block_bump);
+	should = (used + pool->spare_count + pool->leaving) * POOL_BLOCK_SIZE +
+		 table_bytes(pool->block_bump);
 	if (pool->charged != should)
 		bad += breach(out, "charged", pool->charged, should);
 	if (stored != pool->stored)

@@ -1,6 +1,7 @@
 /*
  * The compressed pool: small objects, one per stored page, in host memory. Size classes in blocks
- * of POOL_BLOCK_SIZE; an empty block goes back to the host. The caller's lock covers every call.
+ * of POOL_BLOCK_SIZE; empty blocks go back to the host. The caller's lock covers every call but
+ * pool_trim_give().
  *
  * Each object keeps its owner (a frame number), a length and a checksum that the caller chose and
  * verifies. Handles are 32 bits; an object may be moved, which is told through moved().
@@ -57,6 +58,23 @@ int pool_store(struct pool *pool, const struct pool_object *object, const void *
 void pool_load(const struct pool *pool, uint32_t handle, struct pool_object *object, void *data);
 
 void pool_free(struct pool *pool, uint32_t handle);
+
+/*
+ * Empty blocks are given back to the host once there are more than will soon be used again; until
+ * then they stay charged. Three steps, for the second is done without the lock: a few blocks that
+ * nobody gets meanwhile (false: none is due), giving their memory back, and the end of their
+ * charge.
+ */
+#define POOL_TRIM_MAX 16
+
+struct pool_trim {
+	uint32_t blocks[POOL_TRIM_MAX];
+	unsigned count;
+};
+
+bool pool_trim_begin(struct pool *pool, struct pool_trim *trim);
+void pool_trim_give(const struct pool *pool, const struct pool_trim *trim);
+void pool_trim_end(struct pool *pool, const struct pool_trim *trim);
 
 /*
  * Empty sparse blocks into fuller ones of their class, at most max_blocks of them, where that

@@ -23,6 +23,7 @@
 
 #include "base/addr.h"
 #include "base/check.h"
+#include "base/lock.h"
 
 #define HASHES_PER_PAGE (PAGE_SIZE / sizeof(XXH128_hash_t))
 #define TRIES		16    /* resubmissions without progress */
@@ -268,6 +269,7 @@ bool swap_punch_begin(struct swap *swap, uint32_t *first, uint32_t *count)
 
 int swap_punch(struct swap *swap, uint32_t first, uint32_t count)
 {
+	LOCK_CHECK();
 	return swap->io->punch(swap->file, (uint64_t)first * PAGE_SIZE,
 			       (uint64_t)count * PAGE_SIZE);
 }
@@ -354,6 +356,7 @@ static void transfer(struct swap *swap, struct swap_page *pages, unsigned count,
 	unsigned first_page[SWAP_BATCH], tries[SWAP_BATCH];
 	unsigned request_count = 0;
 
+	LOCK_CHECK();
 	CHECK(count <= SWAP_BATCH);
 	for (unsigned i = 0; i < count; i++) {
 		pages[i].error = 0;

@@ -65,7 +65,7 @@ static int load(struct mm *mm, struct fill_work *work, const struct fill_run *ru
 		for (uint32_t i = 0; i < n; i++)
 			pool_load(mm->pool, mm_frame(mm, run->first + *ready + i)->where,
 				  &work->objects[i], work->packed + i * POOL_OBJECT_MAX);
-		pthread_mutex_unlock(&mm->lock);
+		lock_drop(&mm->lock);
 		for (uint32_t i = 0; i < n; i++) {
 			const struct pool_object *object = &work->objects[i];
 			const char *data = work->packed + i * POOL_OBJECT_MAX;
@@ -80,7 +80,7 @@ static int load(struct mm *mm, struct fill_work *work, const struct fill_run *ru
 				break;
 			++*ready;
 		}
-		pthread_mutex_lock(&mm->lock);
+		lock_take(&mm->lock);
 	}
 	return error;
 }
@@ -103,7 +103,7 @@ static int look(struct mm *mm, uint32_t number, struct mm_look *look, void *page
 	char data[POOL_OBJECT_MAX];
 
 	pool_load(mm->pool, mm_frame(mm, number)->where, &object, data);
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	look->codec = codec_name(mm->compressor);
 	look->length = object.length;
 	if (page == NULL)
@@ -111,6 +111,18 @@ static int look(struct mm *mm, uint32_t number, struct mm_look *look, void *page
 	if (object.owner != number || hash_object(&mm->key, data, object.length) != object.checksum)
 		return -EBADMSG;
 	return codec_decompress_once(mm->compressor, data, object.length, page);
+}
+
+void trim_pool(struct mm *mm)
+{
+	struct pool_trim trim;
+
+	while (pool_trim_begin(mm->pool, &trim)) {
+		lock_drop(&mm->lock);
+		pool_trim_give(mm->pool, &trim);
+		lock_take(&mm->lock);
+		pool_trim_end(mm->pool, &trim);
+	}
 }
 
 static void stats(const struct mm *mm, struct mm_stats *stats)

@@ -130,9 +130,9 @@ int swap_write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count)
 {
 	int error = 0;
 
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	swap_write(mm->swap, work->pages, count);
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	for (uint32_t i = 0; i < count; i++) {
 		work->wrote |= work->pages[i].error == 0;
 		if (error == 0)
@@ -201,14 +201,14 @@ static uint32_t gather(struct mm *mm, struct reclaim_work *work, uint32_t *indic
 static void hash_victims(struct mm *mm, struct reclaim_work *work, const uint32_t *indices,
 			 uint32_t count)
 {
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	for (uint32_t i = 0; i < count; i++) {
 		struct victim *v = &work->victims[indices[i]];
 
 		if (!v->hashed)
 			v->hash = hash_page(&mm->key, work->pages[i].memory);
 	}
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 }
 
 static void keep_batch(struct mm *mm, struct reclaim_work *work)
@@ -247,13 +247,13 @@ static int load(struct mm *mm, struct fill_work *work, const struct fill_run *ru
 	for (uint32_t i = 0; i < run->count; i++)
 		work->pages[i] = (struct swap_page){ mm_frame(mm, run->first + i)->where,
 						     work->staging + i * PAGE_SIZE, 0 };
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	swap_read(mm->swap, work->pages, run->count);
 	for (*ready = 0; *ready < run->count && error == 0; ++*ready)
 		error = work->pages[*ready].error;
 	if (error != 0)
 		--*ready;
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	return error;
 }
 
@@ -282,17 +282,17 @@ static int look(struct mm *mm, uint32_t number, struct mm_look *look, void *page
 	int error;
 
 	look->slot = before.where;
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	if (page == NULL)
 		return 0;
 	error = swap_read_unverified(mm->swap, before.where, page);
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	now = *mm_frame(mm, number);
 	moved = frame_content(&now) != FRAME_SWAP || now.where != before.where ||
 		now.word != before.word;
 	intact = error == 0 && !moved &&
 		 swap_hash_equal(mm->swap, now.where, hash_page(&mm->key, page));
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	if (moved)
 		return -EAGAIN;
 	if (error != 0)
@@ -339,9 +339,9 @@ bool punch_some(struct mm *mm)
 	if (mm->swap == NULL || !swap_punch_begin(mm->swap, &first, &count))
 		return false;
 	mm->slots_in_flight += count;
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	error = swap_punch(mm->swap, first, count);
-	pthread_mutex_lock(&mm->lock);
+	lock_take(&mm->lock);
 	mm->slots_in_flight -= count;
 	swap_punch_end(mm->swap, first, count, error);
 	return true;

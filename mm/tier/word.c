@@ -42,7 +42,7 @@ static void drop(struct mm *mm, struct mm_frame *f)
 static int look(struct mm *mm, uint32_t number, struct mm_look *look, void *page)
 {
 	look->word = mm_frame(mm, number)->word;
-	pthread_mutex_unlock(&mm->lock);
+	lock_drop(&mm->lock);
 	if (page != NULL)
 		codec_fill_word(page, look->word);
 	return 0;

@@ -84,7 +84,7 @@ static uint32_t unpack_oldest(struct mm *mm, struct reclaim_work *work, uint32_t
 				  work->packed + n * POOL_OBJECT_MAX);
 			n++;
 		}
-		pthread_mutex_unlock(&mm->lock);
+		lock_drop(&mm->lock);
 		for (uint32_t k = 0; k < n; k++) {
 			const struct pool_object *object = &work->objects[k];
 			const char *data = work->packed + k * POOL_OBJECT_MAX;
@@ -98,7 +98,7 @@ static uint32_t unpack_oldest(struct mm *mm, struct reclaim_work *work, uint32_t
 			work->pages[done].memory = page;
 			owners[done++] = object->owner;
 		}
-		pthread_mutex_lock(&mm->lock);
+		lock_take(&mm->lock);
 	}
 	return done;
 }
@@ -138,6 +138,7 @@ uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense)
 		mm_frame(mm, work->owners[i])->flags &= (uint8_t)~FRAME_BATCH;
 		frame_offer(mm, work->owners[i]);
 	}
+	trim_pool(mm);
 	mm->stats.written_back += moved;
 	mm_wake(mm);
 	return moved;

@@ -93,6 +93,10 @@ static void report(const char *when)
 		live += b.live[i] ? b.length[i] : 0;
 	while (pool_compact(b.pool, 100) > 0)
 		;
+	for (struct pool_trim trim; pool_trim_begin(b.pool, &trim);) {
+		pool_trim_give(b.pool, &trim);
+		pool_trim_end(b.pool, &trim);
+	}
 	malloc_trim(0);
 	printf("  %-22s pool %5.1f%%  malloc %5.1f%%\n", when,
 	       100.0 * (double)live / (double)pool_bytes(b.pool),

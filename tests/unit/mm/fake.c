@@ -299,7 +299,7 @@ void fake_compare(struct fake *fake)
 		[FRAME_RELEASED] = ABSENT,
 	};
 
-	pthread_mutex_lock(&fake->mm->lock);
+	lock_take(&fake->mm->lock);
 	/* The reclaimer may be amid a batch. */
 	while (fake->mm->has_reclaimer && fake->failure_count == 0 &&
 	       fake->mm->count[FRAME_EVICTING] + fake->mm->count[FRAME_RELEASING] > 0)
@@ -316,7 +316,7 @@ void fake_compare(struct fake *fake)
 		       "frame %u stays on its way out", i);
 	}
 	pthread_mutex_unlock(&fake->lock);
-	pthread_mutex_unlock(&fake->mm->lock);
+	lock_drop(&fake->mm->lock);
 }
 
 void fake_end(struct fake *fake)

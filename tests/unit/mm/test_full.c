@@ -155,10 +155,10 @@ static bool work_is_held(void)
 {
 	bool held = false;
 
-	pthread_mutex_lock(&fake.mm->lock);
+	lock_take(&fake.mm->lock);
 	for (unsigned i = 0; i < WORK_MAX; i++)
 		held |= fake.mm->fill_works[i] != NULL && fake.mm->fill_works[i]->busy;
-	pthread_mutex_unlock(&fake.mm->lock);
+	lock_drop(&fake.mm->lock);
 	return held;
 }
 

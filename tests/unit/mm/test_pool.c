@@ -95,6 +95,17 @@ static void expect(uint32_t owner)
 	cr_assert_eq(memcmp(data, should, object.length), 0);
 }
 
+static void trim(void)
+{
+	struct pool_trim t;
+
+	while (pool_trim_begin(p.pool, &t)) {
+		cr_assert_eq(pool_check(p.pool, stderr), 0, "between the steps");
+		pool_trim_give(p.pool, &t);
+		pool_trim_end(p.pool, &t);
+	}
+}
+
 static void drop(uint32_t owner)
 {
 	pool_free(p.pool, p.handle[owner]);
@@ -116,6 +127,9 @@ Test(pool, every_length)
 		     (unsigned long long)pool_bytes(p.pool));
 	for (uint32_t length = 1; length <= POOL_OBJECT_MAX; length++)
 		drop(length);
+	cr_assert_gt(pool_bytes(p.pool), 5 * POOL_BLOCK_SIZE + pool_table_bytes(MIB(32)),
+		     "nothing goes before it is trimmed");
+	trim();
 	/* A few spares, and the table of all blocks ever used. */
 	cr_assert_leq(pool_bytes(p.pool), 4 * POOL_BLOCK_SIZE + pool_table_bytes(MIB(32)),
 		      "empty blocks were kept");
@@ -151,6 +165,7 @@ Test(pool, compaction_gives_blocks_back)
 	while (pool_compact(p.pool, 8) > 0)
 		cr_assert_eq(pool_check(p.pool, stderr), 0);
 	cr_assert_gt(p.moves, 0);
+	trim();
 	cr_assert_lt(pool_bytes(p.pool), before / 3);
 	for (uint32_t i = 0; i < OBJECTS; i += 4)
 		expect(i);

@@ -52,9 +52,9 @@ static void wait_for(bool (*condition)(struct mm *mm), const char *what)
 	while (!met) {
 		cr_assert_lt(clock_now_ns(), until, "%s", what);
 		sched_yield();
-		pthread_mutex_lock(&fake.mm->lock);
+		lock_take(&fake.mm->lock);
 		met = condition(fake.mm);
-		pthread_mutex_unlock(&fake.mm->lock);
+		lock_drop(&fake.mm->lock);
 	}
 }
 
@@ -86,7 +86,7 @@ Test(reclaimer, pool_of_small_objects_stays_under_its_cap)
 /* Nothing of the pool can go: each object in it is damaged, and left to who needs it. */
 static void damage_all(void)
 {
-	pthread_mutex_lock(&fake.mm->lock);
+	lock_take(&fake.mm->lock);
 	for (uint32_t i = 0; i < FRAMES; i++) {
 		struct mm_frame *f = &fake.mm->frames[i];
 		struct pool_object object;
@@ -99,7 +99,7 @@ static void damage_all(void)
 		object.checksum ^= 1;
 		cr_assert_eq(pool_store(fake.mm->pool, &object, data, &f->where), 0);
 	}
-	pthread_mutex_unlock(&fake.mm->lock);
+	lock_drop(&fake.mm->lock);
 }
 
 static bool sleeps_over_its_cap(struct mm *mm)

@@ -111,9 +111,9 @@ static void wait_until_it_waits(void)
 
 	do {
 		sched_yield();
-		pthread_mutex_lock(&fake.mm->lock);
+		lock_take(&fake.mm->lock);
 		waiters = fake.mm->waiters;
-		pthread_mutex_unlock(&fake.mm->lock);
+		lock_drop(&fake.mm->lock);
 	} while (waiters == 0);
 }
 
@@ -153,11 +153,11 @@ static void write_all_back(void)
 {
 	struct reclaim_work *work;
 
-	pthread_mutex_lock(&fake.mm->lock);
+	lock_take(&fake.mm->lock);
 	work = reclaim_work_take(fake.mm, true);
 	EXPECT(write_back(fake.mm, work, false) > 0);
 	reclaim_work_put(fake.mm, work);
-	pthread_mutex_unlock(&fake.mm->lock);
+	lock_drop(&fake.mm->lock);
 }
 
 /* All that moves them; the operation comes in between, or after. */

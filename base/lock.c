@@ -1,0 +1,3 @@
+#include "base/lock.h"
+
+_Thread_local unsigned lock_held;
