@@ -121,8 +121,9 @@ def seen_by_users(folder):
     for path in sorted(glob.glob(folder + "/vmm/**/*.c", recursive=True)):
         with open(path, encoding="utf-8") as file:
             yield path, "\n".join(re.findall(r'"((?:[^"\\\n]|\\.)*)"', file.read()))
-    pages = ["tools/demo", "tools/bench", "tools/bench-guests", "README.md", "docs/bifold.1"]
-    pages += [path[len(folder) + 1 :] for path in sorted(glob.glob(folder + "/docs/*.md"))]
+    pages = ["tools/demo", "README.md", "docs/bifold.1"]
+    for more in ("docs/*.md", "tools/benchmarks/*.py"):
+        pages += [path[len(folder) + 1 :] for path in sorted(glob.glob(f"{folder}/{more}"))]
     for name in pages:
         if not name.endswith("glossary.md"):
             with open(f"{folder}/{name}", encoding="utf-8") as file:
