@@ -9,36 +9,25 @@
  * next line; what does not fit there is dropped and counted, and the count is said as soon as
  * something goes out again.
  *
- * Standard error may be shared with others, whose writes O_NONBLOCK would break. So a pipe or a
- * terminal is opened anew through /proc, and a socket is asked call by call. Where that is refused,
- * poll() answers first: a line is shorter than what a writable pipe takes.
+ * Standard error may be shared with others, so it is written to through an outlet (outlet.h).
  */
 #include "base/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/lock.h"
+#include "base/outlet.h"
 #include "base/status.h"
 
 #define LINE_MAX_BYTES 1024
 #define CLEAR	       "\r\033[K"
 #define BACKLOG_BYTES  8192
-
-enum way {
-	WAY_UNKNOWN,
-	WAY_WRITE, /* never blocks, or not for long */
-	WAY_SEND,  /* a socket */
-	WAY_POLL,  /* may block: poll() first */
-};
 
 static int verbosity;
 static bool spoken; /* (atomic) */
@@ -48,8 +37,8 @@ static unsigned others;	       /* (lock) between log_yield() and log_return() */
 static bool others_unfinished; /* (lock) they left their line without its end */
 
 /* All (lock). */
-static enum way way;
-static int fd = STDERR_FILENO;
+static bool opened;
+static struct outlet outlet = { .fd = -1 };
 static char backlog[BACKLOG_BYTES]; /* begins with the rest of a line that went in part */
 static size_t backlog_used;
 static unsigned long dropped; /* lines, since the backlog was last empty */
@@ -64,45 +53,14 @@ int log_verbosity(void)
 	return verbosity;
 }
 
-static enum way find_way(void)
-{
-	struct stat status;
-	int own;
-
-	if (fstat(STDERR_FILENO, &status) != 0 || S_ISREG(status.st_mode))
-		return WAY_WRITE;
-	if (S_ISSOCK(status.st_mode))
-		return WAY_SEND;
-	own = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (own < 0)
-		return WAY_POLL;
-	fd = own;
-	return WAY_WRITE;
-}
-
-static bool writable(void)
-{
-	struct pollfd ready = { .fd = fd, .events = POLLOUT };
-
-	return poll(&ready, 1, 0) > 0;
-}
-
 /* As write(2), but -1 with EAGAIN instead of blocking. */
 static ssize_t put_some(const char *text, size_t length)
 {
-	ssize_t n;
-
-	if (way == WAY_UNKNOWN)
-		way = find_way();
-	if (way == WAY_POLL && !writable()) {
-		errno = EAGAIN;
-		return -1;
-	}
-	do {
-		n = way == WAY_SEND ? send(fd, text, length, MSG_DONTWAIT | MSG_NOSIGNAL)
-				    : write(fd, text, length);
-	} while (n < 0 && errno == EINTR);
-	return n;
+	/* A standard error that was closed swallows what comes. */
+	if (!opened)
+		(void)outlet_open(&outlet, STDERR_FILENO);
+	opened = true;
+	return outlet_put(&outlet, text, length);
 }
 
 /* Line by line, as far as it goes. Nothing can be done about a standard error that is closed. */
@@ -245,7 +203,7 @@ void log_text(const char *text)
 static bool wait_writable(int give_up_fd, int milliseconds)
 {
 	struct pollfd fds[] = {
-		{ .fd = fd, .events = POLLOUT },
+		{ .fd = outlet.fd, .events = POLLOUT },
 		{ .fd = give_up_fd, .events = POLLIN },
 	};
 

@@ -2,26 +2,23 @@
  * The first byte into an empty buffer starts a timer; when it has run out, the loop writes what
  * came together. When the descriptor takes no more, the loop watches for it to be writable.
  *
- * A write happens with the lock held and so must not block: a pipe that poll() calls writable takes
- * PIPE_BUF bytes, and files take everything.
+ * A write happens with the lock held and so must not block: it goes through an outlet.
  */
 #include "devices/output.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/outlet.h"
 #include "devices/loop.h"
 
 #define BUFFER_SIZE 16384
@@ -33,9 +30,8 @@
 /* (C) constant after create; (L) lock */
 struct output {
 	struct output_config config; /* (C) */
-	int fd;			     /* (C) our own duplicate: the loop knows it by its number */
+	struct outlet outlet;	     /* (C) */
 	int timer_fd;		     /* (C) */
-	size_t piece;		     /* (C) bytes that a write takes without blocking */
 	pthread_mutex_t lock;
 	bool watched; /* (L) the loop waits for fd to be writable */
 	bool broken;  /* (L) fd has failed */
@@ -56,13 +52,6 @@ static void unlock(struct output *output)
 		log_warn("the guest's console output is lost: %s", strerror(lost));
 }
 
-static bool writable(const struct output *output)
-{
-	struct pollfd ready = { .fd = output->fd, .events = POLLOUT };
-
-	return poll(&ready, 1, 0) > 0;
-}
-
 static void watch(struct output *output);
 
 /* With the lock. Writes what goes without blocking. */
@@ -70,13 +59,9 @@ static void flush(struct output *output)
 {
 	size_t done = 0;
 
-	while (done < output->used && !output->broken && writable(output)) {
-		size_t left = output->used - done;
-		ssize_t n = write(output->fd, output->buffer + done,
-				  left < output->piece ? left : output->piece);
+	while (done < output->used && !output->broken) {
+		ssize_t n = outlet_put(&output->outlet, output->buffer + done, output->used - done);
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n < 0) {
@@ -101,7 +86,7 @@ static void flush_and_tell(struct output *output, bool was_watched)
 	pthread_mutex_lock(&output->lock);
 	flush(output);
 	if (was_watched && output->used == 0) {
-		loop_remove(output->config.loop, output->fd);
+		loop_remove(output->config.loop, output->outlet.fd);
 		output->watched = false;
 	}
 	tell = output->starved && output->used + HANDFUL <= FULL;
@@ -139,7 +124,7 @@ static void watch(struct output *output)
 {
 	if (output->watched)
 		return;
-	if (loop_add(output->config.loop, output->fd, EPOLLOUT, on_writable, output) == 0)
+	if (loop_add(output->config.loop, output->outlet.fd, EPOLLOUT, on_writable, output) == 0)
 		output->watched = true;
 	else
 		start_timer(output);
@@ -148,7 +133,6 @@ static void watch(struct output *output)
 int output_create(const struct output_config *config, struct output **out)
 {
 	struct output *output = calloc(1, sizeof(*output));
-	struct stat status;
 	int error;
 
 	CHECK(output != NULL);
@@ -156,12 +140,7 @@ int output_create(const struct output_config *config, struct output **out)
 	pthread_mutex_init(&output->lock, NULL);
 	output->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	/* A standard output that was closed is one that fails. */
-	output->fd = fcntl(config->fd, F_DUPFD_CLOEXEC, 0);
-	output->broken = output->fd < 0;
-	output->piece =
-		output->fd >= 0 && fstat(output->fd, &status) == 0 && S_ISREG(status.st_mode)
-			? SIZE_MAX
-			: PIPE_BUF;
+	output->broken = outlet_open(&output->outlet, config->fd) != 0;
 	error = output->timer_fd < 0 ? -errno : 0;
 	if (error == 0)
 		error = loop_add(config->loop, output->timer_fd, EPOLLIN, on_timer, output);
@@ -182,9 +161,8 @@ void output_destroy(struct output *output)
 		close(output->timer_fd);
 	}
 	if (output->watched)
-		loop_remove(output->config.loop, output->fd);
-	if (output->fd >= 0)
-		close(output->fd);
+		loop_remove(output->config.loop, output->outlet.fd);
+	outlet_close(&output->outlet);
 	pthread_mutex_destroy(&output->lock);
 	free(output);
 }
@@ -205,7 +183,7 @@ bool output_has_room(struct output *output)
 static bool wait_writable(const struct output *output, int other_fd)
 {
 	struct pollfd fds[] = {
-		{ .fd = output->fd, .events = POLLOUT },
+		{ .fd = output->outlet.fd, .events = POLLOUT },
 		{ .fd = other_fd, .events = POLLIN },
 	};
 

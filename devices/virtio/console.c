@@ -5,29 +5,20 @@
  * buffer cannot be written to its end, output is *blocked*: chains wait in the ring and the loop
  * watches the descriptor.
  *
- * The descriptor must never block the loop's thread. Its status flags are shared with whoever else
- * has it open (a user's shell), so O_NONBLOCK is not set on it: pipes and terminals are opened anew
- * through /proc, sockets take a flag with each call, files do not block. Where that is refused
- * (a terminal of another user's) poll() is asked first, and what is written then is small enough
- * for a pipe and, in practice, for a terminal.
+ * The descriptor must never block the loop's thread, so it is written to through an outlet.
  */
 #include "devices/virtio/console.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <linux/virtio_ids.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/outlet.h"
 #include "devices/loop.h"
 #include "devices/virtio/virtio.h"
 
@@ -46,22 +37,15 @@ struct space {
 	uint32_t emergency_write;
 };
 
-enum output_kind {
-	OUTPUT_PLAIN,  /* write() does as it should: a file, or opened anew not to block */
-	OUTPUT_SOCKET, /* with MSG_DONTWAIT */
-	OUTPUT_POLLED, /* in small pieces when poll() says so */
-};
-
 /* (C) constant after creation; (L) virtio's lock */
 struct virtio_console {
 	struct virtio virtio;
 	struct space space;			    /* (L) */
 	const struct virtio_console_events *events; /* (C) */
 	void *context;				    /* (C) */
-	int output_fd;				    /* (C) ours */
-	enum output_kind output_kind;		    /* (C) */
-	bool is_watched;   /* (C) the loop knows output_fd; otherwise it never blocks */
-	bool is_blocked;   /* (L) the loop calls when output_fd takes more */
+	struct outlet output;			    /* (C) */
+	bool is_watched;   /* (C) the loop knows output; otherwise it never blocks */
+	bool is_blocked;   /* (L) the loop calls when output takes more */
 	bool is_closed;	   /* (L) nobody reads any more */
 	bool has_failed;   /* (L) and the user was told */
 	bool wants_room;   /* (L) input waits for buffers */
@@ -74,25 +58,6 @@ struct virtio_console {
 	size_t used, sent; /* (L) bytes in the buffer; of these, written */
 	uint8_t buffer[BUFFER_BYTES];
 };
-
-static ssize_t put(const struct virtio_console *console, const uint8_t *bytes, size_t length)
-{
-	struct pollfd ready = { .fd = console->output_fd, .events = POLLOUT };
-
-	switch (console->output_kind) {
-	case OUTPUT_SOCKET:
-		return send(console->output_fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-	case OUTPUT_POLLED:
-		if (poll(&ready, 1, 0) == 0) {
-			errno = EAGAIN;
-			return -1;
-		}
-		return write(console->output_fd, bytes, length < PIPE_BUF ? length : PIPE_BUF);
-	case OUTPUT_PLAIN:
-		break;
-	}
-	return write(console->output_fd, bytes, length);
-}
 
 /* Output that cannot be written is dropped; a guest must not hang for want of a reader. */
 static void give_up(struct virtio_console *console, int error)
@@ -112,14 +77,14 @@ static bool flush(struct virtio_console *console)
 	if (console->is_closed)
 		console->used = 0;
 	while (console->sent < console->used) {
-		ssize_t n = put(console, console->buffer + console->sent,
-				console->used - console->sent);
+		ssize_t n = outlet_put(&console->output, console->buffer + console->sent,
+				       console->used - console->sent);
 
 		if (n > 0)
 			console->sent += (size_t)n;
 		else if (n < 0 && errno == EAGAIN && console->is_watched)
 			return false;
-		else if (n == 0 || errno != EINTR)
+		else
 			give_up(console, n == 0 ? EIO : errno);
 	}
 	console->used = console->sent = 0;
@@ -184,7 +149,7 @@ static void transmit(struct virtio_console *console)
 		more = gather(console);
 		if (!flush(console)) {
 			console->is_blocked = true;
-			loop_change(console->virtio.loop, console->output_fd, EPOLLOUT);
+			loop_change(console->virtio.loop, console->output.fd, EPOLLOUT);
 		}
 	}
 	virtio_signal(&console->virtio, QUEUE_TRANSMIT);
@@ -199,7 +164,7 @@ static void on_output_ready(void *context, uint32_t events)
 	virtio_lock(&console->virtio);
 	if (console->is_blocked && flush(console)) {
 		console->is_blocked = false;
-		loop_change(console->virtio.loop, console->output_fd, 0);
+		loop_change(console->virtio.loop, console->output.fd, 0);
 		transmit(console);
 	}
 	virtio_unlock(&console->virtio);
@@ -320,7 +285,7 @@ void virtio_console_drain(struct virtio_console *console, unsigned timeout_ms)
 	virtio_lock(&console->virtio);
 	console->virtio.hurried = true;
 	do {
-		struct pollfd ready = { .fd = console->output_fd, .events = POLLOUT };
+		struct pollfd ready = { .fd = console->output.fd, .events = POLLOUT };
 
 		more = gather(console);
 		if (!flush(console)) {
@@ -335,32 +300,9 @@ void virtio_console_drain(struct virtio_console *console, unsigned timeout_ms)
 	virtio_unlock(&console->virtio);
 }
 
-/* 0 or -errno. */
-static int open_output(struct virtio_console *console, int fd)
-{
-	struct stat status;
-	char path[32];
-
-	if (fstat(fd, &status) != 0)
-		return -errno;
-	console->output_fd = -1;
-	console->output_kind = OUTPUT_PLAIN;
-	if (S_ISFIFO(status.st_mode) || isatty(fd)) {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		console->output_fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-		if (console->output_fd < 0)
-			console->output_kind = OUTPUT_POLLED;
-	} else if (S_ISSOCK(status.st_mode)) {
-		console->output_kind = OUTPUT_SOCKET;
-	}
-	if (console->output_fd < 0)
-		console->output_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	return console->output_fd >= 0 ? 0 : -errno;
-}
-
 static int watch_output(struct virtio_console *console)
 {
-	int error = loop_add(console->virtio.loop, console->output_fd, 0, on_output_ready, console);
+	int error = loop_add(console->virtio.loop, console->output.fd, 0, on_output_ready, console);
 
 	console->is_watched = error == 0;
 	return error == -EPERM ? 0 : error; /* a file, or /dev/null: never blocks */
@@ -386,7 +328,7 @@ int virtio_console_create(const struct virtio_console_config *config, struct vir
 	console->space = (struct space){ config->columns, config->rows, 1, 0 };
 	base.config = &console->space;
 	base.config_size = sizeof(console->space);
-	error = open_output(console, config->output_fd);
+	error = outlet_open(&console->output, config->output_fd);
 	if (error != 0)
 		goto free_console;
 	error = virtio_init(&console->virtio, &base);
@@ -401,7 +343,7 @@ int virtio_console_create(const struct virtio_console_config *config, struct vir
 finish_virtio:
 	virtio_finish(&console->virtio);
 close_output:
-	close(console->output_fd);
+	outlet_close(&console->output);
 free_console:
 	free(console);
 	return error;
@@ -412,9 +354,9 @@ void virtio_console_destroy(struct virtio_console *console)
 	if (console == NULL)
 		return;
 	if (console->is_watched)
-		loop_remove(console->virtio.loop, console->output_fd);
+		loop_remove(console->virtio.loop, console->output.fd);
 	virtio_finish(&console->virtio);
-	close(console->output_fd);
+	outlet_close(&console->output);
 	free(console);
 }
 

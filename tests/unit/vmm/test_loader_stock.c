@@ -473,16 +473,17 @@ Test(loader_multiboot, below_1_mib)
 
 static void says(int expected, const char *what)
 {
+	static int log = -1; /* one for all: the log opens its standard error once */
+	int saved = dup(STDERR_FILENO);
 	char text[1024] = "";
-	int log = memfd_create("log", MFD_CLOEXEC), saved = dup(STDERR_FILENO);
 
+	log = log < 0 ? memfd_create("log", MFD_CLOEXEC) : log;
+	cr_assert(ftruncate(log, 0) == 0 && lseek(log, 0, SEEK_SET) == 0);
 	dup2(log, STDERR_FILENO);
 	cr_assert_eq(load(), expected);
 	dup2(saved, STDERR_FILENO);
 	cr_assert_gt(pread(log, text, sizeof(text) - 1, 0), 0);
-	cr_assert(strstr(text, what) != NULL, "%s", text);
-	close(log);
-	close(saved);
+	cr_assert(close(saved) == 0 && strstr(text, what) != NULL, "%s", text);
 }
 
 Test(loader_linux, advice_that_helps)
