@@ -47,7 +47,7 @@ shared='vmm/(arguments|commands|file|host|image|json|path|report|translation_tex
 room vmm/boot 'base/[a-z]+\.h|ept/space\.h' "$posix|linux/[a-z/]+\.h|elf\.h|endian\.h"
 room vmm/machine "$shared|vmm/boot/(acpi|loader|platform)\.h|devices/([a-z]+/)?[a-z_]+\.h|ept/(access|host_page|space|walk)\.h|guest/abi\.h|mm/(look|mm)\.h|pilot/[a-z]+\.h" \
 	"$posix|linux/(kvm|userfaultfd|virtio_ids)\.h|jansson\.h|cpuid\.h|asm/[a-z]+\.h"
-room vmm/control "$shared|vmm/machine/(auto_balloon|devices|machine|translation)\.h|ept/(maps|space|walk)\.h|mm/look\.h" "$posix|jansson\.h"
+room vmm/control "$shared|vmm/machine/(devices|devices_json|machine|translation)\.h|ept/(maps|space|walk)\.h|mm/look\.h" "$posix|jansson\.h"
 room vmm/ask "$shared|vmm/control/(protocol|socket)\.h" "$posix|jansson\.h|curses\.h|ncurses\.h|term\.h"
 room vmm/bench "$shared|vmm/boot/(archive|loader)\.h|vmm/machine/(kvm_stats|machine)\.h" "$posix|jansson\.h|linux/(kvm|perf_event)\.h|cpuid\.h"
 room vmm "vmm/(boot/(archive|loader)|control/(methods|server)|machine/(devices|kvm_stats|machine))\.h|base/[a-z]+\.h|ept/space\.h|guest/abi\.h|mm/mm\.h|policy/table\.h" \

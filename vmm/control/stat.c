@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "vmm/json.h"
+#include "vmm/machine/devices_json.h"
 #include "vmm/machine/machine.h"
 #include "vmm/report.h"
 
@@ -108,6 +109,6 @@ json_t *stat_to_json(struct machine *machine)
 	add_latencies(json_object_get(stat, "latency_ns"), &report.stats);
 	if (report.managed)
 		set(stat, "frames", frames_to_json(&report.stats, report.memory_bytes));
-	stat_add_devices(stat, machine_devices(machine));
+	devices_add_to_json(machine_devices(machine), stat);
 	return stat;
 }

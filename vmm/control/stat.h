@@ -18,16 +18,9 @@
 
 #include <jansson.h>
 
-struct devices;
 struct machine;
 
 /* A new reference. The vCPUs are not disturbed. */
 json_t *stat_to_json(struct machine *machine);
-
-/* Of it, the members of the devices. */
-void stat_add_devices(json_t *stat, const struct devices *devices);
-
-/* The state of the balloon; null: there is none. */
-json_t *stat_balloon_to_json(const struct devices *devices);
 
 #endif

@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "vmm/json.h"
+#include "vmm/machine/devices_json.h"
 #include "vmm/machine/machine.h"
-#include "vmm/control/stat.h"
 
 #define PAUSE_MS 2000 /* for a vCPU to come out */
 
@@ -64,7 +64,7 @@ json_t *steer_balloon(void *context, json_t *params, struct control_error *error
 	}
 	if (given)
 		devices_set_balloon(machine_devices(machine), (uint32_t)(bytes >> PAGE_SHIFT));
-	return stat_balloon_to_json(machine_devices(machine));
+	return devices_balloon_to_json(machine_devices(machine));
 }
 
 static json_t *budget_to_json(struct mm *mm)

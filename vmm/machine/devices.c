@@ -11,6 +11,7 @@
 #include "devices/loop.h"
 #include "devices/virtio/virtio.h"
 #include "vmm/machine/auto_balloon.h"
+#include "vmm/machine/devices_json.h"
 #include "vmm/machine/internal.h"
 
 /* How long a slow reader of the console may take for what is left at the end. */
@@ -248,11 +249,14 @@ static const struct device_kind {
 	int (*create)(struct devices *devices, const struct devices_config *config, size_t at,
 		      struct virtio **virtio);
 	void (*destroy)(struct devices *devices); /* all of the kind; also none */
+	/* Its member of 'bifold stat', also where there is none of the kind; NULL: it has none. */
+	const char *member;
+	json_t *(*to_json)(const struct devices *devices);
 } kinds[] = {
-	{ count_consoles, create_console, destroy_console },
-	{ count_balloons, create_balloon, destroy_balloon },
-	{ count_rngs, create_rng, destroy_rng },
-	{ count_disks, create_disk, destroy_disks },
+	{ count_consoles, create_console, destroy_console, NULL, NULL },
+	{ count_balloons, create_balloon, destroy_balloon, "balloon", devices_balloon_to_json },
+	{ count_rngs, create_rng, destroy_rng, NULL, NULL },
+	{ count_disks, create_disk, destroy_disks, "disks", devices_disks_to_json },
 };
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -338,6 +342,13 @@ void devices_destroy(struct devices *devices)
 		kinds[i].destroy(devices);
 	loop_destroy(devices->loop);
 	*devices = (struct devices){ 0 };
+}
+
+void devices_add_to_json(const struct devices *devices, json_t *stat)
+{
+	for (size_t i = 0; i < KIND_COUNT; i++)
+		if (kinds[i].member != NULL)
+			json_object_set_new(stat, kinds[i].member, kinds[i].to_json(devices));
 }
 
 void devices_set_balloon(struct devices *devices, uint32_t pages)

@@ -1,9 +1,8 @@
-/* How a running guest's devices are, for vmm/control/stat.h: the monitor's side. */
+/* How the devices of a running guest are, as JSON: the functions of the rows in devices.c. */
 #include "base/clock.h"
-#include "vmm/machine/auto_balloon.h"
-#include "vmm/machine/devices.h"
 #include "vmm/json.h"
-#include "vmm/control/stat.h"
+#include "vmm/machine/auto_balloon.h"
+#include "vmm/machine/devices_json.h"
 
 #define STATISTICS_NS 500000000u /* the guest is asked again after so long */
 
@@ -68,7 +67,7 @@ static json_t *state_to_json(const struct virtio_balloon_state *state)
 	return object;
 }
 
-json_t *stat_balloon_to_json(const struct devices *devices)
+json_t *devices_balloon_to_json(const struct devices *devices)
 {
 	struct virtio_balloon_state state;
 	json_t *object;
@@ -103,12 +102,11 @@ static json_t *disk_to_json(struct virtio_block *disk, size_t number)
 		json_of_count(counts.waits), "pending", json_of_count(counts.pending));
 }
 
-void stat_add_devices(json_t *stat, const struct devices *devices)
+json_t *devices_disks_to_json(const struct devices *devices)
 {
 	json_t *disks = json_array();
 
 	for (size_t i = 0; i < devices->disk_count; i++)
 		json_array_append_new(disks, disk_to_json(devices->disk[i], i));
-	set(stat, "balloon", stat_balloon_to_json(devices));
-	set(stat, "disks", disks);
+	return disks;
 }
