@@ -1,8 +1,8 @@
 /* System calls on memory that is mapped: advice, locking, what is in memory, what is written. */
 #include "guest/call/call.h"
-#include "guest/call/linux.h"
 #include "guest/file/cache.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/linux.h"
 #include "guest/memory/fault.h"
 #include "guest/memory/mapping.h"
 #include "guest/memory/user.h"

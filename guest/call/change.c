@@ -1,10 +1,10 @@
 /* System calls that change the tree, and what a file is besides its bytes. */
 #include "guest/call/call.h"
-#include "guest/call/linux.h"
 #include "guest/cpu/clock.h"
 #include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/linux.h"
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"

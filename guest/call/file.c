@@ -1,9 +1,9 @@
 /* System calls on open files. */
 #include "guest/call/call.h"
-#include "guest/call/linux.h"
 #include "guest/file/file.h"
 #include "guest/file/pipe.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/linux.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/process/process.h"

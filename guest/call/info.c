@@ -1,9 +1,9 @@
 /* System calls on the machine. */
 #include "guest/call/call.h"
-#include "guest/call/linux.h"
 #include "guest/cpu/clock.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/linux.h"
 #include "guest/memory/page.h"
 #include "guest/memory/swap.h"
 #include "guest/memory/user.h"

@@ -1,11 +1,11 @@
 /* System calls on the address space: what is mapped where. Lengths are the program's word: every
  * sum is checked. */
 #include "guest/call/call.h"
-#include "guest/call/linux.h"
 #include "guest/cpu/cpu.h"
 #include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/linux.h"
 #include "guest/memory/commit.h"
 #include "guest/memory/fault.h"
 #include "guest/memory/user.h"

@@ -1,13 +1,13 @@
 /* System calls that find, open and describe files. */
 #include "guest/call/call.h"
-#include "guest/call/linux.h"
 #include "guest/file/file.h"
-#include "guest/file/proc.h"
-#include "guest/memory/page.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/linux.h"
 #include "guest/lib/string.h"
+#include "guest/memory/page.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
+#include "guest/proc/proc.h"
 #include "guest/process/process.h"
 
 #define STATFS_MAGIC 0x858458f6 /* ramfs */

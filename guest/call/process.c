@@ -1,9 +1,9 @@
 /* System calls on processes. */
 #include "guest/call/call.h"
-#include "guest/call/linux.h"
-#include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
+#include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/linux.h"
 #include "guest/lib/string.h"
 #include "guest/memory/fault.h"
 #include "guest/memory/slab.h"

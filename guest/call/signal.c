@@ -1,8 +1,8 @@
 /* System calls on signals. */
 #include "guest/call/call.h"
-#include "guest/call/linux.h"
 #include "guest/cpu/clock.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/linux.h"
 #include "guest/lib/string.h"
 #include "guest/memory/user.h"
 #include "guest/process/process.h"

@@ -3,7 +3,7 @@
  * first use leaves a line of the log.
  */
 #include "guest/call/call.h"
-#include "guest/call/number.h"
+#include "guest/cpu/trap.h"
 #include "guest/lib/errno.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"

@@ -2,7 +2,7 @@
 #ifndef GUEST_CPU_APIC_H
 #define GUEST_CPU_APIC_H
 
-#include "guest/cpu/layout.h"
+#include "guest/lib/layout.h"
 #include "guest/lib/types.h"
 
 #define APIC_PHYSICAL	 0xfee00000

@@ -3,7 +3,7 @@
  * Everything that paging needs is data laid out by the assembler, so that long mode is a few
  * instructions away: load the tables, switch, jump to the higher half, call kernel_main().
  */
-#include "guest/cpu/layout.h"
+#include "guest/lib/layout.h"
 
 #define PHYS(symbol) (symbol - IMAGE_BASE)
 

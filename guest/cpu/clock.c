@@ -1,10 +1,10 @@
 /* Clocks and the local APIC. */
 #include "guest/cpu/clock.h"
 #include "guest/cpu/apic.h"
-#include "guest/cpu/asm.h"
 #include "guest/cpu/cpu.h"
 #include "guest/cpu/rate.h"
 #include "guest/cpu/trap.h"
+#include "guest/lib/asm.h"
 #include "guest/memory/table.h"
 
 #define NS_PER_S  1000000000ull

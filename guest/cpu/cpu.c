@@ -3,8 +3,8 @@
  * path exists beside it.
  */
 #include "guest/cpu/cpu.h"
-#include "guest/cpu/asm.h"
 #include "guest/cpu/trap.h"
+#include "guest/lib/asm.h"
 #include "guest/lib/string.h"
 
 /* The stacks that the double fault, NMI and machine check switch to, whatever RSP holds. */

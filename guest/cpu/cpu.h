@@ -10,7 +10,7 @@
 #ifndef GUEST_CPU_CPU_H
 #define GUEST_CPU_CPU_H
 
-#include "guest/cpu/layout.h"
+#include "guest/lib/layout.h"
 
 /* Offsets in struct cpu, for entry.S. */
 #define CPU_KERNEL_STACK 0

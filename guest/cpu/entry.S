@@ -6,7 +6,6 @@
  */
 #include "guest/cpu/cpu.h"
 #include "guest/cpu/trap.h"
-#include "guest/call/number.h"
 
 /* In struct trap_frame. */
 #define FRAME_R10 56

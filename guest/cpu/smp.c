@@ -7,9 +7,9 @@
  * that the holder needs: after a while the monitor is asked to let others run.
  */
 #include "guest/cpu/apic.h"
-#include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
 #include "guest/cpu/tlb.h"
+#include "guest/lib/asm.h"
 #include "guest/lib/string.h"
 #include "guest/memory/table.h"
 #include "guest/monitor/doorbell.h"

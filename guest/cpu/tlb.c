@@ -1,10 +1,10 @@
 /* TLB flushes, shoot-down between CPUs, and address-space tags. */
 #include "guest/cpu/tlb.h"
-#include "guest/cpu/asm.h"
 #include "guest/cpu/trap.h"
-#include "guest/file/text.h"
+#include "guest/lib/asm.h"
+#include "guest/lib/count.h"
 #include "guest/lib/errno.h"
-#include "guest/memory/count.h"
+#include "guest/lib/text.h"
 #include "guest/memory/space.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"

@@ -5,9 +5,9 @@
  */
 #include "guest/cpu/trap.h"
 #include "guest/abi.h"
-#include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
 #include "guest/cpu/vector.h"
+#include "guest/lib/asm.h"
 #include "guest/memory/fault.h"
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"

@@ -24,6 +24,8 @@
 #define VECTOR_LAST	     0x43
 #define VECTOR_SPURIOUS	     0xff
 
+#define CALL_COUNT 462 /* system calls: entry.S calls through call_table (call/table.c) */
+
 #ifndef __ASSEMBLER__
 #include "guest/lib/types.h"
 

@@ -10,10 +10,10 @@
  * another CPU is saved before this one sleeps.
  */
 #include "guest/cpu/vector.h"
-#include "guest/cpu/asm.h"
+#include "guest/lib/asm.h"
+#include "guest/lib/count.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
-#include "guest/memory/count.h"
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"
 #include "guest/monitor/doorbell.h"

@@ -1,10 +1,10 @@
 /* The transport: registers, negotiation, queues. virtio.h says what drivers rely on. */
 #include "guest/device/virtio.h"
-#include "guest/cpu/asm.h"
 #include "guest/cpu/cpu.h"
 #include "guest/cpu/ioapic.h"
 #include "guest/cpu/trap.h"
 #include "guest/device/driver.h"
+#include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/format.h"
 #include "guest/memory/page.h"

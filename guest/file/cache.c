@@ -1,10 +1,10 @@
 /* The page cache. cache.h says what is where. */
 #include "guest/file/cache.h"
 #include "guest/file/file.h"
+#include "guest/lib/count.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/commit.h"
-#include "guest/memory/count.h"
 #include "guest/memory/mapping.h"
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"

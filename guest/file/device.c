@@ -2,8 +2,8 @@
  * /dev, the console among it. Console bytes travel between the monitor and the program's own pages:
  * the kernel passes physical addresses and copies nothing.
  */
-#include "guest/cpu/asm.h"
 #include "guest/file/file.h"
+#include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"

@@ -75,7 +75,7 @@ struct file_ops {
 
 extern const struct file_ops regular_ops, directory_ops;
 extern const struct file_ops console_in_ops, console_out_ops, console_error_ops, tty_ops;
-extern const struct file_ops null_ops, zero_ops, full_ops, random_ops, open_fd_ops;
+extern const struct file_ops null_ops, zero_ops, full_ops, random_ops;
 
 #define FIFO_INODE     1000 /* of what has no node */
 #define FILE_TABLE_MAX 1024

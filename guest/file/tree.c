@@ -1,8 +1,8 @@
 /* Files of the root archive, and its directories. */
-#include "guest/call/linux.h"
 #include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/linux.h"
 #include "guest/lib/string.h"
 #include "guest/memory/user.h"
 #include "guest/process/process.h"

@@ -1,7 +1,7 @@
 /* Overcommit. commit.h says what the modes mean. */
 #include "guest/memory/commit.h"
-#include "guest/file/text.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/text.h"
 #include "guest/memory/page.h"
 #include "guest/memory/replace.h"
 

@@ -5,9 +5,9 @@
  * is in, so no page moves twice in a run.
  */
 #include "guest/memory/compact.h"
-#include "guest/file/text.h"
+#include "guest/lib/count.h"
 #include "guest/lib/errno.h"
-#include "guest/memory/count.h"
+#include "guest/lib/text.h"
 #include "guest/memory/fragment.h"
 #include "guest/memory/owner.h"
 #include "guest/memory/page.h"

@@ -5,9 +5,9 @@
  * are the region, each page once.
  */
 #include "guest/memory/contiguous.h"
-#include "guest/file/text.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/lib/text.h"
 #include "guest/memory/slab.h"
 #include "guest/monitor/doorbell.h"
 

@@ -1,6 +1,6 @@
 /* Free memory by the size of its blocks. fragment.h has the measures. */
 #include "guest/memory/fragment.h"
-#include "guest/file/text.h"
+#include "guest/lib/text.h"
 #include "guest/memory/page.h"
 
 /* Free memory as an allocation of one order sees it. */

@@ -6,10 +6,10 @@
  */
 #include "guest/memory/huge.h"
 #include "guest/cpu/tlb.h"
-#include "guest/file/text.h"
+#include "guest/lib/count.h"
 #include "guest/lib/string.h"
+#include "guest/lib/text.h"
 #include "guest/memory/compact.h"
-#include "guest/memory/count.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/reserve.h"
 

@@ -6,7 +6,7 @@
 #include "guest/memory/mapping.h"
 #include "guest/cpu/tlb.h"
 #include "guest/file/cache.h"
-#include "guest/memory/count.h"
+#include "guest/lib/count.h"
 #include "guest/memory/space.h"
 
 /* The part of the area that maps pages [first, last) of its file; false when there is none. */

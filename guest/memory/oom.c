@@ -1,6 +1,6 @@
 /* The OOM killer. */
 #include "guest/memory/oom.h"
-#include "guest/memory/count.h"
+#include "guest/lib/count.h"
 #include "guest/memory/page.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/space.h"

@@ -7,9 +7,9 @@
  */
 #include "guest/memory/page.h"
 #include "guest/device/balloon.h"
+#include "guest/lib/count.h"
 #include "guest/lib/string.h"
 #include "guest/memory/compact.h"
-#include "guest/memory/count.h"
 #include "guest/memory/trim.h"
 #include "guest/monitor/doorbell.h"
 

@@ -21,7 +21,7 @@
 #ifndef GUEST_MEMORY_PAGE_H
 #define GUEST_MEMORY_PAGE_H
 
-#include "guest/cpu/layout.h"
+#include "guest/lib/layout.h"
 #include "guest/lib/types.h"
 
 #define PAGE_ORDER_MAX 18 /* 1 GiB */
@@ -152,11 +152,6 @@ static inline struct page *page_of_frame(uint64_t frame)
 static inline uint64_t page_physical(const struct page *page)
 {
 	return page_frame(page) << PAGE_SHIFT;
-}
-
-static inline void *direct(uint64_t physical)
-{
-	return (void *)(DIRECT_BASE + physical);
 }
 
 static inline void *page_address(const struct page *page)

@@ -5,7 +5,7 @@
 #include "guest/memory/pressure.h"
 #include "guest/cpu/clock.h"
 #include "guest/cpu/cpu.h"
-#include "guest/file/text.h"
+#include "guest/lib/text.h"
 
 #define PERIOD	 2000000000ull
 #define ONE	 2048

@@ -9,8 +9,8 @@
  * that holds nothing, and only when it has no other with room.
  */
 #include "guest/memory/slab.h"
-#include "guest/file/text.h"
 #include "guest/lib/string.h"
+#include "guest/lib/text.h"
 #include "guest/memory/page.h"
 
 #define CARVED_SHIFT 16

@@ -10,7 +10,7 @@
 #ifndef GUEST_MEMORY_SLAB_H
 #define GUEST_MEMORY_SLAB_H
 
-#include "guest/cpu/layout.h"
+#include "guest/lib/layout.h"
 #include "guest/lib/types.h"
 
 struct text;

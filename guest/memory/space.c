@@ -1,7 +1,7 @@
 /* Address spaces: the sorted array of areas. space.h has the rules. */
 #include "guest/memory/space.h"
-#include "guest/cpu/asm.h"
 #include "guest/file/cache.h"
+#include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"

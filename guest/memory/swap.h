@@ -9,7 +9,7 @@
 #ifndef GUEST_MEMORY_SWAP_H
 #define GUEST_MEMORY_SWAP_H
 
-#include "guest/cpu/layout.h"
+#include "guest/lib/layout.h"
 #include "guest/lib/types.h"
 
 extern bool swap_on;		  /* there is a swap area */

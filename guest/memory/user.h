@@ -5,9 +5,9 @@
 #ifndef GUEST_MEMORY_USER_H
 #define GUEST_MEMORY_USER_H
 
-#include "guest/lib/types.h"
 #include "guest/abi.h"
-#include "guest/cpu/layout.h"
+#include "guest/lib/layout.h"
+#include "guest/lib/types.h"
 
 struct io_vector;
 

@@ -1,11 +1,11 @@
 /* Requests to the monitor: one a CPU, since a request ends before the instruction after its port
  * write. */
 #include "guest/monitor/doorbell.h"
-#include "guest/cpu/asm.h"
 #include "guest/cpu/cpu.h"
-#include "guest/cpu/layout.h"
+#include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/format.h"
+#include "guest/lib/layout.h"
 #include "guest/lib/string.h"
 #include "guest/monitor/serial.h"
 

@@ -5,9 +5,9 @@
 #ifndef GUEST_MONITOR_DOORBELL_H
 #define GUEST_MONITOR_DOORBELL_H
 
-#include "guest/lib/types.h"
 #include "guest/abi.h"
-#include "guest/cpu/asm.h"
+#include "guest/lib/asm.h"
+#include "guest/lib/types.h"
 
 /* What the monitor tells of its host. */
 struct doorbell_host {

@@ -1,7 +1,7 @@
 /* The 16550, polled. */
 #include "guest/monitor/serial.h"
-#include "guest/cpu/asm.h"
-#include "guest/cpu/layout.h"
+#include "guest/lib/asm.h"
+#include "guest/lib/layout.h"
 
 #define PORT	     0x3f8
 #define LINE_STATUS  (PORT + 5)

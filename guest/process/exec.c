@@ -3,10 +3,10 @@
  * goes.
  */
 #include "guest/process/exec.h"
-#include "guest/cpu/asm.h"
 #include "guest/cpu/segment.h"
 #include "guest/cpu/tlb.h"
 #include "guest/cpu/vector.h"
+#include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"

@@ -1,8 +1,8 @@
 /* Load averages, and what /proc says of the CPUs. load.h has the rules. */
 #include "guest/process/load.h"
-#include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
-#include "guest/file/text.h"
+#include "guest/lib/asm.h"
+#include "guest/lib/text.h"
 #include "guest/process/process.h"
 
 #define ONE	      (1ul << LOAD_SHIFT)

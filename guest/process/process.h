@@ -57,7 +57,7 @@ struct process {
 	struct usage usage, children_usage; /* of ended threads; of reaped children */
 	struct time_split told, children_told;
 	char name[THREAD_NAME]; /* its first thread's, once that has ended */
-	struct node *entry;	/* its directory in /proc, or NULL (file/proc.c) */
+	struct node *entry;	/* its directory in /proc, or NULL (proc/proc.c) */
 	struct identity identity;
 	struct linux_rlimit limit[RLIMIT_COUNT];
 	struct linux_sigaction action[SIGNAL_COUNT];

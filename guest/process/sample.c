@@ -1,7 +1,7 @@
 /* Samples of where time goes. sample.h says how. */
 #include "guest/process/sample.h"
-#include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
+#include "guest/lib/asm.h"
 #include "guest/process/thread.h"
 
 #define CHANCE	   (1ull << 24) /* ns by which two samples' distances differ at most */

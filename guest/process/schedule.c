@@ -10,12 +10,12 @@
  * The timer of a CPU is set for the end of a slice only when it is not set yet, and it may find
  * nothing to do: so a switch does not touch the clock.
  */
-#include "guest/cpu/asm.h"
 #include "guest/cpu/clock.h"
 #include "guest/cpu/segment.h"
 #include "guest/cpu/tlb.h"
 #include "guest/cpu/vector.h"
 #include "guest/device/virtio.h"
+#include "guest/lib/asm.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/load.h"
 #include "guest/process/process.h"

@@ -8,7 +8,7 @@
 #ifndef GUEST_PROCESS_SIGNAL_H
 #define GUEST_PROCESS_SIGNAL_H
 
-#include "guest/call/linux.h"
+#include "guest/lib/linux.h"
 
 #define SIGHUP		 1
 #define SIGINT		 2

@@ -5,7 +5,7 @@
 #ifndef GUEST_PROCESS_STRINGS_H
 #define GUEST_PROCESS_STRINGS_H
 
-#include "guest/cpu/layout.h"
+#include "guest/lib/layout.h"
 #include "guest/lib/types.h"
 
 /* A page of text. A string may go on in the next one. */

@@ -122,7 +122,7 @@ const char *alone_boot(const char *program, const char *arguments)
 /* --- a running QEMU --- */
 
 #define PROMPT	    "(qemu) "
-#define DIRECT_BASE 0xffff800000000000ul /* guest/cpu/layout.h */
+#define DIRECT_BASE 0xffff800000000000ul /* guest/lib/layout.h */
 
 static int connect_to(const char *name)
 {

@@ -1,6 +1,6 @@
 /* What /proc says of an address space, in Linux's words. */
-#ifndef GUEST_MEMORY_MAPS_H
-#define GUEST_MEMORY_MAPS_H
+#ifndef GUEST_PROC_MAPS_H
+#define GUEST_PROC_MAPS_H
 
 #include "guest/memory/space.h"
 

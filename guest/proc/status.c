@@ -4,18 +4,18 @@
  * The arguments and the environment are the process's own memory and are read from there, so they
  * say what the process made of them.
  */
-#include "guest/process/status.h"
-#include "guest/process/strings.h"
+#include "guest/proc/status.h"
 #include "guest/cpu/clock.h"
-#include "guest/file/text.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/lib/text.h"
 #include "guest/memory/fault.h"
-#include "guest/memory/maps.h"
 #include "guest/memory/oom.h"
 #include "guest/memory/user.h"
+#include "guest/proc/maps.h"
 #include "guest/process/exec.h"
 #include "guest/process/process.h"
+#include "guest/process/strings.h"
 
 #define NS_PER_TICK	(1000000000 / USER_HZ)
 #define FLAG_RANDOMIZED 0x400000

@@ -10,8 +10,8 @@
  * constant of the build (boot.S): the kernel runs under W^X from its first instruction on, and
  * booting writes no page table for it. The linker script checks that each part fits.
  */
-#ifndef GUEST_CPU_LAYOUT_H
-#define GUEST_CPU_LAYOUT_H
+#ifndef GUEST_LIB_LAYOUT_H
+#define GUEST_LIB_LAYOUT_H
 
 #define PAGE_SHIFT 12
 #ifdef __ASSEMBLER__
@@ -51,5 +51,15 @@
 #define SELECTOR_TSS	     0x40
 #define SELECTOR_LDT	     0x50
 #define GDT_ENTRIES	     12
+
+#ifndef __ASSEMBLER__
+#include "guest/lib/types.h"
+
+/* Where the kernel finds physical memory. */
+static inline void *direct(uint64_t physical)
+{
+	return (void *)(DIRECT_BASE + physical);
+}
+#endif
 
 #endif

@@ -1,12 +1,14 @@
-/* Text that grows: what a file of /proc says, made when it is opened. */
-#ifndef GUEST_FILE_TEXT_H
-#define GUEST_FILE_TEXT_H
+/* Text that grows: what a file of /proc says. Who makes it says where its room comes from. */
+#ifndef GUEST_LIB_TEXT_H
+#define GUEST_LIB_TEXT_H
 
 #include "guest/lib/types.h"
 
 struct text {
-	char *at; /* by memory_alloc(), or NULL */
+	char *at; /* of the maker's memory, or NULL */
 	size_t used, size;
+	/* makes `size` at least used + length; false: there is no memory */
+	bool (*grow)(struct text *text, size_t length);
 	bool failed; /* memory ran out: what there is, is not all */
 };
 
@@ -16,7 +18,5 @@ PRINTF(2, 3) void text_add(struct text *text, const char *format, ...);
 
 /* Any bytes, any number. */
 void text_add_bytes(struct text *text, const void *bytes, size_t length);
-
-void text_finish(struct text *text);
 
 #endif

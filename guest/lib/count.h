@@ -1,7 +1,7 @@
-/* What /proc/vmstat shows: event counters, by Linux's names where Linux has them. Add one by adding
- * a line to the list. */
-#ifndef GUEST_MEMORY_COUNT_H
-#define GUEST_MEMORY_COUNT_H
+/* Event counters, which /proc/vmstat shows, by Linux's names where Linux has them. Each room counts
+ * its own events. Add one by adding a line to the list. */
+#ifndef GUEST_LIB_COUNT_H
+#define GUEST_LIB_COUNT_H
 
 #include "guest/lib/types.h"
 
@@ -53,13 +53,5 @@ struct vm_count {
 };
 
 extern struct vm_count vm_count;
-
-struct text;
-
-/* /proc/vmstat: gauges, then the counters. */
-void vmstat_text(struct text *text);
-
-/* /proc/meminfo. */
-void meminfo_text(struct text *text);
 
 #endif

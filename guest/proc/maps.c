@@ -2,9 +2,9 @@
  * /proc's view of an address space. What is in memory is read off the page tables; a page that
  * several entries map counts in parts for Pss.
  */
-#include "guest/memory/maps.h"
+#include "guest/proc/maps.h"
 #include "guest/file/node.h"
-#include "guest/file/text.h"
+#include "guest/lib/text.h"
 #include "guest/memory/huge.h"
 
 #define PATH_MAX  256

@@ -1,6 +1,6 @@
-/* /proc. file/proc.c has what is where; what the files say comes from where it is known. */
-#ifndef GUEST_FILE_PROC_H
-#define GUEST_FILE_PROC_H
+/* /proc. proc.c has what is where; what the files say comes from where it is known. */
+#ifndef GUEST_PROC_PROC_H
+#define GUEST_PROC_PROC_H
 
 struct file;
 struct node;

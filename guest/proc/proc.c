@@ -8,18 +8,18 @@
  * A file's text is made when it is read from the start, so that who reads a file again sees what is
  * now.
  */
-#include "guest/file/proc.h"
-#include "guest/call/linux.h"
+#include "guest/proc/proc.h"
 #include "guest/cpu/tlb.h"
 #include "guest/file/file.h"
-#include "guest/file/text.h"
+#include "guest/lib/count.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/format.h"
+#include "guest/lib/linux.h"
 #include "guest/lib/string.h"
+#include "guest/lib/text.h"
 #include "guest/memory/commit.h"
 #include "guest/memory/compact.h"
 #include "guest/memory/contiguous.h"
-#include "guest/memory/count.h"
 #include "guest/memory/fragment.h"
 #include "guest/memory/pressure.h"
 #include "guest/memory/replace.h"
@@ -27,9 +27,10 @@
 #include "guest/memory/trim.h"
 #include "guest/memory/user.h"
 #include "guest/memory/workingset.h"
+#include "guest/proc/meminfo.h"
+#include "guest/proc/status.h"
 #include "guest/process/load.h"
 #include "guest/process/process.h"
-#include "guest/process/status.h"
 
 #define STORE_MAX 255
 #define NAME_ROOM 12
@@ -122,11 +123,30 @@ static char link_text[PATH_LIMIT];
 
 static const struct file_ops process_file_ops;
 
+#define TEXT_FIRST 4096 /* whole pages: /proc/slabinfo does not show itself */
+
+static bool grow_text(struct text *text, size_t length)
+{
+	size_t size = text->size ? text->size : TEXT_FIRST;
+	char *grown;
+
+	while (size - text->used < length)
+		size *= 2;
+	grown = memory_alloc(size);
+	if (!grown)
+		return false;
+	memcpy(grown, text->at, text->used);
+	memory_free(text->at);
+	text->at = grown;
+	text->size = size;
+	return true;
+}
+
 /* A file's text as it is now. */
 static int make_text(struct file *file)
 {
 	const struct node *node = file->node;
-	struct text text = { 0 };
+	struct text text = { .grow = grow_text };
 
 	if (node->ops == &process_file_ops) {
 		struct process *process = process_find(node->pid);
@@ -138,7 +158,7 @@ static int make_text(struct file *file)
 		files[node->device].write(&text);
 	}
 	if (text.failed) {
-		text_finish(&text);
+		memory_free(text.at);
 		return -ENOMEM;
 	}
 	memory_free(file->text);
@@ -212,7 +232,7 @@ static const struct file_ops process_file_ops = { .read = process_file_read,
 						  .seekable = true };
 
 /* Opened through call_openat(), which gives the file that is open already. */
-const struct file_ops open_fd_ops = { .seekable = false };
+static const struct file_ops open_fd_ops = { .seekable = false };
 
 /* The number that is the name, or -1. */
 static int parse_number(const char *name, size_t length)

@@ -1,16 +1,15 @@
 /* /proc/vmstat and /proc/meminfo. */
-#include "guest/memory/count.h"
+#include "guest/proc/meminfo.h"
 #include "guest/device/balloon.h"
 #include "guest/file/cache.h"
-#include "guest/file/text.h"
+#include "guest/lib/count.h"
+#include "guest/lib/text.h"
 #include "guest/memory/commit.h"
 #include "guest/memory/huge.h"
 #include "guest/memory/page.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/workingset.h"
 #include "guest/process/thread.h"
-
-struct vm_count vm_count;
 
 void vmstat_text(struct text *text)
 {

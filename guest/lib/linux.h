@@ -1,6 +1,6 @@
 /* Linux's x86-64 structures and constants, as far as quire's system calls use them. */
-#ifndef GUEST_CALL_LINUX_H
-#define GUEST_CALL_LINUX_H
+#ifndef GUEST_LIB_LINUX_H
+#define GUEST_LIB_LINUX_H
 
 #include "guest/lib/types.h"
 

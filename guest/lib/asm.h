@@ -1,6 +1,6 @@
 /* Instructions that C has no word for. */
-#ifndef GUEST_CPU_ASM_H
-#define GUEST_CPU_ASM_H
+#ifndef GUEST_LIB_ASM_H
+#define GUEST_LIB_ASM_H
 
 #include "guest/lib/types.h"
 

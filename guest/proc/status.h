@@ -1,6 +1,6 @@
 /* What /proc/PID says of a process, in Linux's words. Of a zombie there is little to say. */
-#ifndef GUEST_PROCESS_STATUS_H
-#define GUEST_PROCESS_STATUS_H
+#ifndef GUEST_PROC_STATUS_H
+#define GUEST_PROC_STATUS_H
 
 #include "guest/file/file.h"
 

@@ -1,0 +1,4 @@
+/* The event counters. */
+#include "guest/lib/count.h"
+
+struct vm_count vm_count;
