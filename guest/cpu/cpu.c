@@ -31,6 +31,8 @@ struct table_pointer {
 #define FLAG_NT 0x4000
 #define FLAG_AC 0x40000
 
+_Static_assert(offsetof(struct cpu, number) == CPU_NUMBER, "cpu_number() looks there");
+
 struct cpu_features cpu_features;
 struct cpu cpus[CPU_MAX];
 unsigned cpu_count = 1;

@@ -59,9 +59,9 @@ struct cpu {
 	uint64_t kernel_stack; /* top of the running thread's kernel stack */
 	uint64_t user_stack;   /* the user's RSP, for the first instructions of a SYSCALL */
 	uint64_t work;
+	unsigned number;
 	struct thread *current;
 	struct cpu *self;
-	unsigned number;
 	struct thread *idle;
 	uint64_t switched; /* TSC when the running thread got the CPU */
 	uint64_t started;  /* TSC when it began to run threads */
@@ -91,8 +91,6 @@ struct cpu {
 	uint64_t gdt[GDT_ENTRIES];
 	struct tss tss;
 	uint8_t ist_stack[4][4096] __attribute__((aligned(16)));
-	struct quire_request request; /* to the monitor */
-	char message[QUIRE_LOG_MAX];
 };
 
 /* What CPUID offers and quire uses. */
@@ -128,11 +126,6 @@ void smp_interrupt(const struct cpu *cpu, unsigned vector);
 extern volatile uint32_t kernel_lock;
 void kernel_lock_take(void);
 void kernel_lock_give(void);
-
-/* entry.S: interrupts are let in until one came, in HLT or in a port write that ends with one. The
- * lock is not held. */
-void wait_by_halt(void);
-void wait_by_port(uint32_t value, uint16_t port);
 
 #define this_cpu_field(field) (((struct cpu __seg_gs *)0)->field)
 

@@ -159,6 +159,15 @@ static inline void clac(void)
 	__asm__ volatile("clac" : : : "memory");
 }
 
+/* The number of the CPU that asks. Each CPU's GS base is its record (cpu/cpu.h), which has it here.
+ */
+#define CPU_NUMBER 24
+
+static inline unsigned cpu_number(void)
+{
+	return *(const unsigned __seg_gs *)CPU_NUMBER;
+}
+
 static inline void interrupts_off(void)
 {
 	__asm__ volatile("cli" : : : "memory");

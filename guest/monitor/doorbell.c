@@ -1,7 +1,6 @@
 /* Requests to the monitor: one a CPU, since a request ends before the instruction after its port
  * write. */
 #include "guest/monitor/doorbell.h"
-#include "guest/cpu/cpu.h"
 #include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/format.h"
@@ -10,6 +9,16 @@
 #include "guest/monitor/serial.h"
 
 #define RESULT_UNANSWERED INT64_MIN
+
+/* wait.S: interrupts are let in until one came, in HLT or in a port write that ends with one. */
+void wait_by_halt(void);
+void wait_by_port(uint32_t value, uint16_t port);
+
+/* What a CPU says to the monitor. */
+static struct line {
+	struct quire_request request;
+	char message[QUIRE_LOG_MAX];
+} lines[QUIRE_CPU_MAX];
 
 static bool verbose;
 static bool alone; /* nobody answered: a plain PC */
@@ -37,7 +46,7 @@ static int64_t ring(struct quire_request *request, enum quire_op op)
 /* This CPU's request, without segments. */
 static struct quire_request *request_begin(void)
 {
-	struct quire_request *request = &this_cpu()->request;
+	struct quire_request *request = &lines[cpu_number()].request;
 
 	request->segment_count = 0;
 	request->arg0 = request->arg1 = 0;
@@ -94,7 +103,7 @@ static void write_line(void (*write)(const char *text, size_t length), const cha
 static void send_message(enum quire_op op, uint64_t arg0, const char *text, va_list list)
 {
 	struct quire_request *request = request_begin();
-	char *message = this_cpu()->message;
+	char *message = lines[cpu_number()].message;
 	size_t length = format_list(message, QUIRE_LOG_MAX, text, list);
 
 	if (op == QUIRE_OP_LOG && divert_write)
