@@ -1,9 +1,9 @@
 /*
  * Quire, from its entry to the first instruction of init: read kernel_main() from top to bottom.
  */
+#include "guest/cpu/apic.h"
 #include "guest/cpu/clock.h"
 #include "guest/cpu/cpu.h"
-#include "guest/cpu/vector.h"
 #include "guest/device/console.h"
 #include "guest/device/virtio.h"
 #include "guest/file/file.h"
@@ -21,6 +21,7 @@
 #include "guest/process/exec.h"
 #include "guest/process/process.h"
 #include "guest/process/strings.h"
+#include "guest/process/vector.h"
 #include "guest/start.h"
 
 static struct start start;
@@ -208,6 +209,7 @@ void kernel_main(uint64_t start_info)
 	direct_map_grow(start.memory_end);
 	page_start();
 	contiguous_init(contiguous);
+	CHECK(vmap_registers(APIC_PHYSICAL, PAGE_SIZE) == apic(0));
 	clock_init();
 	vector_init();
 	random_seed(rdtsc() ^ clock_wall_offset());
@@ -220,7 +222,7 @@ void kernel_main(uint64_t start_info)
 	swap_init(start.swap_bytes);
 	if (start.policy)
 		replace_choose(start.policy);
-	smp_start(host.cpu_count);
+	smp_start(host.cpu_count, idle_create, idle_run);
 	init = make_init(host.emulates, console);
 	doorbell_user_start();
 	thread_start(init->threads);

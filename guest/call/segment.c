@@ -1,9 +1,9 @@
 /* modify_ldt(2): data segments for compatibility mode. */
 #include "guest/call/call.h"
-#include "guest/cpu/segment.h"
 #include "guest/lib/errno.h"
 #include "guest/memory/user.h"
 #include "guest/process/process.h"
+#include "guest/process/segment.h"
 
 /* Linux's struct user_desc. */
 struct descriptor {

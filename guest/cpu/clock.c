@@ -5,7 +5,6 @@
 #include "guest/cpu/rate.h"
 #include "guest/cpu/trap.h"
 #include "guest/lib/asm.h"
-#include "guest/memory/table.h"
 
 #define NS_PER_S  1000000000ull
 #define NS_PER_MS 1000000ull
@@ -151,8 +150,6 @@ void clock_init_other(void)
 
 void clock_init(void)
 {
-	CHECK(vmap_set(VMAP_BASE,
-		       APIC_PHYSICAL | PTE_P | PTE_W | PTE_PCD | PTE_A | PTE_D | PTE_NX));
 	out8(PIC_MASK_1, 0xff);
 	out8(PIC_MASK_2, 0xff);
 	apic_enable();

@@ -116,8 +116,10 @@ void cpu_find_features(bool emulated);
 /* The stack that traps from ring 3 and system calls begin on. */
 void cpu_set_kernel_stack(uint64_t top);
 
-/* smp.c: starts the other CPUs, at most `count` in all, each in its idle thread. */
-void smp_start(unsigned count);
+/* smp.c: starts the other CPUs, at most `count` in all. prepare: gives a CPU its idle thread, on
+ * whose stack it starts, and returns the top of that. run: what the CPU does then, for good, as its
+ * idle thread, with the kernel lock. */
+void smp_start(unsigned count, uint64_t (*prepare)(struct cpu *cpu), void (*run)(void));
 
 /* A processor's interrupt vectors for others: look at your work; flush. */
 void smp_interrupt(const struct cpu *cpu, unsigned vector);

@@ -1,6 +1,5 @@
 /* The I/O APIC: two registers, a number and a window to the register of that number. */
 #include "guest/cpu/ioapic.h"
-#include "guest/memory/table.h"
 
 #define SELECT	      0x00
 #define WINDOW	      0x10
@@ -23,11 +22,11 @@ static void write(unsigned reg, uint32_t value)
 	registers[WINDOW / 4] = value;
 }
 
-unsigned ioapic_init(void)
+unsigned ioapic_init(volatile uint32_t *mapped)
 {
 	uint32_t version;
 
-	registers = vmap_registers(IOAPIC_PHYSICAL, PAGE_SIZE);
+	registers = mapped;
 	version = registers ? read(REG_VERSION) : VERSION_EMPTY;
 	return version == VERSION_EMPTY ? 0 : (version >> 16 & 0xff) + 1;
 }

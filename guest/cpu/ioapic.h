@@ -9,9 +9,9 @@
 
 #define IOAPIC_PHYSICAL 0xfec00000
 
-/* Finds it, all lines masked as they were. Returns how many lines it has; 0: there is none, or no
- * memory to map it. After clock_init(). */
-unsigned ioapic_init(void);
+/* Finds it at `mapped`, where the page at IOAPIC_PHYSICAL is (NULL: nowhere), all lines masked as
+ * they were. Returns how many lines it has; 0: there is none. */
+unsigned ioapic_init(volatile uint32_t *mapped);
 
 /* From now on the line, below what ioapic_init() said, raises the vector; and no more. */
 void ioapic_route(unsigned line, unsigned vector);

@@ -8,12 +8,12 @@
  */
 #include "guest/cpu/apic.h"
 #include "guest/cpu/clock.h"
+#include "guest/cpu/cpu.h"
 #include "guest/cpu/tlb.h"
 #include "guest/lib/asm.h"
+#include "guest/lib/layout.h"
 #include "guest/lib/string.h"
-#include "guest/memory/table.h"
 #include "guest/monitor/doorbell.h"
-#include "guest/process/process.h"
 
 #define SPINS	   8
 #define START_WAIT 1000000000ull /* ns */
@@ -24,6 +24,7 @@ extern uint64_t boot_pml4[];
 volatile uint32_t kernel_lock = 1; /* the first CPU begins in the kernel */
 uint64_t smp_stack;		   /* of the CPU that starts */
 static struct cpu *smp_starting;
+static void (*idle)(void);
 
 void kernel_lock_take(void)
 {
@@ -63,17 +64,17 @@ void ap_main(void)
 	cpu->online = true;
 	kernel_lock_take();
 	cpu->switched = cpu->started = rdtsc();
-	idle_run();
+	idle();
+	__builtin_unreachable();
 }
 
-static bool start(struct cpu *cpu)
+static bool start(struct cpu *cpu, uint64_t (*prepare)(struct cpu *cpu))
 {
 	uint64_t deadline = clock_now() + START_WAIT;
 
 	cpu->number = cpu - cpus;
-	idle_create(cpu);
 	smp_starting = cpu;
-	smp_stack = cpu->idle->stack_top - 16;
+	smp_stack = prepare(cpu) - 16;
 	apic_send(cpu->number, APIC_INIT);
 	apic_send(cpu->number, APIC_STARTUP | TRAMPOLINE >> PAGE_SHIFT);
 	while (!cpu->online) {
@@ -84,11 +85,12 @@ static bool start(struct cpu *cpu)
 	return true;
 }
 
-void smp_start(unsigned count)
+void smp_start(unsigned count, uint64_t (*prepare)(struct cpu *cpu), void (*run)(void))
 {
+	idle = run;
 	if (count > 1)
 		memcpy(direct(TRAMPOLINE), trampoline_start, trampoline_end - trampoline_start);
-	while (cpu_count < MIN(count, CPU_MAX) && start(&cpus[cpu_count]))
+	while (cpu_count < MIN(count, CPU_MAX) && start(&cpus[cpu_count], prepare))
 		cpu_count++;
 	if (cpu_count < count)
 		log_line(QUIRE_LEVEL_ERROR, "CPU %u does not start: %u of %u run", cpu_count,

@@ -1,20 +1,17 @@
-/* TLB flushes, shoot-down between CPUs, and address-space tags. */
+/* TLB flushes, and shoot-down between CPUs. */
 #include "guest/cpu/tlb.h"
+#include "guest/cpu/cpu.h"
 #include "guest/cpu/trap.h"
 #include "guest/lib/asm.h"
 #include "guest/lib/count.h"
 #include "guest/lib/errno.h"
+#include "guest/lib/layout.h"
 #include "guest/lib/text.h"
-#include "guest/memory/space.h"
 #include "guest/monitor/doorbell.h"
-#include "guest/process/process.h"
-
-extern uint64_t boot_pml4[];
 
 uint64_t tlb_flush_ceiling = 32;
-static uint64_t generation_last = 1; /* a new space's */
 
-static void flush_local(uint64_t start, uint64_t end)
+void tlb_flush_local(uint64_t start, uint64_t end)
 {
 	/* The kernel's own entries are global: only this empties all of them. */
 	if (start >= USER_END) {
@@ -42,13 +39,13 @@ void tlb_answer(void)
 
 	if (!cpu->flush_wanted)
 		return;
-	flush_local(cpu->flush_start, cpu->flush_end);
+	tlb_flush_local(cpu->flush_start, cpu->flush_end);
 	vm_count.nr_tlb_remote_flush_received++;
 	__atomic_store_n(&cpu->flush_wanted, 0, __ATOMIC_RELEASE);
 }
 
 /* All are asked before the first is waited for. */
-static void shoot_down(uint32_t targets, uint64_t start, uint64_t end)
+void tlb_shoot_down(uint32_t targets, uint64_t start, uint64_t end)
 {
 	for (uint32_t left = targets; left; left &= left - 1) {
 		struct cpu *cpu = &cpus[__builtin_ctz(left)];
@@ -65,22 +62,6 @@ static void shoot_down(uint32_t targets, uint64_t start, uint64_t end)
 	vm_count.nr_tlb_remote_flush++;
 }
 
-void tlb_flush_range(struct space *space, uint64_t start, uint64_t end)
-{
-	struct cpu *cpu = this_cpu();
-	uint32_t self = 1u << cpu->number;
-
-	if (cpu_features.pcid)
-		space->tlb_generation = ++generation_last;
-	if (space->cpus & self) {
-		flush_local(start, end);
-		if (cpu_features.pcid)
-			cpu->pcid_generation[cpu->pcid] = space->tlb_generation;
-	}
-	if (unlikely(space->cpus & ~self))
-		shoot_down(space->cpus & ~self, start, end);
-}
-
 void tlb_flush_kernel(void)
 {
 	uint32_t busy = 0;
@@ -89,7 +70,7 @@ void tlb_flush_kernel(void)
 		struct cpu *cpu = &cpus[i];
 
 		if (cpu == this_cpu()) {
-			flush_local(USER_END, UINT64_MAX);
+			tlb_flush_local(USER_END, UINT64_MAX);
 		} else if (cpu->current != cpu->idle) {
 			busy |= 1u << i;
 		} else {
@@ -99,60 +80,7 @@ void tlb_flush_kernel(void)
 		}
 	}
 	if (busy)
-		shoot_down(busy, USER_END, UINT64_MAX);
-}
-
-void tlb_flush_page(struct space *space, uint64_t va)
-{
-	va = ROUND_DOWN(va, PAGE_SIZE);
-	tlb_flush_range(space, va, va + PAGE_SIZE);
-}
-
-void tlb_flush_space(struct space *space)
-{
-	tlb_flush_range(space, 0, USER_END);
-}
-
-/* The tag under which this CPU runs the space, and whether what the TLB holds under it is right. */
-static uint64_t pcid_of(struct cpu *cpu, struct space *space)
-{
-	unsigned i;
-
-	for (i = 0; i < PCID_COUNT; i++) {
-		if (cpu->pcid_space[i] == space->number)
-			break;
-	}
-	if (i == PCID_COUNT) {
-		i = cpu->pcid_next++ % PCID_COUNT;
-		cpu->pcid_space[i] = space->number;
-		cpu->pcid_generation[i] = 0;
-	}
-	cpu->pcid = i;
-	if (cpu->pcid_generation[i] == space->tlb_generation) {
-		vm_count.nr_tlb_switch_kept++;
-		return (i + 1) | CR3_NO_FLUSH;
-	}
-	vm_count.nr_tlb_switch_flush++;
-	cpu->pcid_generation[i] = space->tlb_generation;
-	return i + 1;
-}
-
-void space_switch(struct space *space)
-{
-	struct cpu *cpu = this_cpu();
-	uint32_t self = 1u << cpu->number;
-
-	if (cpu->space == space)
-		return;
-	if (cpu->space)
-		cpu->space->cpus &= ~self;
-	cpu->space = space;
-	if (!space) {
-		cr3_write((uint64_t)boot_pml4 - IMAGE_BASE);
-		return;
-	}
-	space->cpus |= self;
-	cr3_write(space->root_physical | (cpu_features.pcid ? pcid_of(cpu, space) : 0));
+		tlb_shoot_down(busy, USER_END, UINT64_MAX);
 }
 
 void tlb_ceiling_text(struct text *text)

@@ -1,24 +1,19 @@
 /*
- * The TLB. A change of an entry that took something away (the entry, a right, the accessed or dirty
- * bit) is followed by one of these, before the frame is used for anything else; an entry that only
- * gained need not be: the processor looks again before it faults.
- *
- * `space` need not be the current one; other CPUs that run it are interrupted and have flushed when
- * the call returns (shoot-down). The range is of the program's half.
- *
- * With PCID a space's entries stay in the TLB while others run. Every flush raises the space's
- * generation; a CPU that comes back to a space with an older one flushes then.
+ * The TLB: flushes on this CPU, on others (shoot-down), and of the kernel's own half. Who changes
+ * an address space calls memory/flush.h, which knows the CPUs that run it.
  */
 #ifndef GUEST_CPU_TLB_H
 #define GUEST_CPU_TLB_H
 
 #include "guest/lib/types.h"
 
-struct space;
+/* [start, end) on this CPU: single pages, or all of the program's half beyond tlb_flush_ceiling;
+ * all there is for a range of the kernel's half. */
+void tlb_flush_local(uint64_t start, uint64_t end);
 
-void tlb_flush_page(struct space *space, uint64_t va);
-void tlb_flush_range(struct space *space, uint64_t start, uint64_t end);
-void tlb_flush_space(struct space *space);
+/* The same on other CPUs (`targets`, as bits): they are interrupted and have done it when this
+ * returns. */
+void tlb_shoot_down(uint32_t targets, uint64_t start, uint64_t end);
 
 /* The kernel's own half, on all CPUs; an idle one does it before it touches anything. */
 void tlb_flush_kernel(void);
@@ -28,9 +23,6 @@ extern uint64_t tlb_flush_ceiling;
 struct text;
 void tlb_ceiling_text(struct text *text);
 int tlb_ceiling_store(const char *words);
-
-/* Makes the space's page tables the CPU's; NULL: the kernel's alone. */
-void space_switch(struct space *space);
 
 /* Does what another CPU asks for, if one does. Without the kernel lock. */
 void tlb_answer(void);

@@ -45,9 +45,9 @@ extern const char trap_flush[];
 extern const char syscall_entry[];
 extern const char syscall_entry32[];
 
-/* From entry.S, interrupts off: of ring 3, under the kernel lock; and of the kernel itself. */
-void trap_handle(struct trap_frame *frame);
-void trap_handle_kernel(struct trap_frame *frame);
+/* What entry.S calls by name stands above this room: trap_handle(), trap_handle_kernel() and
+ * work_before_return() in process/trap.c, thread_first_switch() and idle_run() in
+ * process/schedule.c, call_table and call_unknown() in call/table.c. */
 
 /* Begins ring 3 with this frame; the frame lies at the top of the current kernel stack. */
 NORETURN void trap_return(struct trap_frame *frame);
@@ -56,8 +56,5 @@ static inline bool trap_from_user(const struct trap_frame *frame)
 {
 	return frame->cs & 3;
 }
-
-/* Every register of a frame, as log lines. */
-void trap_log_frame(const struct trap_frame *frame);
 #endif
 #endif

@@ -478,7 +478,9 @@ static const char *add(const struct place *place)
 
 void virtio_init(const struct start *start)
 {
-	unsigned lines = start->device_count > 0 ? ioapic_init() : 0;
+	unsigned lines = start->device_count > 0
+				 ? ioapic_init(vmap_registers(IOAPIC_PHYSICAL, PAGE_SIZE))
+				 : 0;
 
 	for (unsigned i = 0; i < start->device_count; i++) {
 		struct place place;

@@ -17,11 +17,11 @@
  */
 #include "guest/memory/fault.h"
 #include "guest/cpu/clock.h"
-#include "guest/cpu/tlb.h"
 #include "guest/file/cache.h"
 #include "guest/lib/count.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/flush.h"
 #include "guest/memory/huge.h"
 #include "guest/memory/pressure.h"
 #include "guest/memory/replace.h"

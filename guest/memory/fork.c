@@ -8,9 +8,9 @@
  *
  * The parent's reservations stay the parent's (reserve.h); a child's tables take single pages.
  */
-#include "guest/cpu/tlb.h"
 #include "guest/lib/errno.h"
 #include "guest/memory/commit.h"
+#include "guest/memory/flush.h"
 #include "guest/memory/huge.h"
 #include "guest/memory/owner.h"
 #include "guest/memory/replace.h"

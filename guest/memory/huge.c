@@ -5,11 +5,11 @@
  * frame is the block's head's `next`; one of 1 GiB owns a block of GIGA_ORDER and no table.
  */
 #include "guest/memory/huge.h"
-#include "guest/cpu/tlb.h"
 #include "guest/lib/count.h"
 #include "guest/lib/string.h"
 #include "guest/lib/text.h"
 #include "guest/memory/compact.h"
+#include "guest/memory/flush.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/reserve.h"
 

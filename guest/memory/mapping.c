@@ -4,9 +4,9 @@
  * memory loses it at once.
  */
 #include "guest/memory/mapping.h"
-#include "guest/cpu/tlb.h"
 #include "guest/file/cache.h"
 #include "guest/lib/count.h"
+#include "guest/memory/flush.h"
 #include "guest/memory/space.h"
 
 /* The part of the area that maps pages [first, last) of its file; false when there is none. */

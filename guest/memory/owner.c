@@ -1,7 +1,7 @@
 /* From a frame to the entries that map it. owner.h says how. */
 #include "guest/memory/owner.h"
-#include "guest/cpu/tlb.h"
 #include "guest/lib/string.h"
+#include "guest/memory/flush.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/reserve.h"
 #include "guest/memory/space.h"

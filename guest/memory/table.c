@@ -7,8 +7,8 @@
  * ones.
  */
 #include "guest/memory/table.h"
-#include "guest/cpu/tlb.h"
 #include "guest/lib/errno.h"
+#include "guest/memory/flush.h"
 #include "guest/memory/huge.h"
 #include "guest/memory/owner.h"
 #include "guest/memory/replace.h"
@@ -486,7 +486,7 @@ bool vmap_set(uint64_t va, uint64_t pte)
 
 volatile void *vmap_registers(uint64_t physical, uint64_t length)
 {
-	static uint64_t next = VMAP_BASE + PAGE_SIZE; /* the local APIC's is the first */
+	static uint64_t next = VMAP_BASE;
 	uint64_t within = physical & (PAGE_SIZE - 1);
 	uint64_t end = next + ROUND_UP(within + length, PAGE_SIZE);
 	volatile void *registers = (volatile void *)(next + within);

@@ -1,14 +1,15 @@
 /* The working set by scans of accessed bits. */
 #include "guest/memory/workingset.h"
 #include "guest/cpu/clock.h"
-#include "guest/cpu/tlb.h"
+#include "guest/cpu/cpu.h"
+#include "guest/cpu/timer.h"
 #include "guest/lib/count.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/text.h"
+#include "guest/memory/flush.h"
 #include "guest/memory/huge.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/space.h"
-#include "guest/process/process.h"
 
 #define MS	  1000000ull /* ns */
 #define MS_MAX	  3600000

@@ -3,19 +3,19 @@
  * goes.
  */
 #include "guest/process/exec.h"
-#include "guest/cpu/segment.h"
-#include "guest/cpu/tlb.h"
-#include "guest/cpu/vector.h"
 #include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"
 #include "guest/memory/commit.h"
+#include "guest/memory/flush.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
+#include "guest/process/segment.h"
 #include "guest/process/strings.h"
+#include "guest/process/vector.h"
 
 #define AUX_PHDR	3
 #define AUX_PHENT	4

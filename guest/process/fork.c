@@ -2,15 +2,15 @@
  * clone(2): a thread of the current process, or a process of its own - with a copy of the memory
  * (fork), or in the parent's memory (vfork, posix_spawn).
  */
-#include "guest/cpu/segment.h"
-#include "guest/cpu/tlb.h"
-#include "guest/cpu/vector.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/flush.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
+#include "guest/process/segment.h"
+#include "guest/process/vector.h"
 
 #define KNOWN_FLAGS                                                                                \
 	(CLONE_SIGNAL_MASK | CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VFORK |     \

@@ -4,12 +4,12 @@
  * From the top: the vector state, siginfo, ucontext, the address of the restorer (which makes the
  * rt_sigreturn call). Whatever comes back from there is the program's word.
  */
-#include "guest/cpu/segment.h"
-#include "guest/cpu/vector.h"
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/process/process.h"
+#include "guest/process/segment.h"
+#include "guest/process/vector.h"
 
 #define SA_ONSTACK  0x08000000
 #define SA_RESTORER 0x04000000

@@ -3,17 +3,17 @@
  */
 #include "guest/process/process.h"
 #include "guest/cpu/clock.h"
-#include "guest/cpu/segment.h"
-#include "guest/cpu/tlb.h"
-#include "guest/cpu/vector.h"
 #include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/flush.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/proc/proc.h"
 #include "guest/process/futex.h"
+#include "guest/process/segment.h"
+#include "guest/process/vector.h"
 
 #define SA_NOCLDSTOP 1
 

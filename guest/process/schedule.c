@@ -11,15 +11,16 @@
  * nothing to do: so a switch does not touch the clock.
  */
 #include "guest/cpu/clock.h"
-#include "guest/cpu/segment.h"
 #include "guest/cpu/tlb.h"
-#include "guest/cpu/vector.h"
 #include "guest/device/virtio.h"
 #include "guest/lib/asm.h"
+#include "guest/memory/flush.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/process/load.h"
 #include "guest/process/process.h"
 #include "guest/process/sample.h"
+#include "guest/process/segment.h"
+#include "guest/process/vector.h"
 
 #define SLICE_NS     10000000ull
 #define BUCKET_COUNT 64
@@ -32,7 +33,6 @@ const char console_input;
 uint64_t switch_count;
 static struct thread *ready_first, *ready_last;
 static struct thread *waiting[BUCKET_COUNT];
-static struct timer timers = { .next = &timers, .prev = &timers };
 static uint32_t sleeping;   /* CPUs, as bits, that nobody has woken yet */
 static struct thread *dead; /* off its stack as soon as the switch is done */
 
@@ -110,31 +110,13 @@ void thread_hurry(struct thread *thread)
 	ready_first = thread;
 }
 
-/* Whether the timer of this CPU is yet to be set, to ring at `deadline` or before. */
-static bool needs_alarm(uint64_t deadline)
-{
-	struct cpu *cpu = this_cpu();
-
-	if (deadline == WAIT_FOREVER || (cpu->alarm && cpu->alarm <= deadline))
-		return false;
-	cpu->alarm = deadline;
-	return true;
-}
-
-static void alarm_at(uint64_t deadline)
-{
-	if (needs_alarm(deadline))
-		clock_set_alarm(deadline);
-}
-
 /* now: of clock_now(); the TSC is `ticks`. */
 static void sample_begin(uint64_t now, uint64_t ticks)
 {
 	uint64_t wait = sample_next(ticks);
 
 	this_cpu()->sample_alarm = now + wait;
-	if (needs_alarm(now + wait))
-		clock_start_timer(wait);
+	timer_alarm_in(now, wait);
 }
 
 static void slice_begin(void)
@@ -144,7 +126,7 @@ static void slice_begin(void)
 	if (cpu->slicing)
 		return;
 	cpu->slicing = true;
-	alarm_at(clock_now() + SLICE_NS);
+	timer_alarm(clock_now() + SLICE_NS);
 }
 
 /* It is ready: has a CPU that sleeps run it, or the one that it must run on. False: it is this
@@ -172,32 +154,6 @@ static void ready_announce(const struct thread *thread)
 		slice_begin();
 }
 
-void timer_set(struct timer *timer, uint64_t deadline)
-{
-	struct timer *at;
-
-	timer_clear(timer);
-	at = timers.prev; /* now: the timer itself may have been the last */
-	while (at != &timers && at->deadline > deadline)
-		at = at->prev;
-	timer->deadline = deadline;
-	timer->set = true;
-	timer->prev = at;
-	timer->next = at->next;
-	at->next->prev = timer;
-	at->next = timer;
-	alarm_at(deadline);
-}
-
-void timer_clear(struct timer *timer)
-{
-	if (!timer->set)
-		return;
-	timer->set = false;
-	timer->prev->next = timer->next;
-	timer->next->prev = timer->prev;
-}
-
 /* Behind the timer's interrupt. */
 static void samples_go_on(uint64_t now)
 {
@@ -206,25 +162,17 @@ static void samples_go_on(uint64_t now)
 	if (cpu->current == cpu->idle)
 		cpu->sample_due = 0;
 	else if (cpu->sample_due)
-		alarm_at(cpu->sample_alarm);
+		timer_alarm(cpu->sample_alarm);
 	else
 		sample_begin(now, rdtsc());
 }
 
-static void timers_expire(void)
+static void timer_rang(void)
 {
 	uint64_t now = clock_now();
 
-	this_cpu()->alarm = 0;
 	this_cpu()->slicing = false;
-	while (timers.next != &timers && timers.next->deadline <= now) {
-		struct timer *timer = timers.next;
-
-		timer_clear(timer);
-		timer->expired(timer);
-	}
-	if (timers.next != &timers)
-		alarm_at(timers.next->deadline);
+	timers_expire(now);
 	samples_go_on(now);
 }
 
@@ -238,7 +186,7 @@ void events_handle(void)
 	if (unlikely(events >= EVENT_DEVICE))
 		virtio_interrupts(events / EVENT_DEVICE);
 	if (events & EVENT_TIMER)
-		timers_expire();
+		timer_rang();
 	if (cpu->current != cpu->idle && (ready_peek() || !may_run_on(cpu->current, cpu)))
 		cpu->work |= WORK_YIELD;
 }
@@ -376,7 +324,7 @@ void thread_end(void)
 	panic("a dead thread runs");
 }
 
-void idle_create(struct cpu *cpu)
+uint64_t idle_create(struct cpu *cpu)
 {
 	struct thread *idle = thread_create(NULL);
 	uint64_t *stack;
@@ -388,6 +336,7 @@ void idle_create(struct cpu *cpu)
 		*--stack = 0;
 	idle->stack_pointer = (uint64_t)stack;
 	cpu->idle = idle;
+	return idle->stack_top;
 }
 
 void idle_run(void)
@@ -399,8 +348,7 @@ void idle_run(void)
 			schedule();
 			continue;
 		}
-		if (timers.next != &timers)
-			alarm_at(timers.next->deadline);
+		timer_alarm_next();
 		sleeping |= 1u << this_cpu()->number;
 		kernel_lock_give();
 		doorbell_wait();

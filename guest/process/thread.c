@@ -9,11 +9,11 @@
  */
 #include "guest/process/thread.h"
 #include "guest/cpu/tlb.h"
-#include "guest/cpu/vector.h"
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/table.h"
 #include "guest/process/process.h"
+#include "guest/process/vector.h"
 
 #define STACK_BASE	(VMAP_BASE + (1ull << 30))
 #define STACK_SLOT	(64 << 10)

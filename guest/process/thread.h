@@ -10,6 +10,7 @@
 #define GUEST_PROCESS_THREAD_H
 
 #include "guest/cpu/cpu.h"
+#include "guest/cpu/timer.h"
 #include "guest/cpu/trap.h"
 #include "guest/process/signal.h"
 
@@ -32,14 +33,6 @@ enum wait_kind {
 #define THREAD_NAME  16
 #define THREAD_MAX   4096
 #define TID_MAX	     (1 << 22)
-
-/* Something to be done at a time: an entry of the sorted list of timers. */
-struct timer {
-	struct timer *next, *prev;
-	uint64_t deadline; /* ns of clock_now(); of a set timer */
-	bool set;
-	void (*expired)(struct timer *timer);
-};
 
 struct thread {
 	uint64_t stack_pointer; /* while it does not run */
@@ -130,15 +123,12 @@ void thread_set_affinity(struct thread *thread, uint64_t cpu_mask);
 /* Never again: the thread is dead, and freed after the switch. */
 NORETURN void thread_end(void);
 
-void timer_set(struct timer *timer, uint64_t deadline);
-void timer_clear(struct timer *timer);
-
 /* Handles the interrupts that came (cpu.events). With the lock, from the idle thread or from ring
  * 3. */
 void events_handle(void);
 
-/* An idle thread for this CPU, where there is none yet. */
-void idle_create(struct cpu *cpu);
+/* Gives a CPU its idle thread; the top of its stack. And what that does. */
+uint64_t idle_create(struct cpu *cpu);
 NORETURN void idle_run(void);
 
 /* Gives this CPU to the first thread of all. */

@@ -1,5 +1,5 @@
 /* The LDT. */
-#include "guest/cpu/segment.h"
+#include "guest/process/segment.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"

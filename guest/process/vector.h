@@ -2,8 +2,8 @@
  * Vector state (x87, SSE, AVX): a thread's own while it runs, saved when another gets the CPU; not
  * of a thread that has not used any yet. The kernel itself uses none.
  */
-#ifndef GUEST_CPU_VECTOR_H
-#define GUEST_CPU_VECTOR_H
+#ifndef GUEST_PROCESS_VECTOR_H
+#define GUEST_PROCESS_VECTOR_H
 
 #include "guest/monitor/doorbell.h"
 #include "guest/process/thread.h"

@@ -9,7 +9,7 @@
  * and none where the registers still hold what the next thread needs. A thread that may go on on
  * another CPU is saved before this one sleeps.
  */
-#include "guest/cpu/vector.h"
+#include "guest/process/vector.h"
 #include "guest/lib/asm.h"
 #include "guest/lib/count.h"
 #include "guest/lib/errno.h"

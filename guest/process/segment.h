@@ -2,8 +2,8 @@
  * Segments of a process's own (its LDT): base and limit that the processor enforces in
  * compatibility mode. 64-bit code knows neither.
  */
-#ifndef GUEST_CPU_SEGMENT_H
-#define GUEST_CPU_SEGMENT_H
+#ifndef GUEST_PROCESS_SEGMENT_H
+#define GUEST_PROCESS_SEGMENT_H
 
 #include "guest/lib/types.h"
 

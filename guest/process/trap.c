@@ -3,10 +3,9 @@
  * others kill it. From ring 0 only an access to a program's memory may fault; anything else is
  * quire's own failure.
  */
-#include "guest/cpu/trap.h"
 #include "guest/abi.h"
 #include "guest/cpu/clock.h"
-#include "guest/cpu/vector.h"
+#include "guest/cpu/trap.h"
 #include "guest/lib/asm.h"
 #include "guest/memory/fault.h"
 #include "guest/memory/user.h"
@@ -14,6 +13,11 @@
 #include "guest/process/process.h"
 #include "guest/process/sample.h"
 #include "guest/process/signal.h"
+#include "guest/process/vector.h"
+
+/* From entry.S, interrupts off: of ring 3, under the kernel lock; and of the kernel itself. */
+void trap_handle(struct trap_frame *frame);
+void trap_handle_kernel(struct trap_frame *frame);
 
 _Static_assert(VECTOR_INPUT == QUIRE_VECTOR_INPUT, "the monitor's vector");
 _Static_assert(VECTOR_LAST == VECTOR_DEVICE + DEVICE_MAX - 1, "a vector for each device");
@@ -49,7 +53,8 @@ static const struct exception {
 	[21] = { "control protection", SIGSEGV },
 };
 
-void trap_log_frame(const struct trap_frame *f)
+/* Every register of a frame, as log lines. */
+static void log_frame(const struct trap_frame *f)
 {
 	log_line(QUIRE_LEVEL_ERROR,
 		 "rip %016lx rsp %016lx rflags %08lx cs %lx vector %lu error %lx", f->rip, f->rsp,
@@ -69,7 +74,7 @@ static NORETURN void kernel_failure(const struct trap_frame *frame, uint64_t add
 	const char *name =
 		frame->vector < VECTOR_EXCEPTIONS ? exceptions[frame->vector].name : NULL;
 
-	trap_log_frame(frame);
+	log_frame(frame);
 	panic("%s in the kernel at %016lx, address %016lx", name ? name : "unexpected trap",
 	      frame->rip, address);
 }
