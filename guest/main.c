@@ -6,6 +6,8 @@
 #include "guest/cpu/cpu.h"
 #include "guest/device/console.h"
 #include "guest/device/virtio.h"
+#include "guest/exec/exec.h"
+#include "guest/exec/strings.h"
 #include "guest/file/file.h"
 #include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
@@ -18,9 +20,7 @@
 #include "guest/memory/table.h"
 #include "guest/monitor/doorbell.h"
 #include "guest/proc/proc.h"
-#include "guest/process/exec.h"
 #include "guest/process/process.h"
-#include "guest/process/strings.h"
 #include "guest/process/vector.h"
 #include "guest/start.h"
 
@@ -80,12 +80,12 @@ static int read_arguments(struct exec_strings *strings, const char *path)
 	struct node *node;
 	int error = node_lookup(node_root, path, true, &node);
 
-	for (uint64_t at = 0, size; !error && at < node->size; at += size) {
+	for (uint64_t at = 0, size; !error && at < node->content.size; at += size) {
 		char *room = exec_strings_room(strings, &size);
 
 		if (!room)
 			return -ENOMEM;
-		size = MIN(size, node->size - at);
+		size = MIN(size, node->content.size - at);
 		error = exec_read(node, at, room, size);
 		for (uint64_t i = 0; i < size && !error; i++)
 			strings->argument_count += !room[i];

@@ -1,8 +1,8 @@
 /* System calls on memory that is mapped: advice, locking, what is in memory, what is written. */
 #include "guest/call/call.h"
-#include "guest/file/cache.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/linux.h"
+#include "guest/memory/cache.h"
 #include "guest/memory/fault.h"
 #include "guest/memory/mapping.h"
 #include "guest/memory/user.h"
@@ -55,7 +55,7 @@ static bool may_discard(const struct space *space, uint64_t start, uint64_t end,
 	     i < space->area_count && space->area[i]->start < end; i++) {
 		const struct area *area = space->area[i];
 
-		if ((area->flags & AREA_LOCKED) || (anonymous && area->node))
+		if ((area->flags & AREA_LOCKED) || (anonymous && area->content))
 			return false;
 	}
 	return !call_cuts_huge(space, start, end);
@@ -148,8 +148,8 @@ static bool in_memory(struct space *space, uint64_t va)
 
 	if (pte && pte_used(*pte))
 		return pte_holds(*pte);
-	return area->node && area_page(area, va) << PAGE_SHIFT < area->node->size &&
-	       cache_peek(area->node, area_page(area, va));
+	return area->content && area_page(area, va) << PAGE_SHIFT < area->content->size &&
+	       cache_peek(area->content, area_page(area, va));
 }
 
 int64_t call_mincore(reg_t address, reg_t length, reg_t vector)

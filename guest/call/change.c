@@ -1,11 +1,11 @@
 /* System calls that change the tree, and what a file is besides its bytes. */
 #include "guest/call/call.h"
 #include "guest/cpu/clock.h"
-#include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/linux.h"
 #include "guest/lib/string.h"
+#include "guest/memory/cache.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/process/process.h"
@@ -137,9 +137,9 @@ int64_t call_symlinkat(reg_t target, reg_t directory, reg_t path)
 		memory_free(text);
 		return error;
 	}
-	node->data = (const uint8_t *)text;
+	node->content.data = (const uint8_t *)text;
 	node->own_data = true;
-	node->size = strlen(text);
+	node->content.size = strlen(text);
 	return 0;
 }
 
@@ -154,9 +154,9 @@ static int64_t set_size(struct node *node, int64_t size)
 		return -EISDIR;
 	if (size < 0 || node->ops != &regular_ops)
 		return -EINVAL;
-	if ((uint64_t)size > node->size && (uint64_t)size > process_file_limit())
+	if ((uint64_t)size > node->content.size && (uint64_t)size > process_file_limit())
 		return process_file_too_large();
-	return cache_truncate(node, size);
+	return cache_truncate(&node->content, size);
 }
 
 int64_t call_truncate(reg_t path, reg_t size)
@@ -203,16 +203,16 @@ int64_t call_fallocate(reg_t fd, reg_t mode, reg_t offset, reg_t length)
 	if (length > FILE_SIZE_MAX || offset > FILE_SIZE_MAX - length)
 		return -EFBIG;
 	if (mode == (FALLOCATE_PUNCH | FALLOCATE_KEEP_SIZE))
-		return cache_punch(node, offset, offset + length);
+		return cache_punch(&node->content, offset, offset + length);
 	if (mode & ~(reg_t)FALLOCATE_KEEP_SIZE)
 		return -EOPNOTSUPP;
-	if (!(mode & FALLOCATE_KEEP_SIZE) && offset + length > node->size)
+	if (!(mode & FALLOCATE_KEEP_SIZE) && offset + length > node->content.size)
 		error = offset + length > process_file_limit()
 				? process_file_too_large()
-				: cache_truncate(node, offset + length);
-	for (uint64_t at = offset; at < offset + length && at < node->size && !error;
+				: cache_truncate(&node->content, offset + length);
+	for (uint64_t at = offset; at < offset + length && at < node->content.size && !error;
 	     at += PAGE_SIZE) {
-		if (!cache_frame(node, at >> PAGE_SHIFT, true, &major))
+		if (!cache_frame(&node->content, at >> PAGE_SHIFT, true, &major))
 			error = -ENOSPC;
 	}
 	return error;
@@ -295,11 +295,11 @@ static int64_t set_times(struct node *node, reg_t address)
 	if (!identity_owns(node) && (address || !identity_may(node, MAY_WRITE)))
 		return address ? -EPERM : -EACCES;
 	if (time[1].nanoseconds == TIME_NOW)
-		node_modified(node);
+		cache_modified(&node->content);
 	else if (time[1].nanoseconds >= (int64_t)NS_PER_S && time[1].nanoseconds != TIME_OMIT)
 		return -EINVAL;
 	else if (time[1].nanoseconds != TIME_OMIT)
-		node->mtime = time[1].seconds * NS_PER_S + time[1].nanoseconds;
+		node->content.mtime = time[1].seconds * NS_PER_S + time[1].nanoseconds;
 	return 0;
 }
 
@@ -328,7 +328,7 @@ int64_t call_memfd_create(reg_t name, reg_t flags)
 	if (result)
 		return result;
 	result = strlen(text) > MEMFD_NAME ? -EINVAL : 0;
-	node = result ? NULL : cache_unnamed(0);
+	node = result ? NULL : node_create_unnamed(0);
 	file = node ? file_create(&regular_ops, node, 2) : NULL;
 	node_put(node);
 	memory_free(text);

@@ -183,7 +183,7 @@ static uint64_t file_size(const struct file *file)
 {
 	if (file->ops->size)
 		return file->ops->size(file);
-	return file->text ? file->text_size : file->node ? file->node->size : 0;
+	return file->text ? file->text_size : file->node ? file->node->content.size : 0;
 }
 
 int64_t call_lseek(reg_t fd, reg_t offset, reg_t whence)

@@ -27,7 +27,7 @@ static int64_t find_range(const struct file *file, const struct flock *flock,
 		return -EINVAL;
 	base = flock->whence == 0   ? 0
 	       : flock->whence == 1 ? (int64_t)file->offset
-				    : (int64_t)file->node->size;
+				    : (int64_t)file->node->content.size;
 	if (__builtin_add_overflow(base, flock->start, &lock->start))
 		return -EOVERFLOW;
 	if (lock->start < 0)

@@ -2,10 +2,10 @@
  * sum is checked. */
 #include "guest/call/call.h"
 #include "guest/cpu/cpu.h"
-#include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/linux.h"
+#include "guest/memory/cache.h"
 #include "guest/memory/commit.h"
 #include "guest/memory/fault.h"
 #include "guest/memory/user.h"
@@ -73,22 +73,24 @@ int64_t call_brk(reg_t end)
 static int64_t anonymous_source(struct area *area, uint32_t flags, uint64_t length)
 {
 	bool counts = !(flags & MAP_NORESERVE) || overcommit_mode == OVERCOMMIT_NEVER;
+	struct node *node;
 
 	if (!(area->flags & AREA_SHARED))
 		return 0;
 	if (counts && !commit_allows(length >> PAGE_SHIFT))
 		return -ENOMEM;
-	area->node = cache_unnamed(length);
+	node = node_create_unnamed(length);
 	area->limit = UINT64_MAX;
 	area->flags |= AREA_MAY_WRITE;
-	if (!area->node)
+	if (!node)
 		return -ENOMEM;
+	area->content = &node->content;
 	if (counts)
-		cache_promise(area->node, length >> PAGE_SHIFT);
+		cache_promise(area->content, length >> PAGE_SHIFT);
 	return 0;
 }
 
-/* What the mapping is of: sets node (with a reference) and flags of the area; 0 or -errno. */
+/* What the mapping is of: sets content (with a reference) and flags of the area; 0 or -errno. */
 static int64_t map_source(struct area *area, uint32_t flags, int fd, uint64_t offset,
 			  uint64_t length)
 {
@@ -110,7 +112,7 @@ static int64_t map_source(struct area *area, uint32_t flags, int fd, uint64_t of
 		return anonymous_source(area, flags, length);
 	if (file->ops != &regular_ops)
 		return -ENODEV;
-	area->node = node_get(file->node);
+	area->content = &node_get(file->node)->content;
 	area->offset = offset;
 	area->limit = UINT64_MAX;
 	if ((area->flags & AREA_SHARED) && may_write)
@@ -256,8 +258,8 @@ int64_t call_mmap(reg_t address, reg_t length, reg_t protection, reg_t flags, re
 	result = map_source(&area, flags, fd, offset, length);
 	if (!result)
 		result = map(current_space(), &area, address, length, flags);
-	if (area.node)
-		node_put(area.node);
+	if (area.content)
+		node_put(node_of(area.content));
 	return result;
 }
 

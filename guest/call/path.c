@@ -125,7 +125,8 @@ static bool is_device(const struct node *node)
 
 static void fill_stat(const struct node *node, struct linux_stat *stat)
 {
-	struct linux_timespec time = { node->mtime / NS_PER_S, node->mtime % NS_PER_S };
+	struct linux_timespec time = { node->content.mtime / NS_PER_S,
+				       node->content.mtime % NS_PER_S };
 
 	*stat = (struct linux_stat){
 		.device = 1,
@@ -135,9 +136,9 @@ static void fill_stat(const struct node *node, struct linux_stat *stat)
 		.uid = node->uid,
 		.gid = node->gid,
 		.rdev = is_device(node) ? node->device : 0,
-		.size = node->size,
+		.size = node->content.size,
 		.block_size = IO_BLOCK,
-		.blocks = (node->size + 511) / 512,
+		.blocks = (node->content.size + 511) / 512,
 		.accessed = time,
 		.modified = time,
 		.changed = time,
@@ -290,10 +291,10 @@ int64_t call_readlinkat(reg_t directory, reg_t path, reg_t buffer, reg_t size)
 		return -EINVAL;
 	if (node->refresh)
 		node->refresh(node);
-	if (node->size == 0)
+	if (node->content.size == 0)
 		return -ENOENT;
-	length = MIN(node->size, (uint64_t)(int)size);
-	return user_write(buffer, node->data, length) ? -EFAULT : length;
+	length = MIN(node->content.size, (uint64_t)(int)size);
+	return user_write(buffer, node->content.data, length) ? -EFAULT : length;
 }
 
 int64_t call_readlink(reg_t path, reg_t buffer, reg_t size)

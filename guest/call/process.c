@@ -1,6 +1,8 @@
 /* System calls on processes. */
 #include "guest/call/call.h"
 #include "guest/cpu/clock.h"
+#include "guest/exec/exec.h"
+#include "guest/exec/strings.h"
 #include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/linux.h"
@@ -9,10 +11,8 @@
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
-#include "guest/process/exec.h"
 #include "guest/process/futex.h"
 #include "guest/process/process.h"
-#include "guest/process/strings.h"
 
 #define ARCH_SET_GS 0x1001
 #define ARCH_SET_FS 0x1002

@@ -183,7 +183,7 @@ void device_init(void)
 
 		if (!node)
 			return;
-		node->data = (const uint8_t *)links[i].target;
-		node->size = strlen(links[i].target);
+		node->content.data = (const uint8_t *)links[i].target;
+		node->content.size = strlen(links[i].target);
 	}
 }

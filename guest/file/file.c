@@ -1,9 +1,9 @@
 /* Open files and descriptor tables. */
-#include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/file/lock.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/cache.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/process/process.h"
@@ -95,7 +95,7 @@ int file_open(struct node *from, const char *path, uint32_t flags, uint32_t mode
 	if (file->ops->open && !(flags & OPEN_PATH))
 		error = file->ops->open(file);
 	if (!error && (flags & OPEN_TRUNCATE) && !(flags & OPEN_PATH) && node->ops == &regular_ops)
-		error = cache_truncate(node, 0);
+		error = cache_truncate(&node->content, 0);
 	if (error) {
 		file_put(file);
 		return error;

@@ -8,6 +8,7 @@
 #define GUEST_FILE_FILE_H
 
 #include "guest/file/node.h"
+#include "guest/memory/user.h"
 
 #define OPEN_ACCESS	03
 #define OPEN_READ	00
@@ -31,10 +32,6 @@
 
 /* Woken at every change of what a file's poll hook would say. */
 extern const char poll_channel;
-
-struct io_vector {
-	uint64_t base, length;
-};
 
 struct file {
 	const struct file_ops *ops;

@@ -1,14 +1,13 @@
 /* The tree of nodes, and the archive it is read from. */
 #include "guest/file/node.h"
-#include "guest/cpu/clock.h"
-#include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/cache.h"
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"
-#include "guest/process/identity.h"
 #include "guest/monitor/doorbell.h"
+#include "guest/process/identity.h"
 
 #define LINK_DEPTH_MAX 40
 
@@ -85,10 +84,31 @@ struct node *node_create(const char *name, uint32_t mode)
 	return node;
 }
 
+struct node *node_create_unnamed(uint64_t size)
+{
+	struct node *node = node_create("", MODE_REGULAR | 0600);
+
+	if (node) {
+		node->links = 0;
+		node->content.size = size;
+	}
+	return node;
+}
+
 struct node *node_get(struct node *node)
 {
 	node->refs++;
 	return node;
+}
+
+void node_hold(struct content *content)
+{
+	node_get(node_of(content));
+}
+
+void node_drop(struct content *content)
+{
+	node_put(node_of(content));
 }
 
 void node_put(struct node *node)
@@ -96,19 +116,14 @@ void node_put(struct node *node)
 	while (node && --node->refs == 0) {
 		struct node *parent = node->parent;
 
-		cache_finish(node);
+		cache_finish(&node->content);
 		if (node->own_name)
 			memory_free((void *)node->name);
 		if (node->own_data)
-			memory_free((void *)node->data);
+			memory_free((void *)node->content.data);
 		memory_free(node);
 		node = parent;
 	}
-}
-
-void node_modified(struct node *node)
-{
-	node->mtime = clock_now() + clock_wall_offset();
 }
 
 /* At the end of the list, so that a listing that goes on finds it once. */
@@ -236,13 +251,13 @@ static void add_entry(const struct entry *entry)
 	node->mode = entry->mode;
 	node->uid = entry->uid;
 	node->gid = entry->gid;
-	node->mtime = entry->mtime * 1000000000ull;
+	node->content.mtime = entry->mtime * 1000000000ull;
 	if ((entry->mode & MODE_TYPE) == MODE_DIRECTORY) {
 		node->ops = &directory_ops;
 		return;
 	}
-	node->data = entry->data;
-	node->size = node->archived = entry->size;
+	node->content.data = entry->data;
+	node->content.size = node->content.archived = entry->size;
 }
 
 /* Zeros may stand between entries, up to a page's end above all. */
@@ -286,10 +301,10 @@ static int splice_link(struct node *link, const char *rest, char *buffer)
 
 	if (link->refresh)
 		link->refresh(link);
-	if (link->size + rest_length + 1 > PATH_LIMIT)
+	if (link->content.size + rest_length + 1 > PATH_LIMIT)
 		return -ENAMETOOLONG;
-	memmove(buffer + link->size, rest, rest_length + 1);
-	memcpy(buffer, link->data, link->size);
+	memmove(buffer + link->content.size, rest, rest_length + 1);
+	memcpy(buffer, link->content.data, link->content.size);
 	return 0;
 }
 
@@ -432,8 +447,8 @@ int node_make(struct node *from, const char *path, uint32_t mode, struct node **
 	}
 	(*made)->own_name = true;
 	identity_give(*made);
-	node_modified(*made);
-	node_modified(directory);
+	cache_modified(&(*made)->content);
+	cache_modified(&directory->content);
 	directory->links += (mode & MODE_TYPE) == MODE_DIRECTORY;
 	return 0;
 }
@@ -460,7 +475,7 @@ int node_remove(struct node *node, bool directory)
 	if (error)
 		return error;
 	unlink_child(node);
-	node_modified(node->parent);
+	cache_modified(&node->parent->content);
 	node->parent->links -= directory;
 	node->links = 0;
 	node_put(node);
@@ -526,7 +541,7 @@ int node_move(struct node *node, struct node *from, const char *path, bool repla
 	node->name = copy;
 	node->own_name = true;
 	link_child(directory, node);
-	node_modified(directory);
+	cache_modified(&directory->content);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #define GUEST_FILE_NODE_H
 
 #include "guest/lib/types.h"
+#include "guest/memory/cache.h"
 
 #define MODE_TYPE      0170000
 #define MODE_FIFO      0010000
@@ -22,7 +23,6 @@
 
 struct file_lock;
 struct file_ops;
-struct area;
 struct node;
 
 /* A line of a directory's list. */
@@ -43,19 +43,12 @@ struct folder_ops {
 };
 
 struct node {
+	struct content content; /* the first: node_of() */
 	struct node *parent, *child, *last_child, *sibling, *previous;
 	const char *name;
-	const uint8_t *data; /* file's bytes or link's target, as the archive has them */
-	uint64_t archived; /* so many of a file's first bytes are the archive's where not cached */
-	uint64_t size;
-	uint32_t *frames; /* of the page cache, by page */
-	uint64_t frame_count;
-	uint64_t promised;	 /* pages of it in committed_pages (memory/commit.h) */
-	struct area *mappings;	 /* areas that map it (memory/space.h) */
 	struct file_lock *locks; /* lock.h */
 	uint32_t refs;
 	uint32_t mode, uid, gid, links;
-	uint64_t mtime; /* ns since 1970 */
 	uint32_t inode;
 	uint32_t device;		    /* of a device: major << 8 | minor */
 	uint64_t cookie;		    /* its place in the directory's list, for getdents */
@@ -93,11 +86,22 @@ struct node *node_add(struct node *parent, const char *name, uint32_t mode);
 /* A node in no tree, whose one reference is the caller's. NULL when memory is out. */
 struct node *node_create(const char *name, uint32_t mode);
 
+/* A file of no name, `size` bytes, all hole; the caller has its one reference. NULL: memory is out.
+ */
+struct node *node_create_unnamed(uint64_t size);
+
+/* Whose content it is; NULL of NULL. */
+static inline struct node *node_of(struct content *content)
+{
+	return (struct node *)content;
+}
+
 struct node *node_get(struct node *node);
 void node_put(struct node *node);
 
-/* Its content changed now. */
-void node_modified(struct node *node);
+/* The same for who knows but the content. */
+void node_hold(struct content *content);
+void node_drop(struct content *content);
 
 /* Where a new name would be: the directory, and the last word of the path, `length` bytes at *name.
  * 0 or -errno. */

@@ -1,16 +1,16 @@
 /* Files of the root archive, and its directories. */
-#include "guest/file/cache.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/linux.h"
 #include "guest/lib/string.h"
+#include "guest/memory/cache.h"
 #include "guest/memory/user.h"
 #include "guest/process/process.h"
 
 static int64_t regular_read(struct file *file, const struct io_vector *vector, unsigned count,
 			    uint64_t *offset)
 {
-	return cache_read(file->node, vector, count, offset);
+	return cache_read(&file->node->content, vector, count, offset);
 }
 
 static uint64_t vectors_length(const struct io_vector *vector, unsigned count)
@@ -26,15 +26,15 @@ static int64_t regular_write(struct file *file, const struct io_vector *vector, 
 			     uint64_t *offset)
 {
 	if (file->flags & OPEN_APPEND)
-		*offset = file->node->size;
+		*offset = file->node->content.size;
 	if (unlikely(*offset >= process_file_limit()) && vectors_length(vector, count) > 0)
 		return process_file_too_large();
-	return cache_write(file->node, vector, count, process_file_limit(), offset);
+	return cache_write(&file->node->content, vector, count, process_file_limit(), offset);
 }
 
 static int64_t regular_sync(struct file *file)
 {
-	cache_write_back(file->node);
+	cache_write_back(&file->node->content);
 	return 0;
 }
 

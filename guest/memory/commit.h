@@ -2,7 +2,7 @@
  * Overcommit: how much memory programs may be promised, by Linux's three modes
  * (/proc/sys/vm/overcommit_memory). What is promised and counted are the private areas that are or
  * were writable, each copy that a fork makes, and shared anonymous memory, once for all who share
- * it, for as long as it is there (node->promised).
+ * it, for as long as it is there (cache_promise()).
  */
 #ifndef GUEST_MEMORY_COMMIT_H
 #define GUEST_MEMORY_COMMIT_H

@@ -17,10 +17,10 @@
  */
 #include "guest/memory/fault.h"
 #include "guest/cpu/clock.h"
-#include "guest/file/cache.h"
 #include "guest/lib/count.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/cache.h"
 #include "guest/memory/flush.h"
 #include "guest/memory/huge.h"
 #include "guest/memory/pressure.h"
@@ -160,7 +160,7 @@ static uint64_t file_entry(const struct area *area, uint64_t index, uint64_t fra
 	uint64_t value = frame << PAGE_SHIFT | PTE_P | PTE_U | PTE_A | PTE_FILE |
 			 (area->flags & AREA_EXEC ? 0 : PTE_NX);
 
-	if (cache_is_archive(area->node, index, frame))
+	if (cache_is_archive(area->content, index, frame))
 		return value;
 	page_get(frame);
 	return value | PTE_COUNTED;
@@ -191,22 +191,22 @@ static void map_file_around(struct space *space, struct area *area, uint64_t va,
 	for (index = area_page(area, start); start < end; start += PAGE_SIZE, index++) {
 		uint64_t frame;
 
-		if (pte_used(leaf[leaf_index(start)]) || index * PAGE_SIZE >= area->node->size)
+		if (pte_used(leaf[leaf_index(start)]) || index * PAGE_SIZE >= area->content->size)
 			continue;
-		frame = cache_peek(area->node, index);
+		frame = cache_peek(area->content, index);
 		if (frame)
 			table_set(space, leaf, leaf_index(start), file_entry(area, index, frame));
 	}
 }
 
-static void mark_dirty(struct node *node, uint64_t frame)
+static void mark_dirty(struct content *content, uint64_t frame)
 {
 	struct page *page = page_of_frame(frame);
 
 	if (!(page->flags & PAGE_DIRTY))
 		vm_count.nr_dirtied++;
 	page->flags |= PAGE_DIRTY;
-	node_modified(node);
+	cache_modified(content);
 }
 
 /* The entry is empty, or holds the file's page read-only and there is a write. */
@@ -217,9 +217,9 @@ static NOINLINE enum fault_result map_file(struct space *space, struct area *are
 	uint64_t left = area->limit - (index << PAGE_SHIFT);
 	bool write = access & AREA_WRITE, shared = area->flags & AREA_SHARED, major;
 
-	if (index << PAGE_SHIFT >= area->node->size || left > area->limit)
+	if (index << PAGE_SHIFT >= area->content->size || left > area->limit)
 		return FAULT_PAST_END;
-	frame = cache_frame(area->node, index, write && shared, &major);
+	frame = cache_frame(area->content, index, write && shared, &major);
 	/* The cache may have unmapped pages for it, and tables with them. */
 	leaf = frame ? leaf_of(space, va) : NULL;
 	if (!leaf)
@@ -232,7 +232,7 @@ static NOINLINE enum fault_result map_file(struct space *space, struct area *are
 				MIN(left, PAGE_SIZE));
 	value = file_entry(area, index, frame);
 	if (write) {
-		mark_dirty(area->node, frame);
+		mark_dirty(area->content, frame);
 		value |= PTE_W | PTE_D;
 	}
 	if (pte_used(leaf[leaf_index(va)])) {
@@ -362,7 +362,7 @@ static INLINE enum fault_result resolve(struct space *space, uint64_t va, uint32
 		return map_huge_again(space, area, va);
 	if (unlikely(pte_used(leaf[leaf_index(va)])))
 		return map_again(space, area, va, leaf, access);
-	if (area->node)
+	if (area->content)
 		return map_file(space, area, va, access);
 	return map_anonymous(space, area, va, leaf, access);
 }

@@ -39,7 +39,7 @@ uint64_t huge_size(uint64_t *root, uint64_t va, const uint64_t *entry)
 static bool wants(const struct area *area, uint64_t start, uint64_t size)
 {
 	return (area->flags & (AREA_HUGE | AREA_HUGETLB)) && !(area->flags & AREA_NO_HUGE) &&
-	       !area->node && start >= area->start && start + size <= area->end;
+	       !area->content && start >= area->start && start + size <= area->end;
 }
 
 static struct page *take_block(unsigned order, bool *fresh)

@@ -4,8 +4,8 @@
  * memory loses it at once.
  */
 #include "guest/memory/mapping.h"
-#include "guest/file/cache.h"
 #include "guest/lib/count.h"
+#include "guest/memory/cache.h"
 #include "guest/memory/flush.h"
 #include "guest/memory/space.h"
 
@@ -24,9 +24,9 @@ static bool overlap(const struct area *area, uint64_t first, uint64_t last, uint
 	return true;
 }
 
-void space_unmap_file(struct node *node, uint64_t first, uint64_t last, bool even_private)
+void space_unmap_file(struct content *content, uint64_t first, uint64_t last, bool even_private)
 {
-	for (struct area *area = node->mappings; area; area = area->next_mapping) {
+	for (struct area *area = content->mappings; area; area = area->next_mapping) {
 		uint64_t start, end;
 
 		if (!overlap(area, first, last, &start, &end))
@@ -52,9 +52,9 @@ static void protect_page(const struct area *area, uint64_t index)
 	tlb_flush_page(area->space, va);
 }
 
-void mapping_clean_page(struct node *node, uint64_t index)
+void mapping_clean_page(struct content *content, uint64_t index)
 {
-	for (const struct area *area = node->mappings; area; area = area->next_mapping)
+	for (const struct area *area = content->mappings; area; area = area->next_mapping)
 		protect_page(area, index);
 }
 
@@ -73,7 +73,7 @@ static void write_back(struct space *space, const struct area *area, uint64_t st
 				continue;
 			page->flags &= ~PAGE_DIRTY;
 			vm_count.nr_written++;
-			mapping_clean_page(area->node, index);
+			mapping_clean_page(area->content, index);
 		}
 	}
 }
@@ -84,7 +84,7 @@ void mapping_write_back(struct space *space, uint64_t start, uint64_t end)
 	     i < space->area_count && space->area[i]->start < end; i++) {
 		const struct area *area = space->area[i];
 
-		if (area->node && (area->flags & AREA_SHARED))
+		if (area->content && (area->flags & AREA_SHARED))
 			write_back(space, area, MAX(area->start, start), MIN(area->end, end));
 	}
 }

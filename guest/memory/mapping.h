@@ -11,6 +11,6 @@ void mapping_write_back(struct space *space, uint64_t start, uint64_t end);
 
 /* Page `index` of the file is clean from now on: read-only wherever it is mapped as the file's, so
  * that the next write says so. */
-void mapping_clean_page(struct node *node, uint64_t index);
+void mapping_clean_page(struct content *content, uint64_t index);
 
 #endif

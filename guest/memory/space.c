@@ -1,11 +1,12 @@
 /* Address spaces: the sorted array of areas. space.h has the rules. */
 #include "guest/memory/space.h"
-#include "guest/file/cache.h"
 #include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"
+#include "guest/memory/cache.h"
 #include "guest/memory/commit.h"
+#include "guest/memory/hooks.h"
 #include "guest/memory/slab.h"
 #include "guest/process/process.h"
 
@@ -109,24 +110,24 @@ static struct area *area_create(struct space *space, const struct area *model)
 		return NULL;
 	*area = *model;
 	area->space = space;
-	if (area->node) {
-		node_get(area->node);
-		area->next_mapping = area->node->mappings;
-		area->mapping_link = &area->node->mappings;
+	if (area->content) {
+		memory_hooks.hold(area->content);
+		area->next_mapping = area->content->mappings;
+		area->mapping_link = &area->content->mappings;
 		if (area->next_mapping)
 			area->next_mapping->mapping_link = &area->next_mapping;
-		area->node->mappings = area;
+		area->content->mappings = area;
 	}
 	return area;
 }
 
 static void area_destroy(struct area *area)
 {
-	if (area->node) {
+	if (area->content) {
 		*area->mapping_link = area->next_mapping;
 		if (area->next_mapping)
 			area->next_mapping->mapping_link = area->mapping_link;
-		node_put(area->node);
+		memory_hooks.drop(area->content);
 	}
 	slab_free(&area_cache, area);
 }
@@ -226,9 +227,9 @@ static void delete (struct space *space, unsigned index, unsigned count)
 
 static bool continues(const struct area *low, const struct area *high)
 {
-	return low->end == high->start && low->flags == high->flags && low->node == high->node &&
-	       low->limit == high->limit &&
-	       (!low->node || low->offset + (low->end - low->start) == high->offset) &&
+	return low->end == high->start && low->flags == high->flags &&
+	       low->content == high->content && low->limit == high->limit &&
+	       (!low->content || low->offset + (low->end - low->start) == high->offset) &&
 	       !(low->flags & (AREA_GROWSDOWN | AREA_HEAP));
 }
 
@@ -239,7 +240,7 @@ int space_add(struct space *space, const struct area *model)
 	struct area *low = index > 0 ? space->area[index - 1] : NULL;
 	struct area *high = index < space->area_count ? space->area[index] : NULL;
 
-	area.window = area.node ? FILE_WINDOW_FIRST : 0;
+	area.window = area.content ? FILE_WINDOW_FIRST : 0;
 	area.next_fault = area.start;
 	space_account(space, area.flags, area_pages(&area));
 	if (low && continues(low, &area)) {

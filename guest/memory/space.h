@@ -2,8 +2,8 @@
  * An address space: its areas (what may be where) and its page tables (what is where now).
  *
  * Areas are an array of pointers sorted by address and never overlap. The area of the last lookup
- * is remembered, for faults come in runs. An area that maps a file holds a reference of its node,
- * and is on the node's list of mappings, so that a page that changes is found wherever it is
+ * is remembered, for faults come in runs. An area that maps a file holds a reference of its file,
+ * and is on its content's list of mappings, so that a page that changes is found wherever it is
  * mapped.
  */
 #ifndef GUEST_MEMORY_SPACE_H
@@ -11,7 +11,7 @@
 
 #include "guest/memory/table.h"
 
-struct node;
+struct content;
 
 #define AREA_READ      0x01
 #define AREA_WRITE     0x02
@@ -39,10 +39,10 @@ struct area {
 	uint32_t window;     /* pages the last fault of a run mapped beyond its own */
 	uint64_t next_fault; /* where the next fault is if the program goes on upward */
 	struct space *space;
-	struct node *node;	   /* the file mapped, or NULL */
+	struct content *content;   /* of the file mapped, or NULL */
 	uint64_t offset;	   /* in the file, of start */
 	uint64_t limit;		   /* offset where the file's bytes end and zeros begin, here */
-	struct area *next_mapping; /* of the node */
+	struct area *next_mapping; /* of the content */
 	struct area **mapping_link;
 };
 
@@ -124,7 +124,7 @@ uint64_t space_release_memory(struct space *space);
 
 /* Unmaps page [first, last) of the file from every space that maps it as the file's own (private
  * copies stay, unless even_private: truncation). */
-void space_unmap_file(struct node *node, uint64_t first, uint64_t last, bool even_private);
+void space_unmap_file(struct content *content, uint64_t first, uint64_t last, bool even_private);
 
 /* The area that holds va, or NULL. */
 struct area *space_find(struct space *space, uint64_t va);

@@ -9,7 +9,10 @@
 #include "guest/lib/layout.h"
 #include "guest/lib/types.h"
 
-struct io_vector;
+/* Linux's struct iovec: a buffer of the program. */
+struct io_vector {
+	uint64_t base, length;
+};
 
 static inline bool user_range(uint64_t address, uint64_t length)
 {

@@ -25,10 +25,10 @@ static uint64_t bytes_of(const struct area *area)
 /* The area's name: a file's path, or what the process itself made. */
 static const char *area_name(const struct space *space, const struct area *area, char *path)
 {
-	if (area->node) {
-		if (!*area->node->name)
+	if (area->content) {
+		if (!*node_of(area->content)->name)
 			return "/dev/zero (deleted)";
-		return node_path(area->node, path, PATH_MAX) < 0 ? "" : path;
+		return node_path(node_of(area->content), path, PATH_MAX) < 0 ? "" : path;
 	}
 	if (area->flags & AREA_STACK)
 		return "[stack]";
@@ -51,8 +51,8 @@ static void line(const struct space *space, const struct area *area, struct text
 	text_add(text, "%08lx-%08lx %c%c%c%c %08lx %02x:%02x %u ", area->start, area->end,
 		 asked_to_read(area) ? 'r' : '-', area->flags & AREA_WRITE ? 'w' : '-',
 		 area->flags & AREA_EXEC ? 'x' : '-', area->flags & AREA_SHARED ? 's' : 'p',
-		 area->node ? area->offset : 0, 0, area->node ? 1 : 0,
-		 area->node ? area->node->inode : 0);
+		 area->content ? area->offset : 0, 0, area->content ? 1 : 0,
+		 area->content ? node_of(area->content)->inode : 0);
 	/* Names begin in one column. */
 	while (*name && text->used - used < 73 && !text->failed)
 		text_add(text, " ");

@@ -1,9 +1,9 @@
 /* /proc/vmstat and /proc/meminfo. */
 #include "guest/proc/meminfo.h"
 #include "guest/device/balloon.h"
-#include "guest/file/cache.h"
 #include "guest/lib/count.h"
 #include "guest/lib/text.h"
+#include "guest/memory/cache.h"
 #include "guest/memory/commit.h"
 #include "guest/memory/huge.h"
 #include "guest/memory/page.h"

@@ -268,15 +268,15 @@ static struct node *add_numbered(struct node *directory, int number, uint32_t mo
 		return NULL;
 	}
 	node->own_name = true;
-	node_modified(node);
+	cache_modified(&node->content);
 	return node;
 }
 
 static void set_link(struct node *link, const char *text)
 {
 	string_copy(link_text, text, sizeof(link_text));
-	link->data = (const uint8_t *)link_text;
-	link->size = strlen(link_text);
+	link->content.data = (const uint8_t *)link_text;
+	link->content.size = strlen(link_text);
 }
 
 /* A node's path; of a node that is in the tree no more the last one it had. */
@@ -287,9 +287,10 @@ static void set_link_to(struct node *link, const struct node *to)
 	set_link(link, "/memfd:");
 	if ((*to->name || to == node_root) && node_path(to, link_text, sizeof(link_text)) < 0)
 		link_text[0] = 0;
-	link->size = strlen(link_text);
-	if (to->links == 0 && link->size + sizeof(deleted) <= sizeof(link_text))
-		link->size += string_copy(link_text + link->size, deleted, sizeof(deleted));
+	link->content.size = strlen(link_text);
+	if (to->links == 0 && link->content.size + sizeof(deleted) <= sizeof(link_text))
+		link->content.size +=
+			string_copy(link_text + link->content.size, deleted, sizeof(deleted));
 }
 
 /* exe, cwd and root: what the process has of these. */
@@ -360,7 +361,7 @@ static void refresh_file(struct node *link)
 	else
 		set_link(link, "");
 	if (file && !file->node)
-		link->size = format(link_text, sizeof(link_text), "pipe:[%d]", FIFO_INODE);
+		link->content.size = format(link_text, sizeof(link_text), "pipe:[%d]", FIFO_INODE);
 }
 
 /* As Linux has it: what the descriptor allows, the owner may. */
@@ -429,7 +430,7 @@ static struct node *add_inner(struct node *directory, const char *name, uint32_t
 		return NULL;
 	node->pid = directory->pid;
 	node->inode = inode_of(directory->pid, INODE_OF_FILES + which);
-	node->mtime = directory->mtime;
+	node->content.mtime = directory->content.mtime;
 	return node;
 }
 

@@ -6,6 +6,8 @@
  */
 #include "guest/proc/status.h"
 #include "guest/cpu/clock.h"
+#include "guest/exec/exec.h"
+#include "guest/exec/strings.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/lib/text.h"
@@ -13,9 +15,7 @@
 #include "guest/memory/oom.h"
 #include "guest/memory/user.h"
 #include "guest/proc/maps.h"
-#include "guest/process/exec.h"
 #include "guest/process/process.h"
-#include "guest/process/strings.h"
 
 #define NS_PER_TICK	(1000000000 / USER_HZ)
 #define FLAG_RANDOMIZED 0x400000
@@ -193,7 +193,7 @@ static struct area part_of(const struct process *process, uint32_t rights)
 	const struct space *space = process->space;
 
 	for (unsigned i = 0; space && i < space->area_count; i++) {
-		if (space->area[i]->node == process->executable &&
+		if (node_of(space->area[i]->content) == process->executable &&
 		    (space->area[i]->flags & rights) == rights)
 			return *space->area[i];
 	}

@@ -2,7 +2,7 @@
 #ifndef GUEST_PROC_STATUS_H
 #define GUEST_PROC_STATUS_H
 
-#include "guest/file/file.h"
+#include "guest/memory/user.h"
 
 struct process;
 struct text;

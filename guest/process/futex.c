@@ -5,7 +5,7 @@
 #include "guest/process/process.h"
 
 struct key {
-	const void *object; /* the node, or the space */
+	const void *object; /* the content of a file, or the space */
 	uint64_t offset;
 };
 
@@ -21,7 +21,7 @@ static struct waiter waiters = { .next = &waiters, .prev = &waiters };
 /* As on Linux: a page that is the program's alone and that it cannot write never changes. */
 static bool may_change(const struct area *area)
 {
-	bool others = (area->flags & AREA_SHARED) || area->node;
+	bool others = (area->flags & AREA_SHARED) || area->content;
 
 	return area->flags & (others ? AREA_READ : AREA_WRITE);
 }
@@ -39,8 +39,8 @@ static int key_of(uint64_t address, bool private, struct key *key)
 	area = private ? NULL : space_find(space, address);
 	if (!private && (!area || !may_change(area)))
 		return -EFAULT;
-	if (area && (area->flags & AREA_SHARED) && area->node)
-		*key = (struct key){ area->node, area->offset + (address - area->start) };
+	if (area && (area->flags & AREA_SHARED) && area->content)
+		*key = (struct key){ area->content, area->offset + (address - area->start) };
 	else
 		*key = (struct key){ space, address };
 	return 0;

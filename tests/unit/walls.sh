@@ -34,8 +34,8 @@ room devices 'base/[a-z]+\.h|ept/access\.h|guest/abi\.h' "$posix"
 room devices/virtio 'base/[a-z]+\.h|ept/access\.h|devices/(bus|loop)\.h' "$posix|linux/(fs|virtio_[a-z]+)\.h|liburing\.h"
 
 # quire has no libc, no header of the host's, and nothing of the monitor's.
-quire='guest/((lib|cpu|monitor|memory|process|file|device|proc|call)/[a-z_]+|abi|start)\.h'
-for folder in guest guest/lib guest/cpu guest/monitor guest/memory guest/process guest/file guest/device guest/proc guest/call; do
+quire='guest/((lib|cpu|monitor|memory|process|file|device|exec|proc|call)/[a-z_]+|abi|start)\.h'
+for folder in guest guest/lib guest/cpu guest/monitor guest/memory guest/process guest/file guest/device guest/exec guest/proc guest/call; do
 	room $folder "$quire" 'std(arg|bool|def|int)\.h'
 done
 for folder in runtime demo bench tests; do

@@ -2,8 +2,8 @@
  * The arguments and the environment of a program that is about to run, in the kernel. There may be
  * megabytes of them: they lie in single pages, so that exec needs no contiguous memory.
  */
-#ifndef GUEST_PROCESS_STRINGS_H
-#define GUEST_PROCESS_STRINGS_H
+#ifndef GUEST_EXEC_STRINGS_H
+#define GUEST_EXEC_STRINGS_H
 
 #include "guest/lib/layout.h"
 #include "guest/lib/types.h"

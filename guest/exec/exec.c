@@ -2,7 +2,8 @@
  * exec: a new space, the program in it, its stack as the ABI wants it, and only then the old memory
  * goes.
  */
-#include "guest/process/exec.h"
+#include "guest/exec/exec.h"
+#include "guest/exec/strings.h"
 #include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
@@ -14,7 +15,6 @@
 #include "guest/monitor/doorbell.h"
 #include "guest/process/process.h"
 #include "guest/process/segment.h"
-#include "guest/process/strings.h"
 #include "guest/process/vector.h"
 
 #define AUX_PHDR	3

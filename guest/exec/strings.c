@@ -2,7 +2,7 @@
  * A list of pages: text is added behind the last one's end, and the first one's start moves when
  * the first string goes.
  */
-#include "guest/process/strings.h"
+#include "guest/exec/strings.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"

@@ -3,12 +3,12 @@
  * else that line says as one argument, then the script's path, then the script's own arguments but
  * the first. That program may be a script in turn.
  */
+#include "guest/exec/exec.h"
+#include "guest/exec/strings.h"
 #include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
-#include "guest/process/exec.h"
 #include "guest/process/identity.h"
-#include "guest/process/strings.h"
 
 #define LINE_MAX  256 /* bytes that are looked at, as on Linux */
 #define DEPTH_MAX 5
@@ -61,7 +61,7 @@ static int parse(char *line, char **program, char **argument)
 /* 1 and the line when the file is a script. */
 static int read_line(struct node *node, char line[LINE_MAX + 1])
 {
-	uint64_t length = MIN(node->size, LINE_MAX);
+	uint64_t length = MIN(node->content.size, LINE_MAX);
 	int error = exec_read(node, 0, line, length);
 
 	line[length] = 0;

@@ -1,13 +1,14 @@
 /*
  * Running a program: a static ELF file of the root becomes the current process's memory.
  */
-#ifndef GUEST_PROCESS_EXEC_H
-#define GUEST_PROCESS_EXEC_H
+#ifndef GUEST_EXEC_EXEC_H
+#define GUEST_EXEC_EXEC_H
 
 #include "guest/cpu/trap.h"
 #include "guest/memory/space.h"
 
 struct exec_strings;
+struct node;
 struct process;
 
 /* script.c: while the node is a script ("#!") its interpreter takes its place, and the arguments in

@@ -7,11 +7,12 @@
  * on Linux; so may a segment be writable and executable. The stack is executable only when
  * PT_GNU_STACK asks for it.
  */
-#include "guest/file/cache.h"
+#include "guest/exec/exec.h"
+#include "guest/file/node.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
+#include "guest/memory/cache.h"
 #include "guest/memory/slab.h"
-#include "guest/process/exec.h"
 
 struct elf_header {
 	uint8_t magic[4], class, data, version, abi, rest[8];
@@ -46,7 +47,7 @@ int exec_read(struct node *node, uint64_t offset, void *to, uint64_t length)
 		uint64_t in_page = offset & (PAGE_SIZE - 1);
 		uint64_t part = MIN(length, PAGE_SIZE - in_page);
 		bool major;
-		uint64_t frame = cache_frame(node, offset >> PAGE_SHIFT, false, &major);
+		uint64_t frame = cache_frame(&node->content, offset >> PAGE_SHIFT, false, &major);
 
 		if (!frame)
 			return -ENOMEM;
@@ -74,8 +75,9 @@ static int check_header(const struct node *node, const struct elf_header *header
 	*why = "has broken program headers";
 	if (header->header_size != sizeof(struct elf_segment) || header->header_count == 0 ||
 	    header->header_count * sizeof(struct elf_segment) > HEADERS_MAX ||
-	    header->headers > node->size ||
-	    header->header_count * sizeof(struct elf_segment) > node->size - header->headers)
+	    header->headers > node->content.size ||
+	    header->header_count * sizeof(struct elf_segment) >
+		    node->content.size - header->headers)
 		return -ENOEXEC;
 	return 0;
 }
@@ -84,7 +86,8 @@ static int check_segment(const struct node *node, const struct elf_segment *segm
 			 const char **why)
 {
 	*why = "is truncated";
-	if (segment->offset > node->size || segment->file_size > node->size - segment->offset)
+	if (segment->offset > node->content.size ||
+	    segment->file_size > node->content.size - segment->offset)
 		return -ENOEXEC;
 	*why = "has a segment of impossible size or place";
 	if (segment->file_size > segment->memory_size || segment->memory_size > USER_END ||
@@ -121,7 +124,7 @@ static int map_segment(struct space *space, struct node *node, const struct elf_
 		.flags = AREA_READ |
 			 (segment->flags & SEGMENT_WRITE ? AREA_WRITE | AREA_ACCOUNT : 0) |
 			 (segment->flags & SEGMENT_EXEC ? AREA_EXEC : 0),
-		.node = node,
+		.content = &node->content,
 		.offset = ROUND_DOWN(segment->offset, PAGE_SIZE),
 		.limit = UINT64_MAX,
 	};
@@ -136,7 +139,7 @@ static int map_segment(struct space *space, struct node *node, const struct elf_
 		return error;
 	area.start = area.end;
 	area.end = ROUND_UP(address + segment->memory_size, PAGE_SIZE);
-	area.node = NULL;
+	area.content = NULL;
 	area.offset = 0;
 	area.limit = 0;
 	return area.start < area.end ? map_part(space, &area) : 0;
@@ -182,7 +185,7 @@ int elf_load(struct space *space, struct node *node, struct elf_image *image, co
 	struct elf_header header = { 0 };
 	struct elf_segment *segment;
 	uint64_t base = 0, size;
-	int error = exec_read(node, 0, &header, MIN(sizeof(header), node->size));
+	int error = exec_read(node, 0, &header, MIN(sizeof(header), node->content.size));
 
 	*image = (struct elf_image){ 0 };
 	if (!error)
