@@ -3,10 +3,18 @@
  * hooks.h says what, and here is who does it: these are all the calls upward that there are, but
  * for those of entry.S (cpu/trap.h).
  */
+#include "guest/device/balloon.h"
 #include "guest/file/node.h"
 #include "guest/memory/hooks.h"
+#include "guest/process/oom.h"
+#include "guest/process/process.h"
 
 const struct memory_hooks memory_hooks = {
 	.hold = node_hold,
 	.drop = node_drop,
+	.may_have = process_may_have,
+	.trim_stacks = thread_trim_stacks,
+	.shrink_balloon = balloon_release,
+	.kill = oom_kill,
+	.out_of_memory = process_out_of_memory,
 };

@@ -176,6 +176,7 @@ static struct process *make_init(bool emulated, struct node *console)
 	if (error)
 		doorbell_no_init(-error, "%s: cannot be found (error %d)", start.init, -error);
 	this_cpu()->current = init->threads;
+	this_cpu()->faults = &init->threads->faults;
 	error = exec_program(init, node, start.init, &strings, &frame);
 	if (error)
 		doorbell_no_init(-error, "%s: cannot be executed (error %d)", start.init, -error);

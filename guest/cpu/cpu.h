@@ -55,12 +55,18 @@ struct samples {
 	uint64_t all, system;
 };
 
+/* A thread's page faults. */
+struct fault_count {
+	uint64_t minor, major;
+};
+
 struct cpu {
 	uint64_t kernel_stack; /* top of the running thread's kernel stack */
 	uint64_t user_stack;   /* the user's RSP, for the first instructions of a SYSCALL */
 	uint64_t work;
 	unsigned number;
 	struct thread *current;
+	struct fault_count *faults; /* of the running thread */
 	struct cpu *self;
 	struct thread *idle;
 	uint64_t switched; /* TSC when the running thread got the CPU */

@@ -22,11 +22,11 @@
 #include "guest/lib/string.h"
 #include "guest/memory/cache.h"
 #include "guest/memory/flush.h"
+#include "guest/memory/hooks.h"
 #include "guest/memory/huge.h"
 #include "guest/memory/pressure.h"
 #include "guest/memory/replace.h"
 #include "guest/memory/reserve.h"
-#include "guest/process/process.h"
 
 #define WINDOW_STEP   4
 #define WINDOW_MAX    64
@@ -224,9 +224,9 @@ static NOINLINE enum fault_result map_file(struct space *space, struct area *are
 	leaf = frame ? leaf_of(space, va) : NULL;
 	if (!leaf)
 		return FAULT_NO_MEMORY;
-	current()->major_faults += major;
+	this_cpu_field(faults)->major += major;
 	vm_count.pgmajfault += major;
-	current()->minor_faults -= major;
+	this_cpu_field(faults)->minor -= major;
 	if (!shared && (write || left < PAGE_SIZE))
 		return map_copy(space, area, va, leaf, direct(frame << PAGE_SHIFT),
 				MIN(left, PAGE_SIZE));
@@ -270,9 +270,9 @@ static NOINLINE enum fault_result map_swapped(struct space *space, struct area *
 	table_drop(space, leaf, index);
 	table_set(space, leaf, index, frame << PAGE_SHIFT | anonymous_bits(area, !page->slot));
 	replace_add(page, leaf, index);
-	current()->major_faults++;
+	this_cpu_field(faults)->major++;
 	vm_count.pgmajfault++;
-	current()->minor_faults--;
+	this_cpu_field(faults)->minor--;
 	return FAULT_DONE;
 }
 
@@ -375,7 +375,7 @@ static NOINLINE enum fault_result resolve_again(struct space *space, uint64_t va
 	    !space->doomed)
 		result = resolve(space, va, access);
 	if (result == FAULT_DONE)
-		current()->minor_faults++;
+		this_cpu_field(faults)->minor++;
 	return result;
 }
 
@@ -386,7 +386,7 @@ enum fault_result fault_resolve(struct space *space, uint64_t va, uint32_t acces
 	vm_count.pgfault++;
 	if (unlikely(result != FAULT_DONE))
 		return resolve_again(space, va, access, result);
-	current()->minor_faults++;
+	this_cpu_field(faults)->minor++;
 	return FAULT_DONE;
 }
 
@@ -463,7 +463,7 @@ uint64_t fault_translate(struct space *space, uint64_t va, bool write)
 		if (va < USER_END)
 			result = fault_resolve_now(space, va, write ? AREA_WRITE : AREA_READ);
 		if (result == FAULT_NO_MEMORY)
-			process_out_of_memory(va);
+			memory_hooks.out_of_memory(va);
 		if (result != FAULT_DONE)
 			return 0;
 		pte = table_find(space->root, va, &size);

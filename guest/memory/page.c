@@ -6,10 +6,10 @@
  * the regions have left; a frame's bit in `used` is set while it is handed out.
  */
 #include "guest/memory/page.h"
-#include "guest/device/balloon.h"
 #include "guest/lib/count.h"
 #include "guest/lib/string.h"
 #include "guest/memory/compact.h"
+#include "guest/memory/hooks.h"
 #include "guest/memory/trim.h"
 #include "guest/monitor/doorbell.h"
 
@@ -256,7 +256,7 @@ struct page *page_alloc(unsigned order, enum page_need need)
 	page = take_any(order, need == PAGE_ZERO, &fresh);
 	if (!page && order > 0 && compact_for(order))
 		page = take_any(order, need == PAGE_ZERO, &fresh);
-	if (!page && (memory_trim() > 0 || balloon_release(1ull << order) > 0))
+	if (!page && (memory_trim() > 0 || memory_hooks.shrink_balloon(1ull << order) > 0))
 		page = take_any(order, need == PAGE_ZERO, &fresh);
 	if (!page)
 		return NULL;

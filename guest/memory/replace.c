@@ -1,19 +1,17 @@
 /* Page replacement. replace.h has the pieces; owner.h finds who maps a page. */
 #include "guest/memory/replace.h"
 #include "guest/cpu/clock.h"
-#include "guest/device/balloon.h"
 #include "guest/lib/count.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/lib/text.h"
-#include "guest/memory/oom.h"
+#include "guest/memory/hooks.h"
 #include "guest/memory/owner.h"
 #include "guest/memory/pressure.h"
 #include "guest/memory/reserve.h"
 #include "guest/memory/space.h"
 #include "guest/memory/trim.h"
 #include "guest/monitor/doorbell.h"
-#include "guest/process/process.h"
 
 #define OWNER_MAX 16
 #define SAMPLE	  32 /* pages the LRU approximation looks at to pick one */
@@ -277,10 +275,10 @@ bool memory_reclaim(unsigned pages)
 	if (page_free_total <= enough)
 		memory_trim();
 	if (page_free_total <= enough)
-		balloon_release(pages);
+		memory_hooks.shrink_balloon(pages);
 	/* Only when those that were killed are gone is it known whether that was enough. */
 	if (page_free_total <= enough && !spaces_doomed)
-		oom_kill();
+		memory_hooks.kill();
 	freed = page_free_total - before;
 	vm_count.pgsteal += freed;
 	inside = false;

@@ -8,7 +8,6 @@
 #include "guest/memory/commit.h"
 #include "guest/memory/hooks.h"
 #include "guest/memory/slab.h"
-#include "guest/process/process.h"
 
 #define AREA_CAPACITY_FIRST 32
 #define STACK_GAP_MIN	    (128ull << 20) /* between the stack's top and mappings */
@@ -80,11 +79,8 @@ static bool is_data(uint32_t flags)
 
 int space_may_map(const struct space *space, uint32_t flags, uint64_t pages)
 {
-	const struct linux_rlimit *limit = current_process()->limit;
-
-	if (space->pages + pages > limit[RLIMIT_AS].current >> PAGE_SHIFT)
-		return -ENOMEM;
-	if (is_data(flags) && space->data_pages + pages > limit[RLIMIT_DATA].current >> PAGE_SHIFT)
+	if (!memory_hooks.may_have(space->pages + pages,
+				   is_data(flags) ? space->data_pages + pages : 0))
 		return -ENOMEM;
 	return (flags & AREA_ACCOUNT) && !commit_allows(pages) ? -ENOMEM : 0;
 }

@@ -9,6 +9,7 @@
 #ifndef GUEST_MEMORY_SPACE_H
 #define GUEST_MEMORY_SPACE_H
 
+#include "guest/cpu/cpu.h"
 #include "guest/memory/table.h"
 
 struct content;
@@ -107,6 +108,12 @@ void space_place(struct space *space, bool random);
 
 /* A number of so many random bits; 0 in a space that is not placed at random. */
 uint64_t space_random(const struct space *space, unsigned bits);
+
+/* The space that this CPU runs: the current process's, or NULL. */
+static inline struct space *current_space(void)
+{
+	return this_cpu_field(space);
+}
 
 static inline struct space *space_get(struct space *space)
 {

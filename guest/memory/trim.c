@@ -1,16 +1,16 @@
 /* Giving back what is only kept. trim.h says what that is. */
 #include "guest/memory/trim.h"
 #include "guest/lib/errno.h"
+#include "guest/memory/hooks.h"
 #include "guest/memory/reserve.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/table.h"
-#include "guest/process/thread.h"
 
 uint64_t memory_trim(void)
 {
 	uint64_t freed = reservations_break();
 
-	freed += thread_trim_stacks();
+	freed += memory_hooks.trim_stacks();
 	freed += table_trim();
 	return freed + slab_trim();
 }

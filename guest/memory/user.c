@@ -1,14 +1,12 @@
 /* Access to the current process's memory. */
 #include "guest/memory/user.h"
 #include "guest/cpu/cpu.h"
-#include "guest/file/file.h"
 #include "guest/lib/asm.h"
 #include "guest/lib/count.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/fault.h"
 #include "guest/memory/swap.h"
-#include "guest/process/process.h"
 
 /* entry.S */
 int64_t user_copy_raw(void *to, const void *from, size_t length);

@@ -12,9 +12,9 @@
 #include "guest/lib/string.h"
 #include "guest/lib/text.h"
 #include "guest/memory/fault.h"
-#include "guest/memory/oom.h"
 #include "guest/memory/user.h"
 #include "guest/proc/maps.h"
+#include "guest/process/oom.h"
 #include "guest/process/process.h"
 
 #define NS_PER_TICK	(1000000000 / USER_HZ)

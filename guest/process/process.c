@@ -115,8 +115,8 @@ static void add_thread(struct usage *usage, const struct thread *thread)
 {
 	usage->ran += thread_ran(thread);
 	samples_add(&usage->samples, &thread->samples);
-	usage->minor_faults += thread->minor_faults;
-	usage->major_faults += thread->major_faults;
+	usage->minor_faults += thread->faults.minor;
+	usage->major_faults += thread->faults.major;
 }
 
 /* The space goes; what it had at most in memory stays known. */
@@ -316,6 +316,14 @@ void process_out_of_memory(uint64_t address)
 		 "pages free",
 		 current()->name, process->pid, address, page_free_total, page_total);
 	process_kill(process, SIGKILL);
+}
+
+bool process_may_have(uint64_t pages, uint64_t data_pages)
+{
+	const struct linux_rlimit *limit = current_process()->limit;
+
+	return pages <= limit[RLIMIT_AS].current >> PAGE_SHIFT &&
+	       data_pages <= limit[RLIMIT_DATA].current >> PAGE_SHIFT;
 }
 
 uint64_t process_file_limit(void)

@@ -75,11 +75,6 @@ static inline struct process *current_process(void)
 	return current()->process;
 }
 
-static inline struct space *current_space(void)
-{
-	return current()->space;
-}
-
 /* The monitor's input is there (QUIRE_VECTOR_INPUT): what a reader waits on. */
 extern const char console_input;
 
@@ -111,6 +106,9 @@ bool process_become_single(void);
 
 /* Memory ran out on the current process's account: says so, and kills it on its way to ring 3. */
 void process_out_of_memory(uint64_t address);
+
+/* Whether the current process's limits allow it so many pages, and so many of data. */
+bool process_may_have(uint64_t pages, uint64_t data_pages);
 
 /* Frees a zombie, its use counted for the parent. */
 void process_reap(struct process *zombie);

@@ -215,6 +215,7 @@ static void load(struct thread *next, struct thread *old)
 		vector_leave(old);
 		return;
 	}
+	cpu->faults = &next->faults;
 	cpu_set_kernel_stack(next->stack_top);
 	cpu->work = signal_waits(next) || next->process->exiting || next->process->stopped
 			    ? WORK_SIGNAL

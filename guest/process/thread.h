@@ -56,7 +56,7 @@ struct thread {
 	uint64_t clear_tid;
 	uint64_t ran;		/* TSC ticks it has run, up to its last switch */
 	struct samples samples; /* sample.h */
-	uint64_t minor_faults, major_faults;
+	struct fault_count faults;
 	char name[THREAD_NAME];
 
 	/* signal.c */

@@ -7,8 +7,8 @@
  * a program's fault is tried again after the next turn, and the kernel's own access to a program's
  * memory, which cannot wait, may have half of the reserve (fault_resolve_now()).
  */
-#ifndef GUEST_MEMORY_OOM_H
-#define GUEST_MEMORY_OOM_H
+#ifndef GUEST_PROCESS_OOM_H
+#define GUEST_PROCESS_OOM_H
 
 #include "guest/lib/types.h"
 

@@ -1,5 +1,5 @@
 /* The OOM killer. */
-#include "guest/memory/oom.h"
+#include "guest/process/oom.h"
 #include "guest/lib/count.h"
 #include "guest/memory/page.h"
 #include "guest/memory/replace.h"
