@@ -4,10 +4,22 @@
  * for those of entry.S (cpu/trap.h).
  */
 #include "guest/device/balloon.h"
+#include "guest/device/virtio.h"
+#include "guest/file/file.h"
 #include "guest/file/node.h"
 #include "guest/memory/hooks.h"
+#include "guest/proc/proc.h"
+#include "guest/process/hooks.h"
 #include "guest/process/oom.h"
 #include "guest/process/process.h"
+
+const struct process_hooks process_hooks = {
+	.copy_files = files_copy,
+	.close_files = files_close,
+	.forget = proc_forget,
+	.release_files = files_release,
+	.interrupts = virtio_interrupts,
+};
 
 const struct memory_hooks memory_hooks = {
 	.hold = node_hold,

@@ -217,7 +217,7 @@ void kernel_main(uint64_t start_info)
 	node_init(direct(start.archive), start.archive_size);
 	device_init();
 	proc_init();
-	virtio_init(&start);
+	virtio_init(start.device, start.device_count, start.usable, start.usable_count);
 	if (start.console)
 		console = console_choose(start.console);
 	swap_init(start.swap_bytes);

@@ -1,7 +1,7 @@
 /* System calls that change the tree, and what a file is besides its bytes. */
 #include "guest/call/call.h"
-#include "guest/cpu/clock.h"
 #include "guest/file/file.h"
+#include "guest/file/permission.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/linux.h"
 #include "guest/lib/string.h"
@@ -164,7 +164,7 @@ int64_t call_truncate(reg_t path, reg_t size)
 	struct node *node;
 	int64_t error = call_find(AT_FDCWD, path, true, &node);
 
-	if (!error && !identity_may(node, MAY_WRITE))
+	if (!error && !permission_allows(node, MAY_WRITE))
 		error = -EACCES;
 	return error ? error : set_size(node, size);
 }
@@ -220,7 +220,7 @@ int64_t call_fallocate(reg_t fd, reg_t mode, reg_t offset, reg_t length)
 
 static int64_t set_mode(struct node *node, reg_t mode)
 {
-	if (!identity_owns(node))
+	if (!permission_owns(node))
 		return -EPERM;
 	node->mode = (node->mode & MODE_TYPE) | (mode & 07777);
 	return 0;
@@ -249,10 +249,10 @@ int64_t call_fchmod(reg_t fd, reg_t mode)
 static int64_t set_owner(struct node *node, reg_t uid, reg_t gid)
 {
 	bool same = (uint32_t)uid == UINT32_MAX || (uint32_t)uid == node->uid;
-	bool own = (uint32_t)gid == UINT32_MAX || identity_in_group(gid);
+	bool own = (uint32_t)gid == UINT32_MAX || identity_in_group(gid, ID_EFFECTIVE);
 
 	/* Who owns a file may give it to another of its groups. */
-	if (!identity_is_root() && !(same && own && identity_owns(node)))
+	if (!identity_is_root() && !(same && own && permission_owns(node)))
 		return -EPERM;
 	if ((uint32_t)uid != UINT32_MAX)
 		node->uid = uid;
@@ -292,7 +292,7 @@ static int64_t set_times(struct node *node, reg_t address)
 
 	if (address && user_read(time, address, sizeof(time)))
 		return -EFAULT;
-	if (!identity_owns(node) && (address || !identity_may(node, MAY_WRITE)))
+	if (!permission_owns(node) && (address || !permission_allows(node, MAY_WRITE)))
 		return address ? -EPERM : -EACCES;
 	if (time[1].nanoseconds == TIME_NOW)
 		cache_modified(&node->content);

@@ -1,6 +1,7 @@
 /* System calls that find, open and describe files. */
 #include "guest/call/call.h"
 #include "guest/file/file.h"
+#include "guest/file/permission.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/linux.h"
 #include "guest/lib/string.h"
@@ -263,8 +264,8 @@ int64_t call_faccessat2(reg_t directory, reg_t path, reg_t mode, reg_t flags)
 		return -EACCES;
 	/* The bits of `mode` are those of a node's. */
 	if (flags & AT_EACCESS)
-		return identity_may(node, mode) ? 0 : -EACCES;
-	return identity_may_real(node, mode) ? 0 : -EACCES;
+		return permission_allows(node, mode) ? 0 : -EACCES;
+	return permission_allows_real(node, mode) ? 0 : -EACCES;
 }
 
 int64_t call_faccessat(reg_t directory, reg_t path, reg_t mode)
@@ -318,7 +319,7 @@ static int64_t change_directory(struct node *node)
 {
 	if ((node->mode & MODE_TYPE) != MODE_DIRECTORY)
 		return -ENOTDIR;
-	if (!identity_may(node, MAY_EXECUTE))
+	if (!permission_allows(node, MAY_EXECUTE))
 		return -EACCES;
 	node_put(current_process()->directory);
 	current_process()->directory = node_get(node);

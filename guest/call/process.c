@@ -3,6 +3,7 @@
 #include "guest/cpu/clock.h"
 #include "guest/exec/exec.h"
 #include "guest/exec/strings.h"
+#include "guest/file/file.h"
 #include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/linux.h"

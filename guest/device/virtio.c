@@ -4,14 +4,12 @@
 #include "guest/cpu/ioapic.h"
 #include "guest/cpu/trap.h"
 #include "guest/device/driver.h"
-#include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/format.h"
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/table.h"
 #include "guest/monitor/doorbell.h"
-#include "guest/start.h"
 
 /* Registers (section 4.2.2). */
 enum {
@@ -440,13 +438,13 @@ static bool parse_place(const char *word, struct place *place)
 }
 
 /* Why nothing can be there, or NULL. */
-static const char *refuse(const struct place *place, const struct start *start, unsigned lines)
+static const char *refuse(const struct place *place, const struct page_range *memory,
+			  unsigned memory_count, unsigned lines)
 {
 	if (place->size < CONFIG || place->base % 4)
 		return "too small, or not at a multiple of 4";
-	for (unsigned i = 0; i < start->usable_count; i++) {
-		if (place->base < start->usable[i].end &&
-		    place->base + place->size > start->usable[i].start)
+	for (unsigned i = 0; i < memory_count; i++) {
+		if (place->base < memory[i].end && place->base + place->size > memory[i].start)
 			return "memory is there";
 	}
 	if (place->line >= lines)
@@ -476,22 +474,21 @@ static const char *add(const struct place *place)
 	return NULL;
 }
 
-void virtio_init(const struct start *start)
+void virtio_init(const char *const place_of[], unsigned count, const struct page_range *memory,
+		 unsigned memory_count)
 {
-	unsigned lines = start->device_count > 0
-				 ? ioapic_init(vmap_registers(IOAPIC_PHYSICAL, PAGE_SIZE))
-				 : 0;
+	unsigned lines = count > 0 ? ioapic_init(vmap_registers(IOAPIC_PHYSICAL, PAGE_SIZE)) : 0;
 
-	for (unsigned i = 0; i < start->device_count; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		struct place place;
-		const char *why = parse_place(start->device[i], &place)
-					  ? refuse(&place, start, lines)
+		const char *why = parse_place(place_of[i], &place)
+					  ? refuse(&place, memory, memory_count, lines)
 					  : "not SIZE@BASE:LINE";
 
 		if (!why)
 			why = add(&place);
 		if (why)
 			log_line(QUIRE_LEVEL_ERROR, "virtio_mmio.device=%s is ignored: %s",
-				 start->device[i], why);
+				 place_of[i], why);
 	}
 }

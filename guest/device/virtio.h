@@ -19,7 +19,7 @@
 #define VIRTIO_QUEUE_MAX 128 /* entries of a queue: it fits a page */
 #define VIRTIO_QUEUES	 5
 
-struct start;
+struct page_range;
 struct virtio_device;
 struct virtq_descriptor;
 struct virtq_available;
@@ -63,9 +63,10 @@ struct virtio_device {
 
 #define VIRTIO_F_VERSION_1 (1ull << 32)
 
-/* Finds the devices that the command line names and starts their drivers. Wrong words are logged
- * and left. */
-void virtio_init(const struct start *start);
+/* Finds the devices at the places that the command line names, beside `memory`, and starts their
+ * drivers. Wrong words are logged and left. */
+void virtio_init(const char *const place_of[], unsigned count, const struct page_range *memory,
+		 unsigned memory_count);
 
 /* For each bit n that is set: vector VECTOR_DEVICE + n was raised. */
 void virtio_interrupts(uint32_t devices);

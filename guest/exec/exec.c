@@ -4,6 +4,7 @@
  */
 #include "guest/exec/exec.h"
 #include "guest/exec/strings.h"
+#include "guest/file/node.h"
 #include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"

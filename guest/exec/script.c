@@ -6,9 +6,9 @@
 #include "guest/exec/exec.h"
 #include "guest/exec/strings.h"
 #include "guest/file/file.h"
+#include "guest/file/permission.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
-#include "guest/process/identity.h"
 
 #define LINE_MAX  256 /* bytes that are looked at, as on Linux */
 #define DEPTH_MAX 5
@@ -20,7 +20,7 @@ static bool is_space(char c)
 
 static int check_node(const struct node *node)
 {
-	if ((node->mode & MODE_TYPE) != MODE_REGULAR || !identity_may(node, MAY_EXECUTE))
+	if ((node->mode & MODE_TYPE) != MODE_REGULAR || !permission_allows(node, MAY_EXECUTE))
 		return -EACCES;
 	return 0;
 }

@@ -3,7 +3,6 @@
  * the kernel passes physical addresses and copies nothing.
  */
 #include "guest/file/file.h"
-#include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/random.h"
 #include "guest/lib/string.h"

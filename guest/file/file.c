@@ -1,6 +1,7 @@
 /* Open files and descriptor tables. */
 #include "guest/file/file.h"
 #include "guest/file/lock.h"
+#include "guest/file/permission.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/cache.h"
@@ -65,7 +66,7 @@ static int check_open(const struct node *node, uint32_t flags)
 		return 0;
 	if (type == MODE_DIRECTORY && ((flags & OPEN_ACCESS) != OPEN_READ || (flags & OPEN_CREATE)))
 		return -EISDIR;
-	if (!identity_may(node, rights_of(flags)))
+	if (!permission_allows(node, rights_of(flags)))
 		return -EACCES;
 	if (node->ops != &regular_ops && type == MODE_REGULAR &&
 	    (flags & OPEN_ACCESS) != OPEN_READ && !node->ops->write)
@@ -221,6 +222,32 @@ int file_close(struct file_table *table, int fd)
 	table->full = MIN(table->full, (unsigned)fd);
 	close_file(table, file);
 	return 0;
+}
+
+int files_copy(struct process *child, bool share)
+{
+	const struct process *parent = current_process();
+
+	child->files = share ? parent->files : file_table_copy(parent->files);
+	if (!child->files)
+		return -ENOMEM;
+	child->files->refs += share;
+	child->directory = node_get(parent->directory);
+	child->executable = node_get(parent->executable);
+	return 0;
+}
+
+void files_close(struct process *process)
+{
+	if (process->files)
+		file_table_put(process->files);
+	process->files = NULL;
+}
+
+void files_release(struct process *process)
+{
+	node_put(process->directory);
+	node_put(process->executable);
 }
 
 int64_t file_read_from(const uint8_t *data, uint64_t size, const struct io_vector *vector,

@@ -33,6 +33,8 @@
 /* Woken at every change of what a file's poll hook would say. */
 extern const char poll_channel;
 
+struct process;
+
 struct file {
 	const struct file_ops *ops;
 	struct node *node;
@@ -74,8 +76,7 @@ extern const struct file_ops regular_ops, directory_ops;
 extern const struct file_ops console_in_ops, console_out_ops, console_error_ops, tty_ops;
 extern const struct file_ops null_ops, zero_ops, full_ops, random_ops;
 
-#define FIFO_INODE     1000 /* of what has no node */
-#define FILE_TABLE_MAX 1024
+#define FIFO_INODE 1000 /* of what has no node */
 
 struct file_slot {
 	struct file *file;
@@ -111,6 +112,11 @@ int file_install(struct file_table *table, struct file *file, int lowest, bool c
 struct file *file_of(int fd);
 
 int file_close(struct file_table *table, int fd);
+
+/* What a process has of files, when one begins and ends: see process/hooks.h. */
+int files_copy(struct process *child, bool share);
+void files_close(struct process *process);
+void files_release(struct process *process);
 
 /* Reads bytes of the kernel's `data` at *offset, as a read op. */
 int64_t file_read_from(const uint8_t *data, uint64_t size, const struct io_vector *vector,

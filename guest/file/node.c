@@ -1,13 +1,13 @@
 /* The tree of nodes, and the archive it is read from. */
 #include "guest/file/node.h"
 #include "guest/file/file.h"
+#include "guest/file/permission.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/cache.h"
 #include "guest/memory/page.h"
 #include "guest/memory/slab.h"
 #include "guest/monitor/doorbell.h"
-#include "guest/process/identity.h"
 
 #define LINK_DEPTH_MAX 40
 
@@ -344,7 +344,7 @@ static int walk(struct node *from, const char *path, bool follow, char *buffer, 
 			break;
 		if ((node->mode & MODE_TYPE) != MODE_DIRECTORY)
 			return -ENOTDIR;
-		if (!identity_may(node, MAY_EXECUTE))
+		if (!permission_allows(node, MAY_EXECUTE))
 			return -EACCES;
 		for (end = path; *end && *end != '/'; end++)
 			;
@@ -434,7 +434,7 @@ int node_make(struct node *from, const char *path, uint32_t mode, struct node **
 		return error;
 	if (node_child(directory, name, length))
 		return -EEXIST;
-	if (directory->fixed || !identity_may(directory, MAY_WRITE | MAY_EXECUTE))
+	if (directory->fixed || !permission_allows(directory, MAY_WRITE | MAY_EXECUTE))
 		return -EACCES;
 	/* Removed while it is somebody's current directory. */
 	if (directory->links == 0)
@@ -446,7 +446,7 @@ int node_make(struct node *from, const char *path, uint32_t mode, struct node **
 		return -ENOMEM;
 	}
 	(*made)->own_name = true;
-	identity_give(*made);
+	permission_give(*made);
 	cache_modified(&(*made)->content);
 	cache_modified(&directory->content);
 	directory->links += (mode & MODE_TYPE) == MODE_DIRECTORY;
@@ -459,7 +459,7 @@ static int may_remove(const struct node *node, bool directory)
 
 	if (node == node_root)
 		return -EBUSY;
-	if (node->parent->fixed || node->fixed || !identity_may_remove(node))
+	if (node->parent->fixed || node->fixed || !permission_to_remove(node))
 		return -EACCES;
 	if (directory && !is_directory)
 		return -ENOTDIR;
@@ -514,8 +514,8 @@ int node_move(struct node *node, struct node *from, const char *path, bool repla
 		return error == -EEXIST ? -EBUSY : error;
 	if (node == node_root)
 		return -EBUSY;
-	if (directory->fixed || node->parent->fixed || node->fixed || !identity_may_remove(node) ||
-	    !identity_may(directory, MAY_WRITE | MAY_EXECUTE))
+	if (directory->fixed || node->parent->fixed || node->fixed || !permission_to_remove(node) ||
+	    !permission_allows(directory, MAY_WRITE | MAY_EXECUTE))
 		return -EACCES;
 	if (is_directory && is_inside(directory, node))
 		return -EINVAL;

@@ -11,7 +11,6 @@
 #include "guest/proc/proc.h"
 #include "guest/cpu/tlb.h"
 #include "guest/file/file.h"
-#include "guest/lib/count.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/format.h"
 #include "guest/lib/linux.h"

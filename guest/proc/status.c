@@ -5,9 +5,9 @@
  * say what the process made of them.
  */
 #include "guest/proc/status.h"
-#include "guest/cpu/clock.h"
 #include "guest/exec/exec.h"
 #include "guest/exec/strings.h"
+#include "guest/file/file.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/lib/text.h"

@@ -8,6 +8,7 @@
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
+#include "guest/process/hooks.h"
 #include "guest/process/process.h"
 #include "guest/process/segment.h"
 #include "guest/process/vector.h"
@@ -43,23 +44,16 @@ static int copy_thread(struct thread *child, const struct clone *clone)
 static int copy_process(struct process *child, const struct clone *clone)
 {
 	const struct process *parent = current_process();
+	int error = process_hooks.copy_files(child, clone->flags & CLONE_FILES);
 
-	if (clone->flags & CLONE_FILES) {
-		child->files = parent->files;
-		child->files->refs++;
-	} else {
-		child->files = file_table_copy(parent->files);
-	}
 	if (clone->flags & CLONE_VM) {
 		child->space = parent->space;
 		child->space->refs++;
 	} else {
 		child->space = space_fork(parent->space);
 	}
-	if (!child->files || !child->space || segment_copy(child))
+	if (error || !child->space || segment_copy(child))
 		return -ENOMEM;
-	child->directory = node_get(parent->directory);
-	child->executable = node_get(parent->executable);
 	child->umask = parent->umask;
 	child->identity = parent->identity;
 	child->group = parent->group;

@@ -3,15 +3,14 @@
  */
 #include "guest/process/process.h"
 #include "guest/cpu/clock.h"
-#include "guest/lib/asm.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/string.h"
 #include "guest/memory/flush.h"
 #include "guest/memory/slab.h"
 #include "guest/memory/user.h"
 #include "guest/monitor/doorbell.h"
-#include "guest/proc/proc.h"
 #include "guest/process/futex.h"
+#include "guest/process/hooks.h"
 #include "guest/process/segment.h"
 #include "guest/process/vector.h"
 
@@ -93,9 +92,8 @@ static void release(struct process *process)
 {
 	list_remove(process);
 	signal_queue_clear(&process->pending);
-	proc_forget(process);
-	node_put(process->directory);
-	node_put(process->executable);
+	process_hooks.forget(process);
+	process_hooks.release_files(process);
 	segment_free(process);
 	memory_free(process);
 }
@@ -104,8 +102,7 @@ void process_discard(struct process *process)
 {
 	if (process->space)
 		space_put(process->space);
-	if (process->files)
-		file_table_put(process->files);
+	process_hooks.close_files(process);
 	thread_destroy(process->threads);
 	release(process);
 }
@@ -236,8 +233,7 @@ static void process_finish(struct process *process)
 		doorbell_exit(process->wait_status >> 8 & 0xff, process->wait_status & 0x7f);
 	timer_clear(&process->alarm);
 	process_return_space(process);
-	file_table_put(process->files);
-	process->files = NULL;
+	process_hooks.close_files(process);
 	orphan_children(process);
 	keep_resident_max(process);
 	process->space = current()->space = NULL;

@@ -8,7 +8,6 @@
 #ifndef GUEST_PROCESS_PROCESS_H
 #define GUEST_PROCESS_PROCESS_H
 
-#include "guest/file/file.h"
 #include "guest/memory/space.h"
 #include "guest/process/identity.h"
 #include "guest/process/sample.h"
@@ -31,6 +30,11 @@ struct usage {
 
 #define NEWS_STOPPED(signal) ((signal) << 8 | 0x7f)
 #define NEWS_CONTINUED	     0xffff
+
+struct file_table;
+struct node;
+
+#define FILE_TABLE_MAX 1024 /* files that a process has open */
 
 struct process {
 	int pid;

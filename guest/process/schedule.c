@@ -12,10 +12,10 @@
  */
 #include "guest/cpu/clock.h"
 #include "guest/cpu/tlb.h"
-#include "guest/device/virtio.h"
 #include "guest/lib/asm.h"
 #include "guest/memory/flush.h"
 #include "guest/monitor/doorbell.h"
+#include "guest/process/hooks.h"
 #include "guest/process/load.h"
 #include "guest/process/process.h"
 #include "guest/process/sample.h"
@@ -184,7 +184,7 @@ void events_handle(void)
 	if (events & EVENT_INPUT)
 		thread_wake(&console_input);
 	if (unlikely(events >= EVENT_DEVICE))
-		virtio_interrupts(events / EVENT_DEVICE);
+		process_hooks.interrupts(events / EVENT_DEVICE);
 	if (events & EVENT_TIMER)
 		timer_rang();
 	if (cpu->current != cpu->idle && (ready_peek() || !may_run_on(cpu->current, cpu)))
