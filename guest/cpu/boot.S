@@ -193,7 +193,7 @@ gdt:
 	.elseif selector == SELECTOR_KERNEL_DATA
 	.quad 0x00cf93000000ffff
 	.elseif selector == SELECTOR_USER_CODE32 - 3
-	.quad 0x00cffb000000ffff		/* user code, 32-bit: segment.c */
+	.quad 0x00cffb000000ffff		/* user code, 32-bit: process/segment.c */
 	.elseif selector == SELECTOR_USER_DATA - 3
 	.quad 0x00cff3000000ffff
 	.elseif selector == SELECTOR_USER_CODE - 3

@@ -80,7 +80,7 @@ struct cpu {
 	struct samples samples; /* of all its threads */
 	volatile bool online;
 
-	/* tlb.c */
+	/* memory/flush.c, tlb.c */
 	struct space *space;	       /* loaded, or NULL: the kernel's root alone */
 	volatile uint64_t flush_start; /* what another CPU asks to be flushed */
 	volatile uint64_t flush_end;
@@ -88,12 +88,12 @@ struct cpu {
 	uint64_t pcid_space[PCID_COUNT], pcid_generation[PCID_COUNT];
 	unsigned pcid, pcid_next;
 
-	/* vector.c, with vector_by_monitor. Between two requests arg0 is where the registers' state
-	 * belongs, or 0: it is there. */
+	/* process/vector.c, with vector_by_monitor. Between two requests arg0 is where the
+	 * registers' state belongs, or 0: it is there. */
 	struct quire_request vector_request;
 	uint32_t vector_bell;
 
-	const uint64_t *ldt; /* segment.c: loaded, or NULL */
+	const uint64_t *ldt; /* process/segment.c: loaded, or NULL */
 	uint64_t gdt[GDT_ENTRIES];
 	struct tss tss;
 	uint8_t ist_stack[4][4096] __attribute__((aligned(16)));

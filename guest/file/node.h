@@ -1,7 +1,7 @@
 /*
  * Nodes: the files and directories of the root. They begin as the root archive (cpio "newc") that
  * the monitor put in memory; a regular file's bytes stay where they are there until they are
- * written (cache.h). A node has one name: there are no hard links.
+ * written (memory/cache.h). A node has one name: there are no hard links.
  *
  * A node lives while it is in the tree (one reference) or somebody holds it: an open file, a
  * mapping, a process's directory or program, or a node below it. So `parent` is there as long as

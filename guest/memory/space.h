@@ -78,7 +78,7 @@ struct space {
 	bool doomed;			    /* its memory was taken: it gets no more */
 	unsigned transfers; /* of devices from or to its pages, which it keeps until they end */
 	struct space *next, *prev; /* all spaces */
-	uint32_t cpus;		   /* that have it loaded (tlb.c) */
+	uint32_t cpus;		   /* that have it loaded (flush.c) */
 	uint64_t number;	   /* never used again */
 	uint64_t tlb_generation;   /* of the last flush, with PCID */
 };

@@ -33,11 +33,14 @@ room ept 'base/[a-z]+\.h|mm/backing\.h' "$posix|linux/(kvm|userfaultfd|kernel-pa
 room devices 'base/[a-z]+\.h|ept/access\.h|guest/abi\.h' "$posix"
 room devices/virtio 'base/[a-z]+\.h|ept/access\.h|devices/(bus|loop)\.h' "$posix|linux/(fs|virtio_[a-z]+)\.h|liburing\.h"
 
-# quire has no libc, no header of the host's, and nothing of the monitor's.
-quire='guest/((lib|cpu|monitor|memory|process|file|device|exec|proc|call)/[a-z_]+|abi|start)\.h'
-for folder in guest guest/lib guest/cpu guest/monitor guest/memory guest/process guest/file guest/device guest/exec guest/proc guest/call; do
-	room $folder "$quire" 'std(arg|bool|def|int)\.h'
+# quire has no libc, no header of the host's, and nothing of the monitor's. Its rooms are layers, from
+# the bottom up: each may include those before it. The boot and hooks.c stand on top of all.
+quire='guest/abi\.h'
+for layer in lib monitor cpu memory process file device exec proc call; do
+	room guest/$layer "$quire" 'std(arg|bool|def|int)\.h'
+	quire="$quire|guest/$layer/[a-z_]+\.h"
 done
+room guest "$quire" 'std(arg|bool|def|int)\.h'
 for folder in runtime demo bench tests; do
 	room guest/programs/$folder 'guest/(abi|programs/(runtime|bench)/[a-z]+)\.h' 'std(arg|bool|def|int)\.h|cpuid\.h'
 done
