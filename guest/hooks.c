@@ -1,7 +1,6 @@
 /*
- * The rooms are layers: each calls those below it. Where one needs something of a room above, its
- * hooks.h says what, and here is who does it: these are all the calls upward that there are, but
- * for those of entry.S (cpu/trap.h).
+ * The calls upward. The rooms are layers, and each calls the rooms below it (README.md). Where a
+ * room needs something of one above, its hooks.h says what, and the tables here say who does it.
  */
 #include "guest/device/balloon.h"
 #include "guest/device/virtio.h"

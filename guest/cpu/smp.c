@@ -24,7 +24,7 @@ extern uint64_t boot_pml4[];
 volatile uint32_t kernel_lock = 1; /* the first CPU begins in the kernel */
 uint64_t smp_stack;		   /* of the CPU that starts */
 static struct cpu *smp_starting;
-static void (*idle)(void);
+static void (*idle)(void); /* what it does then, for good */
 
 void kernel_lock_take(void)
 {

@@ -1,6 +1,6 @@
 /*
- * The content of files, which is in the page cache: `frames` has the frame of each page. (BSD calls
- * such a content a VM object, Linux an address_space.) A page that is not there is a hole, or still
+ * The content of files, which is in the page cache: `frames` has the frame of each page. (BSD has
+ * the term VM object for it, Linux address_space.) A page that is not there is a hole, or still
  * as the archive had it: then its frame is the archive's own memory, where the archive is aligned,
  * and read-only. A write copies it up.
  *

@@ -31,8 +31,9 @@
 #include "guest/process/load.h"
 #include "guest/process/process.h"
 
-#define STORE_MAX 255
-#define NAME_ROOM 12
+#define STORE_MAX  255
+#define NAME_ROOM  12
+#define TEXT_FIRST 4096 /* whole pages: /proc/slabinfo does not show itself */
 
 /* Inode numbers: 2048 a process. */
 #define INODE_FIRST    0x80000000u
@@ -121,8 +122,6 @@ static const struct process_file {
 static char link_text[PATH_LIMIT];
 
 static const struct file_ops process_file_ops;
-
-#define TEXT_FIRST 4096 /* whole pages: /proc/slabinfo does not show itself */
 
 static bool grow_text(struct text *text, size_t length)
 {

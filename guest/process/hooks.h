@@ -7,19 +7,20 @@
 struct process;
 
 struct process_hooks {
-	/* A child gets what the current process has of files: what is open, or with `share` the
-	 * very table of that, its directory and its program. 0, or -ENOMEM, and it has none. */
+	/* Gives a child the current process's open files (a copy of the table, or with `share` the
+	 * table itself), its directory and its program. 0, or -ENOMEM and the child has none. */
 	int (*copy_files)(struct process *child, bool share);
 
-	/* The process ends: what it has open is closed, where it has anything. */
+	/* Closes all files of a process that ends, or never began and may have none. */
 	void (*close_files)(struct process *process);
 
-	/* Its record goes, and with it its directory in /proc; its directory and its program are
-	 * released. */
+	/* Removes the directory in /proc of a process whose record goes. */
 	void (*forget)(struct process *process);
+
+	/* Drops such a process's hold on its directory and its program. */
 	void (*release_files)(struct process *process);
 
-	/* Devices, as bits, have interrupted this CPU (EVENT_DEVICE). */
+	/* Handles the interrupts of devices that this CPU got (EVENT_DEVICE), a bit each. */
 	void (*interrupts)(uint32_t devices);
 };
 extern const struct process_hooks process_hooks;
