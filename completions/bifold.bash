@@ -26,6 +26,15 @@ _bifold_sockets()
 	done < <(compgen -f -- "$cur")
 }
 
+# The policies and their options are those that the program's help names.
+_bifold_policies()
+{
+	"${words[0]}" run --help 2>/dev/null | awk '
+		/^  -/ { inside = /^  --policy / }
+		inside && match($0, /[^ ]/) == 27 { print name = $1 }
+		inside && name && match($0, /[a-z]+=[A-Z]/) { print name "," substr($0, RSTART, RLENGTH - 1) }'
+}
+
 # Completes the value of an option of bifold run.
 _bifold_value()
 {
@@ -42,12 +51,9 @@ _bifold_value()
 		;;
 	--compressor) _bifold_words lz4 zstd none ;;
 	--policy)
-		_bifold_words fifo clock sfifo
-		# sfifo goes on with its option.
-		if [[ $cur == sfifo* ]]; then
-			compopt -o nospace
-			_bifold_words sfifo sfifo,watched=
-		fi
+		_bifold_words "$(_bifold_policies)"
+		# A policy may go on with its option, and that with a value.
+		[[ ${COMPREPLY[*]} != *=* ]] || compopt -o nospace
 		;;
 	--file | --disk | --report | --kernel | --initrd) _bifold_files -f ;;
 	--control) _bifold_sockets ;;
