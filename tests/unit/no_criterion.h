@@ -19,6 +19,7 @@
 #define cr_assert_eq(a, b)     cr_assert((a) == (b))
 #define cr_assert_gt(a, b)     cr_assert((a) > (b))
 #define cr_assert_leq(a, b)    cr_assert((a) <= (b))
+#define cr_skip_test(...)      exit((printf(__VA_ARGS__), puts(""), 77))
 #define Test(suite, name, ...) static void suite##_##name(void)
 
 #endif

@@ -233,9 +233,9 @@ void disk_open(const struct disk_options *options)
 		.io = &between_ops,
 	};
 
+	driver_open(&disk.driver, 0);
 	make_image();
 	disk.below = options->plain ? &block_io_plain : &block_io_file;
-	driver_open(&disk.driver, 0);
 	disk.driver.gets_room = true;
 	disk.pinned = 0;
 	config.space = disk.driver.space;

@@ -64,8 +64,11 @@ void driver_open(struct driver *driver, uint64_t bytes)
 		.manager_ops = &manager_ops,
 		.manager = driver,
 	};
+	int error = ept_probe_userfaultfd();
 	void *at;
 
+	if (error != 0)
+		cr_skip_test("SKIP: userfaultfd is refused here: %s", strerror(-error));
 	*driver = (struct driver){ .rings = DRIVER_RINGS };
 	cr_assert_eq(ept_space_create(&config, &driver->space), 0);
 	cr_assert_eq(ept_pin(driver->space, gpa(0), config.memory_bytes, &at), 0);
