@@ -136,6 +136,23 @@ int arguments_expect(int argc, char **argv, const char *what)
 	return -EINVAL;
 }
 
+int arguments_parse(int argc, char **argv, const struct arguments *arguments, void *context)
+{
+	int option, error = 0;
+
+	optind = 0;
+	while (error == 0 && (option = arguments_next(argc, argv, "h", arguments->options)) != -1) {
+		if (option == 'h') {
+			fputs(arguments->help, stdout);
+			return 1;
+		}
+		error = option == '?' ? -EINVAL : arguments->take(option, optarg, context);
+	}
+	if (error == 0 && arguments->words != NULL)
+		error = arguments_expect(argc, argv, arguments->words);
+	return error;
+}
+
 void arguments_print_words(FILE *file, const char *text, int column)
 {
 	int start = column;

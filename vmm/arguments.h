@@ -21,6 +21,19 @@ int arguments_next(int argc, char **argv, const char *shorts, const struct optio
  */
 int arguments_expect(int argc, char **argv, const char *what);
 
+/* The command line of a command whose options --help lists, among them "help" as 'h'. */
+struct arguments {
+	const struct option *options;
+	const char *help;  /* the text that --help and -h print */
+	const char *words; /* as for arguments_expect(); NULL: the caller looks itself */
+	/* One option with its value (or NULL). 0, or -errno with a line logged. NULL: there is none
+	 * but --help. */
+	int (*take)(int option, const char *value, void *context);
+};
+
+/* 0, and optind is at the first word; 1: help was printed; -errno with a line logged. */
+int arguments_parse(int argc, char **argv, const struct arguments *arguments, void *context);
+
 /*
  * That of the names, each at an offset of size bytes from the last, the first being a string's
  * address, which word is most like; NULL: it is like none. names ends with a NULL.

@@ -63,17 +63,11 @@ int ask_parse_path(int argc, char **argv, const char *help, const char **path)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	int option;
+	const struct arguments arguments = { long_options, help, "PATH", NULL };
+	int error = arguments_parse(argc, argv, &arguments, NULL);
 
-	optind = 0;
-	while ((option = arguments_next(argc, argv, "h", long_options)) != -1) {
-		if (option != 'h')
-			return -EINVAL;
-		fputs(help, stdout);
-		return 1;
-	}
-	if (arguments_expect(argc, argv, "PATH") != 0)
-		return -EINVAL;
+	if (error != 0)
+		return error;
 	*path = argv[optind];
 	return 0;
 }

@@ -12,30 +12,28 @@
 #include "vmm/ask/maps.h"
 
 struct options {
+	json_t *params; /* of the question */
 	bool json;
 	const char *plot; /* or NULL */
 	FILE *plot_file;
 	const char *path;
 };
 
-static void print_help(void)
-{
-	fputs("Usage: bifold maps [OPTION...] PATH\n"
-	      "\n"
-	      "Print the address space that a vCPU of a running guest uses: a line for each\n"
-	      "range of pages with the same rights, with the sizes of its pages, and where its\n"
-	      "frames are. PATH is the control socket of a guest: bifold run --control PATH.\n"
-	      "\n"
-	      "  --cr3 GPA    of the page tables at this guest-physical address\n"
-	      "  --vcpu N     of this vCPU (default 0)\n"
-	      "  --json       print it as JSON\n"
-	      "  --plot FILE  also draw it into FILE, as SVG; -: to standard output, alone\n"
-	      "  -h, --help   this text\n"
-	      "\n"
-	      "Rights: u: programs may use it; r, w, x: read, write, execute. Exit status 1:\n"
-	      "the guest cannot be asked; 125: bad options.\n",
-	      stdout);
-}
+static const char help[] =
+	"Usage: bifold maps [OPTION...] PATH\n"
+	"\n"
+	"Print the address space that a vCPU of a running guest uses: a line for each\n"
+	"range of pages with the same rights, with the sizes of its pages, and where its\n"
+	"frames are. PATH is the control socket of a guest: bifold run --control PATH.\n"
+	"\n"
+	"  --cr3 GPA    of the page tables at this guest-physical address\n"
+	"  --vcpu N     of this vCPU (default 0)\n"
+	"  --json       print it as JSON\n"
+	"  --plot FILE  also draw it into FILE, as SVG; -: to standard output, alone\n"
+	"  -h, --help   this text\n"
+	"\n"
+	"Rights: u: programs may use it; r, w, x: read, write, execute. Exit status 1:\n"
+	"the guest cannot be asked; 125: bad options.\n";
 
 /* Before the guest is asked. */
 static int open_plot(struct options *options)
@@ -55,32 +53,28 @@ static int open_plot(struct options *options)
 	return file_open_output(name, &options->plot_file);
 }
 
-static int parse(int argc, char **argv, json_t *params, struct options *options)
+static int take(int option, const char *value, void *context)
+{
+	struct options *options = context;
+
+	if (option != 'p')
+		return ask_option(option, value, options->params, &options->json);
+	options->plot = value;
+	return 0;
+}
+
+static int parse(int argc, char **argv, struct options *options)
 {
 	static const struct option long_options[] = {
 		{ "plot", required_argument, NULL, 'p' },
 		ASK_OPTIONS,
 		{ 0 },
 	};
-	int option, error = 0;
+	static const struct arguments arguments = { long_options, help, "PATH", take };
+	int error = arguments_parse(argc, argv, &arguments, options);
 
-	optind = 0;
-	while (error == 0 && (option = arguments_next(argc, argv, "h", long_options)) != -1) {
-		if (option == 'h') {
-			print_help();
-			return 1;
-		}
-		if (option == 'p')
-			options->plot = optarg;
-		else
-			error = ask_option(option, optarg, params, &options->json);
-	}
-	if (error == 0)
-		error = arguments_expect(argc, argv, "PATH");
 	options->path = argv[optind];
-	if (error == 0 && options->plot != NULL)
-		error = open_plot(options);
-	return error;
+	return error == 0 && options->plot != NULL ? open_plot(options) : error;
 }
 
 static int draw(const json_t *maps, const struct options *options)
@@ -114,18 +108,18 @@ static int show(const json_t *maps, const struct options *options)
 
 int command_maps(int argc, char **argv)
 {
-	json_t *params = json_object(), *maps;
-	struct options options = { 0 };
-	int status = parse(argc, argv, params, &options);
+	struct options options = { .params = json_object() };
+	int status = parse(argc, argv, &options);
+	json_t *maps;
 
 	if (status != 0) {
-		json_decref(params);
+		json_decref(options.params);
 		return status > 0 ? 0 : STATUS_USAGE;
 	}
-	maps = ask(options.path, "maps", params);
+	maps = ask(options.path, "maps", options.params);
 	status = maps != NULL ? show(maps, &options) : STATUS_NO;
 	json_decref(maps);
-	json_decref(params);
+	json_decref(options.params);
 	if (options.plot_file != NULL && options.plot_file != stdout)
 		fclose(options.plot_file);
 	return status;

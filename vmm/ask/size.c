@@ -39,6 +39,12 @@ static int check_size(const char *text, const struct follow_goal *goal)
 	return -EINVAL;
 }
 
+static int take(int option, const char *value, void *context)
+{
+	((struct options *)context)->wait = false;
+	return 0;
+}
+
 /* 0, 1: help was printed, or -EINVAL, logged. */
 static int parse(int argc, char **argv, const char *help, const struct follow_goal *goal,
 		 struct options *options)
@@ -48,21 +54,13 @@ static int parse(int argc, char **argv, const char *help, const struct follow_go
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	int option;
+	const struct arguments arguments = { long_options, help, "PATH SIZE", take };
+	int error;
 
 	*options = (struct options){ .wait = true };
-	optind = 0;
-	while ((option = arguments_next(argc, argv, "h", long_options)) != -1) {
-		if (option == 'h') {
-			fputs(help, stdout);
-			return 1;
-		}
-		if (option != 'n')
-			return -EINVAL;
-		options->wait = false;
-	}
-	if (arguments_expect(argc, argv, "PATH SIZE") != 0)
-		return -EINVAL;
+	error = arguments_parse(argc, argv, &arguments, options);
+	if (error != 0)
+		return error;
 	options->path = argv[optind];
 	options->size = argv[optind + 1];
 	return check_size(options->size, goal);

@@ -28,23 +28,20 @@ struct options {
 	const char *path;
 };
 
-static void print_help(void)
-{
-	fputs("Usage: bifold stat [OPTION...] PATH\n"
-	      "\n"
-	      "Tell how a running guest is: what it holds of the host's memory and where its\n"
-	      "pages are, its faults and how long they took, its evictions, its balloon. PATH\n"
-	      "is its control socket: bifold run --control PATH. The guest does not notice.\n"
-	      "\n"
-	      "  --json             one JSON object; with --watch, one a line\n"
-	      "  --prometheus       metrics, in Prometheus's text format\n"
-	      "  --watch SECONDS    again and again, until the guest ends or Ctrl-C\n"
-	      "  -h, --help         this text\n"
-	      "\n"
-	      "Exit status 0: it was told; 1: the guest cannot be asked, or ended while it was\n"
-	      "watched; 125: bad options.\n",
-	      stdout);
-}
+static const char help[] =
+	"Usage: bifold stat [OPTION...] PATH\n"
+	"\n"
+	"Tell how a running guest is: what it holds of the host's memory and where its\n"
+	"pages are, its faults and how long they took, its evictions, its balloon. PATH\n"
+	"is its control socket: bifold run --control PATH. The guest does not notice.\n"
+	"\n"
+	"  --json             one JSON object; with --watch, one a line\n"
+	"  --prometheus       metrics, in Prometheus's text format\n"
+	"  --watch SECONDS    again and again, until the guest ends or Ctrl-C\n"
+	"  -h, --help         this text\n"
+	"\n"
+	"Exit status 0: it was told; 1: the guest cannot be asked, or ended while it was\n"
+	"watched; 125: bad options.\n";
 
 static int parse_watch(const char *text, double *seconds)
 {
@@ -70,6 +67,15 @@ static int set_form(struct options *options, enum form form)
 	return 0;
 }
 
+static int take(int option, const char *value, void *context)
+{
+	struct options *options = context;
+
+	if (option == 'w')
+		return parse_watch(value, &options->watch);
+	return set_form(options, option == 'j' ? FORM_JSON : FORM_PROMETHEUS);
+}
+
 /* 0, 1: help was printed, or -EINVAL, logged. */
 static int parse(int argc, char **argv, struct options *options)
 {
@@ -80,21 +86,9 @@ static int parse(int argc, char **argv, struct options *options)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	int option, error = 0;
+	static const struct arguments arguments = { long_options, help, "PATH", take };
+	int error = arguments_parse(argc, argv, &arguments, options);
 
-	optind = 0;
-	while (error == 0 && (option = arguments_next(argc, argv, "h", long_options)) != -1) {
-		if (option == 'h') {
-			print_help();
-			return 1;
-		}
-		if (option == 'j' || option == 'p')
-			error = set_form(options, option == 'j' ? FORM_JSON : FORM_PROMETHEUS);
-		else
-			error = option == 'w' ? parse_watch(optarg, &options->watch) : -EINVAL;
-	}
-	if (error == 0)
-		error = arguments_expect(argc, argv, "PATH");
 	if (error == 0 && options->form == FORM_PROMETHEUS && options->watch != 0) {
 		log_error("--prometheus is told once: it is the one who scrapes that watches");
 		error = -EINVAL;

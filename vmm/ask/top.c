@@ -48,25 +48,22 @@ struct top {
 	int status; /* of the exit; -1: it goes on */
 };
 
-static void print_help(void)
-{
-	fputs("Usage: bifold top [--delay SECONDS] PATH\n"
-	      "\n"
-	      "Watch a running guest on a terminal: what it holds, where its pages are, how\n"
-	      "often it faults and how long that takes, its balloon; and steer it. Rates and\n"
-	      "latencies are those of the last delay. PATH is its control socket: bifold run\n"
-	      "--control PATH.\n"
-	      "\n"
-	      "  --delay SECONDS    between two looks (default 1)\n"
-	      "  -h, --help         this text\n"
-	      "\n"
-	      "Keys: q leaves; p or space pauses and resumes the guest; - and +, or left and\n"
-	      "right, change its budget; [ and ], or down and up, its balloon, by a step of\n"
-	      "about a 32nd of its memory. Exit status 0: left; 1: the guest cannot be asked,\n"
-	      "or has ended, or the terminal cannot be drawn on; 125: bad options; 128+n:\n"
-	      "signal n.\n",
-	      stdout);
-}
+static const char help[] =
+	"Usage: bifold top [--delay SECONDS] PATH\n"
+	"\n"
+	"Watch a running guest on a terminal: what it holds, where its pages are, how\n"
+	"often it faults and how long that takes, its balloon; and steer it. Rates and\n"
+	"latencies are those of the last delay. PATH is its control socket: bifold run\n"
+	"--control PATH.\n"
+	"\n"
+	"  --delay SECONDS    between two looks (default 1)\n"
+	"  -h, --help         this text\n"
+	"\n"
+	"Keys: q leaves; p or space pauses and resumes the guest; - and +, or left and\n"
+	"right, change its budget; [ and ], or down and up, its balloon, by a step of\n"
+	"about a 32nd of its memory. Exit status 0: left; 1: the guest cannot be asked,\n"
+	"or has ended, or the terminal cannot be drawn on; 125: bad options; 128+n:\n"
+	"signal n.\n";
 
 static int parse_delay(const char *text, double *seconds)
 {
@@ -80,6 +77,11 @@ static int parse_delay(const char *text, double *seconds)
 	return -EINVAL;
 }
 
+static int take(int option, const char *value, void *context)
+{
+	return parse_delay(value, &((struct top *)context)->delay);
+}
+
 /* 0, 1: help was printed, or -EINVAL, logged. */
 static int parse(int argc, char **argv, struct top *top)
 {
@@ -88,18 +90,9 @@ static int parse(int argc, char **argv, struct top *top)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	int option, error = 0;
+	static const struct arguments arguments = { long_options, help, "PATH", take };
+	int error = arguments_parse(argc, argv, &arguments, top);
 
-	optind = 0;
-	while (error == 0 && (option = arguments_next(argc, argv, "h", long_options)) != -1) {
-		if (option == 'h') {
-			print_help();
-			return 1;
-		}
-		error = option == 'd' ? parse_delay(optarg, &top->delay) : -EINVAL;
-	}
-	if (error == 0)
-		error = arguments_expect(argc, argv, "PATH");
 	top->path = argv[optind];
 	return error;
 }

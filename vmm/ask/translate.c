@@ -11,27 +11,24 @@
 #include "vmm/ask/ask.h"
 #include "vmm/translation_text.h"
 
-static void print_help(void)
-{
-	fputs("Usage: bifold translate [OPTION...] PATH GVA...\n"
-	      "\n"
-	      "Follow guest-virtual addresses through both layers of translation: each entry of\n"
-	      "the guest's page tables, then what holds the page in the monitor, and what the\n"
-	      "way costs a processor. PATH is the control socket of a guest: bifold run\n"
-	      "--control PATH. Looking changes nothing: what is compressed or swapped stays so.\n"
-	      "Several addresses, at most 256, are followed at one moment of the guest.\n"
-	      "\n"
-	      "  --brief      a line each: where it leads, what a program may do there, its\n"
-	      "               state\n"
-	      "  --cr3 GPA    walk the page tables at this guest-physical address\n"
-	      "  --vcpu N     use the registers of this vCPU (default 0)\n"
-	      "  --json       print it as JSON\n"
-	      "  -h, --help   this text\n"
-	      "\n"
-	      "GVA and GPA: 0x7fffc0de, or decimal. Exit status 0: each leads to a page; 1: the\n"
-	      "way of one stops, or the guest cannot be asked; 125: bad options.\n",
-	      stdout);
-}
+static const char help[] =
+	"Usage: bifold translate [OPTION...] PATH GVA...\n"
+	"\n"
+	"Follow guest-virtual addresses through both layers of translation: each entry of\n"
+	"the guest's page tables, then what holds the page in the monitor, and what the\n"
+	"way costs a processor. PATH is the control socket of a guest: bifold run\n"
+	"--control PATH. Looking changes nothing: what is compressed or swapped stays so.\n"
+	"Several addresses, at most 256, are followed at one moment of the guest.\n"
+	"\n"
+	"  --brief      a line each: where it leads, what a program may do there, its\n"
+	"               state\n"
+	"  --cr3 GPA    walk the page tables at this guest-physical address\n"
+	"  --vcpu N     use the registers of this vCPU (default 0)\n"
+	"  --json       print it as JSON\n"
+	"  -h, --help   this text\n"
+	"\n"
+	"GVA and GPA: 0x7fffc0de, or decimal. Exit status 0: each leads to a page; 1: the\n"
+	"way of one stops, or the guest cannot be asked; 125: bad options.\n";
 
 /* One is asked for by itself, and answered so. */
 static int parse_addresses(int count, char **words, json_t *params)
@@ -52,32 +49,38 @@ static int parse_addresses(int count, char **words, json_t *params)
 	return error;
 }
 
+struct options {
+	json_t *params; /* of the question */
+	bool json;
+};
+
+static int take(int option, const char *value, void *context)
+{
+	struct options *options = context;
+
+	if (option != 'b')
+		return ask_option(option, value, options->params, &options->json);
+	return json_object_set_new(options->params, "brief", json_true()) == 0 ? 0 : -ENOMEM;
+}
+
 /* 0, 1: help was printed, or -errno. */
-static int parse(int argc, char **argv, json_t *params, bool *json)
+static int parse(int argc, char **argv, struct options *options)
 {
 	static const struct option long_options[] = {
 		{ "brief", no_argument, NULL, 'b' },
 		ASK_OPTIONS,
 		{ 0 },
 	};
-	int option, error = 0;
+	static const struct arguments arguments = { long_options, help, NULL, take };
+	int error = arguments_parse(argc, argv, &arguments, options);
 
-	optind = 0;
-	while (error == 0 && (option = arguments_next(argc, argv, "h", long_options)) != -1) {
-		if (option == 'h') {
-			print_help();
-			return 1;
-		}
-		if (option == 'b')
-			json_object_set_new(params, "brief", json_true());
-		else
-			error = ask_option(option, optarg, params, json);
-	}
-	if (error == 0 && argc - optind < 2) {
+	if (error != 0)
+		return error;
+	if (argc - optind < 2) {
 		log_error("a PATH and a GVA are needed: try 'bifold translate --help'");
-		error = -EINVAL;
+		return -EINVAL;
 	}
-	return error != 0 ? error : parse_addresses(argc - optind - 1, argv + optind + 1, params);
+	return parse_addresses(argc - optind - 1, argv + optind + 1, options->params);
 }
 
 /* One, or an array of them, with empty lines between where they are not brief. */
@@ -121,17 +124,17 @@ static int show(const json_t *result, bool json)
 
 int command_translate(int argc, char **argv)
 {
-	json_t *params = json_object(), *result;
-	bool json = false;
-	int status = parse(argc, argv, params, &json);
+	struct options options = { .params = json_object() };
+	int status = parse(argc, argv, &options);
+	json_t *result;
 
 	if (status != 0) {
-		json_decref(params);
+		json_decref(options.params);
 		return status > 0 ? 0 : STATUS_USAGE;
 	}
-	result = ask(argv[optind], "translate", params);
-	status = result != NULL ? show(result, json) : STATUS_NO;
+	result = ask(argv[optind], "translate", options.params);
+	status = result != NULL ? show(result, options.json) : STATUS_NO;
 	json_decref(result);
-	json_decref(params);
+	json_decref(options.params);
 	return status;
 }
