@@ -18,11 +18,11 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "ept/space.h"
-#include "vmm/arguments.h"
-#include "vmm/commands.h"
+#include "vmm/common/arguments.h"
+#include "vmm/common/commands.h"
 #include "vmm/doctor.h"
-#include "vmm/host.h"
-#include "vmm/path.h"
+#include "vmm/common/host.h"
+#include "vmm/common/path.h"
 
 enum form {
 	FORM_TEXT,

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "vmm/doctor.h"
-#include "vmm/image.h"
+#include "vmm/common/image.h"
 
 static void print_module(const char *name)
 {

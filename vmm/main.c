@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "vmm/arguments.h"
-#include "vmm/commands.h"
+#include "vmm/common/arguments.h"
+#include "vmm/common/commands.h"
 
 #define STACK_BYTES (1u << 20)
 

@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "guest/abi.h"
-#include "vmm/arguments.h"
-#include "vmm/path.h"
+#include "vmm/common/arguments.h"
+#include "vmm/common/path.h"
 #include "policy/table.h"
 
 #define MEMORY_DEFAULT MIB(256)

@@ -10,10 +10,10 @@
 #include "base/units.h"
 #include "vmm/boot/archive.h"
 #include "vmm/boot/loader.h"
-#include "vmm/file.h"
-#include "vmm/image.h"
+#include "vmm/common/file.h"
+#include "vmm/common/image.h"
 #include "vmm/machine/machine.h"
-#include "vmm/program.h"
+#include "vmm/common/program.h"
 #include "vmm/run_guest.h"
 
 #define DEMO_PATH	"/demo"

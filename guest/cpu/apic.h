@@ -22,7 +22,7 @@
 #define APIC_DIVIDE	 0x3e0
 #define APIC_DIVIDE_BY_1 0xb
 
-/* main.c maps it there. */
+/* boot/main.c maps it there. */
 static inline volatile uint32_t *apic(unsigned reg)
 {
 	return (volatile uint32_t *)(VMAP_BASE + reg);

@@ -1,4 +1,4 @@
-/* What memory asks of the rooms above it. hooks.c at the top says who answers. */
+/* What memory asks of the rooms above it. boot/hooks.c says who answers. */
 #ifndef GUEST_MEMORY_HOOKS_H
 #define GUEST_MEMORY_HOOKS_H
 

@@ -1,4 +1,4 @@
-/* What processes ask of the rooms above them. hooks.c at the top says who answers. */
+/* What processes ask of the rooms above them. boot/hooks.c says who answers. */
 #ifndef GUEST_PROCESS_HOOKS_H
 #define GUEST_PROCESS_HOOKS_H
 

@@ -34,26 +34,27 @@ room devices 'base/[a-z]+\.h|ept/access\.h|guest/abi\.h' "$posix"
 room devices/virtio 'base/[a-z]+\.h|ept/access\.h|devices/(bus|loop)\.h' "$posix|linux/(fs|virtio_[a-z]+)\.h|liburing\.h"
 
 # quire has no libc, no header of the host's, and nothing of the monitor's. Its rooms are layers, from
-# the bottom up: each may include those before it. The boot and hooks.c stand on top of all.
+# the bottom up: each may include those before it. abi.h, which is the monitor's too, is below all.
+room guest 'none' 'std(arg|bool|def|int)\.h'
 quire='guest/abi\.h'
-for layer in lib monitor cpu memory process file device exec proc call; do
+for layer in lib monitor cpu memory process file device exec proc call boot; do
 	room guest/$layer "$quire" 'std(arg|bool|def|int)\.h'
 	quire="$quire|guest/$layer/[a-z_]+\.h"
 done
-room guest "$quire" 'std(arg|bool|def|int)\.h'
 for folder in runtime demo bench tests; do
 	room guest/programs/$folder 'guest/(abi|programs/(runtime|bench)/[a-z]+)\.h' 'std(arg|bool|def|int)\.h|cpuid\.h'
 done
 
 # The program. Who asks a guest knows the socket's protocol, and nothing of a machine.
-shared='vmm/(arguments|commands|file|host|image|json|path|report|translation_text|words)\.h|base/[a-z]+\.h'
+shared='vmm/common/[a-z_]+\.h|base/[a-z]+\.h'
+room vmm/common 'base/[a-z]+\.h' "$posix|jansson\.h|linux/[a-z-]+\.h|elf\.h"
 room vmm/boot 'base/[a-z]+\.h|ept/space\.h' "$posix|linux/[a-z/]+\.h|elf\.h|endian\.h"
 room vmm/machine "$shared|vmm/boot/(acpi|loader|platform)\.h|devices/([a-z]+/)?[a-z_]+\.h|ept/(access|host_page|space|walk)\.h|guest/abi\.h|mm/(look|mm)\.h|pilot/[a-z]+\.h" \
 	"$posix|linux/(kvm|userfaultfd|virtio_ids)\.h|jansson\.h|cpuid\.h|asm/[a-z]+\.h"
-room vmm/control "$shared|vmm/machine/(devices|devices_json|machine|translation)\.h|ept/(maps|space|walk)\.h|mm/look\.h" "$posix|jansson\.h"
+room vmm/control "$shared|vmm/machine/(devices|devices_json|machine|report|translation)\.h|ept/(maps|space|walk)\.h|mm/look\.h" "$posix|jansson\.h"
 room vmm/ask "$shared|vmm/control/(protocol|socket)\.h" "$posix|jansson\.h|curses\.h|ncurses\.h|term\.h"
 room vmm/bench "$shared|vmm/boot/(archive|loader)\.h|vmm/machine/(kvm_stats|machine)\.h" "$posix|jansson\.h|linux/(kvm|perf_event)\.h|cpuid\.h"
-room vmm "vmm/(boot/(archive|loader)|control/(methods|server)|machine/(devices|kvm_stats|machine))\.h|base/[a-z]+\.h|ept/space\.h|guest/abi\.h|mm/mm\.h|policy/table\.h" \
+room vmm "$shared|vmm/(boot/(archive|loader)|control/(methods|server)|machine/(devices|machine|report))\.h|base/[a-z]+\.h|ept/space\.h|guest/abi\.h|mm/mm\.h|policy/table\.h" \
 	"$posix|jansson\.h|liburing\.h|linux/[a-z]+\.h|elf\.h|grp\.h|pwd\.h"
 
 for folder in $(find base devices ept guest mm pilot policy vmm -name '*.[ch]' | sed 's,/[^/]*$,,' | sort -u); do

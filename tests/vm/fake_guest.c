@@ -4,7 +4,7 @@
 
 #include "tests/vm/guests.h"
 #include "vmm/control/server.h"
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 
 #define MEMORY (256ull << 20)
 

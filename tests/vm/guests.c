@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 
 const char *socket_path(void)
 {

@@ -9,7 +9,7 @@
 #include "tests/vm/cage.h"
 #include "tests/vm/guests.h"
 #include "tests/vm/world.h"
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 
 static void init(void)
 {

@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "vmm/arguments.h"
+#include "vmm/common/arguments.h"
 #include "vmm/ask/ask.h"
 #include "vmm/ask/client.h"
-#include "vmm/commands.h"
+#include "vmm/common/commands.h"
 
 json_t *ask(const char *path, const char *method, json_t *params)
 {

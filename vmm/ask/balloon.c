@@ -1,7 +1,7 @@
 /* bifold balloon */
 #include "vmm/ask/size.h"
-#include "vmm/commands.h"
-#include "vmm/json.h"
+#include "vmm/common/commands.h"
+#include "vmm/common/json.h"
 
 static const char *balloon_excuse(const json_t *state)
 {

@@ -1,6 +1,6 @@
 /* bifold budget */
 #include "vmm/ask/size.h"
-#include "vmm/commands.h"
+#include "vmm/common/commands.h"
 
 static const char *budget_excuse(const json_t *state)
 {

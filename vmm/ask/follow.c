@@ -1,5 +1,5 @@
 #include "vmm/ask/follow.h"
-#include "vmm/commands.h"
+#include "vmm/common/commands.h"
 
 #include <errno.h>
 #include <math.h>
@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 
 #define PERIOD_NS  100000000ull	 /* between two looks */
 #define LINE_NS	   1000000000ull /* between two lines */

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "vmm/arguments.h"
-#include "vmm/commands.h"
-#include "vmm/file.h"
+#include "vmm/common/arguments.h"
+#include "vmm/common/commands.h"
+#include "vmm/common/file.h"
 #include "vmm/ask/ask.h"
 #include "vmm/ask/maps.h"
 

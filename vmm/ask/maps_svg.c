@@ -16,8 +16,8 @@
 #include <string.h>
 
 #include "base/units.h"
-#include "vmm/json.h"
-#include "vmm/words.h"
+#include "vmm/common/json.h"
+#include "vmm/common/words.h"
 
 #define TITLE_MOST  40 /* bytes of the program's name */
 #define BARS_MAX    1024

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/units.h"
-#include "vmm/json.h"
-#include "vmm/words.h"
+#include "vmm/common/json.h"
+#include "vmm/common/words.h"
 
 #define LINE_END 80
 

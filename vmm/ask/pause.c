@@ -1,6 +1,6 @@
 /* bifold pause */
 #include "vmm/ask/ask.h"
-#include "vmm/commands.h"
+#include "vmm/common/commands.h"
 
 int command_pause(int argc, char **argv)
 {

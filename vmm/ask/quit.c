@@ -7,7 +7,7 @@
 
 #include "vmm/ask/ask.h"
 #include "vmm/ask/client.h"
-#include "vmm/commands.h"
+#include "vmm/common/commands.h"
 
 #define END_MS 30000 /* to write what it has to write, and be gone */
 

@@ -1,6 +1,6 @@
 /* bifold resume */
 #include "vmm/ask/ask.h"
-#include "vmm/commands.h"
+#include "vmm/common/commands.h"
 
 int command_resume(int argc, char **argv)
 {

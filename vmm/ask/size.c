@@ -6,9 +6,9 @@
 #include "base/addr.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "vmm/arguments.h"
-#include "vmm/commands.h"
-#include "vmm/json.h"
+#include "vmm/common/arguments.h"
+#include "vmm/common/commands.h"
+#include "vmm/common/json.h"
 
 #define NONE "none"
 

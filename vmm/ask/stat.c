@@ -7,8 +7,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "vmm/arguments.h"
-#include "vmm/commands.h"
+#include "vmm/common/arguments.h"
+#include "vmm/common/commands.h"
 #include "vmm/ask/ask.h"
 #include "vmm/ask/client.h"
 #include "vmm/ask/stat.h"

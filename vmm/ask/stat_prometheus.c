@@ -5,7 +5,7 @@
  * Times are counted in ns and told in seconds, with all their digits. The bounds of the histograms
  * are the same in every answer: a bucket of mm/hist.h never lies across a power of two.
  */
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 #include "vmm/ask/stat.h"
 
 #define BOUND_FIRST 10 /* 2^10 - 1 ns: 1 us */

@@ -1,10 +1,10 @@
 /* How a running guest is, for people. */
 #include "base/units.h"
-#include "vmm/arguments.h"
-#include "vmm/json.h"
-#include "vmm/report.h"
+#include "vmm/common/arguments.h"
+#include "vmm/common/json.h"
+#include "vmm/common/report_table.h"
 #include "vmm/ask/stat.h"
-#include "vmm/words.h"
+#include "vmm/common/words.h"
 
 void stat_format_head(const json_t *stat, char *text, size_t size)
 {

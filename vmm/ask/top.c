@@ -17,10 +17,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "vmm/arguments.h"
-#include "vmm/commands.h"
+#include "vmm/common/arguments.h"
+#include "vmm/common/commands.h"
 #include "vmm/ask/client.h"
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 #include "vmm/ask/top_screen.h"
 
 #define MESSAGE_NS 5000000000ull /* so long a message stands in the place of the keys */

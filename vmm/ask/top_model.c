@@ -1,6 +1,6 @@
 #include "vmm/ask/top_model.h"
 
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 
 void top_model_finish(struct top_model *model)
 {

@@ -11,9 +11,9 @@
 
 #include "base/status.h"
 #include "base/units.h"
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 #include "vmm/ask/stat.h"
-#include "vmm/words.h"
+#include "vmm/common/words.h"
 
 #define LABEL_WIDTH 24
 #define ROW_MAX	    512 /* bytes */

@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "vmm/arguments.h"
-#include "vmm/commands.h"
+#include "vmm/common/arguments.h"
+#include "vmm/common/commands.h"
 #include "vmm/ask/ask.h"
-#include "vmm/translation_text.h"
+#include "vmm/common/translation_text.h"
 
 static const char help[] =
 	"Usage: bifold translate [OPTION...] PATH GVA...\n"

@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "vmm/arguments.h"
+#include "vmm/common/arguments.h"
 #include "vmm/bench/output.h"
-#include "vmm/file.h"
-#include "vmm/commands.h"
+#include "vmm/common/file.h"
+#include "vmm/common/commands.h"
 
 static volatile sig_atomic_t interrupted; /* the signal's number */
 

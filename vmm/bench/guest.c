@@ -20,7 +20,7 @@
 #include "vmm/bench/job.h"
 #include "vmm/boot/archive.h"
 #include "vmm/boot/loader.h"
-#include "vmm/image.h"
+#include "vmm/common/image.h"
 #include "vmm/machine/kvm_stats.h"
 #include "vmm/machine/machine.h"
 

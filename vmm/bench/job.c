@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "vmm/bench/counters.h"
-#include "vmm/image.h"
+#include "vmm/common/image.h"
 
 #define SLICE_MS     200 /* how soon an interruption is seen that came beside poll() */
 #define LINE_MAX_LEN 4096

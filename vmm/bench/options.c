@@ -7,9 +7,9 @@
 
 #include "base/log.h"
 #include "base/units.h"
-#include "vmm/arguments.h"
-#include "vmm/file.h"
-#include "vmm/path.h"
+#include "vmm/common/arguments.h"
+#include "vmm/common/file.h"
+#include "vmm/common/path.h"
 
 #define MOST_DEFAULT	 GIB(1)
 #define ROUNDS_DEFAULT	 4

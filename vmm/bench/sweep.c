@@ -22,7 +22,7 @@
 #include "base/units.h"
 #include "vmm/bench/job.h"
 #include "vmm/bench/pages.h"
-#include "vmm/host.h"
+#include "vmm/common/host.h"
 
 /* The first passes are of everything, the others of the small sets alone: what caches and
  * neighbours decide wants many samples, and many small sets take the time of one large one. */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/units.h"
-#include "vmm/arguments.h"
+#include "vmm/common/arguments.h"
 #include "vmm/bench/output.h"
 
 #define GUESTS_A_LINE 2 /* with a column for each size of the host's pages, and the one layer */

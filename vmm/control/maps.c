@@ -6,8 +6,8 @@
 #include "ept/maps.h"
 #include "ept/space.h"
 #include "mm/look.h"
-#include "vmm/host.h"
-#include "vmm/json.h"
+#include "vmm/common/host.h"
+#include "vmm/common/json.h"
 #include "vmm/machine/machine.h"
 
 #define RIGHTS (EPT_WRITE | EPT_USER | EPT_NO_EXECUTE)

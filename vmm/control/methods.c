@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 #include "vmm/machine/machine.h"
 #include "vmm/control/maps.h"
 #include "vmm/control/stat.h"

@@ -3,10 +3,10 @@
 
 #include <unistd.h>
 
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 #include "vmm/machine/devices_json.h"
 #include "vmm/machine/machine.h"
-#include "vmm/report.h"
+#include "vmm/machine/report.h"
 
 static void set(json_t *object, const char *name, json_t *value)
 {

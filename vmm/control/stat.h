@@ -1,7 +1,7 @@
 /*
  * How a running guest is: one JSON object.
  *
- * Its members are those of the report (vmm/report.h), and:
+ * Its members are those of the report (vmm/machine/report.h), and:
  *   version, pid       the monitor's
  *   guest.name, guest.kernel
  *   state              "running", "paused", "stopping"

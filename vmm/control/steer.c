@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 #include "vmm/machine/devices_json.h"
 #include "vmm/machine/machine.h"
 

@@ -14,7 +14,7 @@
 #include "ept/walk.h"
 #include "vmm/machine/internal.h"
 #include "vmm/machine/translation.h"
-#include "vmm/translation_text.h"
+#include "vmm/common/translation_text.h"
 
 #define CODE_BYTES  16
 #define CR0_PE	    1u

@@ -1,6 +1,6 @@
 /* How the devices of a running guest are, as JSON: the functions of the rows in devices.c. */
 #include "base/clock.h"
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 #include "vmm/machine/auto_balloon.h"
 #include "vmm/machine/devices_json.h"
 

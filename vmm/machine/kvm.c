@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
-#include "vmm/host.h"
+#include "vmm/common/host.h"
 #include "vmm/machine/kvm_stats.h"
 #include "vmm/machine/internal.h"
 

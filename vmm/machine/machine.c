@@ -24,7 +24,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "mm/look.h"
-#include "vmm/host.h"
+#include "vmm/common/host.h"
 
 /* How long a kicked vCPU may take to leave the guest before its memory is taken away. */
 #define LEAVE_SECONDS 2

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/event.h"
 #include "base/log.h"
-#include "vmm/host.h"
+#include "vmm/common/host.h"
 #include "vmm/machine/internal.h"
 
 /*

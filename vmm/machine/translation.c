@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "vmm/host.h"
+#include "vmm/common/host.h"
 #include "vmm/machine/internal.h"
 
 #define CPUID_MAX    256

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 #include "vmm/machine/translation.h"
 
 static void set(json_t *object, const char *name, json_t *value)

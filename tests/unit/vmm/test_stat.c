@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "tests/prometheus.h"
-#include "vmm/json.h"
+#include "vmm/common/json.h"
 #include "vmm/ask/stat.h"
 #include "vmm/ask/top_model.h"
 

@@ -11,7 +11,7 @@
 
 #include "vmm/ask/maps.h"
 #include "vmm/machine/translation.h"
-#include "vmm/translation_text.h"
+#include "vmm/common/translation_text.h"
 
 #define MEMORY 0x10000ul
 

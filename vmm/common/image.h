@@ -1,6 +1,6 @@
 /* The images carried inside the binary. */
-#ifndef VMM_IMAGE_H
-#define VMM_IMAGE_H
+#ifndef VMM_COMMON_IMAGE_H
+#define VMM_COMMON_IMAGE_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* Names of files. */
-#ifndef VMM_PATH_H
-#define VMM_PATH_H
+#ifndef VMM_COMMON_PATH_H
+#define VMM_COMMON_PATH_H
 
 /*
  * path from the root, with ".", ".." and double slashes folded and links left as they are named.

@@ -1,4 +1,4 @@
-#include "vmm/file.h"
+#include "vmm/common/file.h"
 
 #include <errno.h>
 #include <fcntl.h>

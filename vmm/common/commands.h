@@ -5,8 +5,8 @@
 #define STATUS_USAGE   125
 
 /* The subcommands. argv[0] is the subcommand's name; the return value is the exit status. */
-#ifndef VMM_COMMANDS_H
-#define VMM_COMMANDS_H
+#ifndef VMM_COMMON_COMMANDS_H
+#define VMM_COMMON_COMMANDS_H
 
 int command_run(int argc, char **argv);
 int command_doctor(int argc, char **argv);

@@ -22,7 +22,7 @@
 #include "guest/proc/proc.h"
 #include "guest/process/process.h"
 #include "guest/process/vector.h"
-#include "guest/start.h"
+#include "guest/boot/start.h"
 
 static struct start start;
 

@@ -1,4 +1,4 @@
-#include "vmm/path.h"
+#include "vmm/common/path.h"
 
 #include <limits.h>
 #include <stdbool.h>

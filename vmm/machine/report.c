@@ -1,12 +1,12 @@
-#include "vmm/report.h"
+#include "vmm/machine/report.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/units.h"
-#include "vmm/host.h"
-#include "vmm/json.h"
+#include "vmm/common/host.h"
+#include "vmm/common/json.h"
 #include "vmm/machine/machine.h"
 
 static json_t *faults_json(const struct mm_stats *stats)

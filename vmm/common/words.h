@@ -2,8 +2,8 @@
  * The words for people, and the names in JSON that they stand for: docs/glossary.md. Whatever shows
  * the state of pages or the kinds of faults takes them from here.
  */
-#ifndef VMM_WORDS_H
-#define VMM_WORDS_H
+#ifndef VMM_COMMON_WORDS_H
+#define VMM_COMMON_WORDS_H
 
 #include <stddef.h>
 

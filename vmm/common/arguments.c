@@ -1,4 +1,4 @@
-#include "vmm/arguments.h"
+#include "vmm/common/arguments.h"
 
 #include <errno.h>
 #include <libgen.h>

@@ -1,6 +1,6 @@
 /* Files that the user names, opened without waiting for anybody, and of a kind that makes sense. */
-#ifndef VMM_FILE_H
-#define VMM_FILE_H
+#ifndef VMM_COMMON_FILE_H
+#define VMM_COMMON_FILE_H
 
 #include <stdint.h>
 #include <stdio.h>

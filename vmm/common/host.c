@@ -1,4 +1,4 @@
-#include "vmm/host.h"
+#include "vmm/common/host.h"
 
 #include <fcntl.h>
 #include <pthread.h>

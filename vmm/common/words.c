@@ -1,4 +1,4 @@
-#include "vmm/words.h"
+#include "vmm/common/words.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* What the loader hands over (PVH's start info), in quire's terms. */
-#ifndef GUEST_START_H
-#define GUEST_START_H
+#ifndef GUEST_BOOT_START_H
+#define GUEST_BOOT_START_H
 
 #include "guest/cpu/cpu.h"
 #include "guest/memory/page.h"

@@ -1,9 +1,10 @@
 /* The report for people. Of a guest that runs it came over a socket, and may lack anything. */
+#include "base/addr.h"
 #include "base/units.h"
-#include "vmm/arguments.h"
-#include "vmm/json.h"
-#include "vmm/report.h"
-#include "vmm/words.h"
+#include "vmm/common/arguments.h"
+#include "vmm/common/json.h"
+#include "vmm/common/report_table.h"
+#include "vmm/common/words.h"
 
 static void size_row(FILE *file, const char *name, uint64_t bytes, const char *remark)
 {

@@ -1,6 +1,6 @@
 /* Members of a JSON object that came from elsewhere and may be anything, and numbers of 64 bits. */
-#ifndef VMM_JSON_H
-#define VMM_JSON_H
+#ifndef VMM_COMMON_JSON_H
+#define VMM_COMMON_JSON_H
 
 #include <jansson.h>
 #include <stdbool.h>

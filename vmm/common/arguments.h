@@ -1,8 +1,8 @@
 /*
  * The command line's options, and what is said of words that are none.
  */
-#ifndef VMM_ARGUMENTS_H
-#define VMM_ARGUMENTS_H
+#ifndef VMM_COMMON_ARGUMENTS_H
+#define VMM_COMMON_ARGUMENTS_H
 
 #include <getopt.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* Properties of this host. */
-#ifndef VMM_HOST_H
-#define VMM_HOST_H
+#ifndef VMM_COMMON_HOST_H
+#define VMM_COMMON_HOST_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,9 +1,9 @@
 /*
- * What happened, for scripts (JSON) and for people (a table, a status line). The JSON is also the
- * most of what 'bifold stat' is told of a guest that runs.
+ * What happened, for scripts (JSON) and for people (a status line; the table is
+ * common/report_table.h's). The JSON is also most of the answer to 'bifold stat'.
  */
-#ifndef VMM_REPORT_H
-#define VMM_REPORT_H
+#ifndef VMM_MACHINE_REPORT_H
+#define VMM_MACHINE_REPORT_H
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -39,9 +39,6 @@ json_t *report_to_json(const struct report *report);
 
 /* To the open file. 0 or -errno. */
 int report_write(const json_t *report, FILE *file);
-
-/* The table for people. What is missing of the report counts as 0. */
-void report_print_table(const json_t *report, FILE *file);
 
 /* One line for a terminal's status, at most size - 1 bytes. */
 void report_format_status(const struct report *report, char *text, size_t size);

@@ -1,8 +1,8 @@
 /*
  * PROGRAM: found, looked at, and refused with a reason before a machine is made for it.
  */
-#ifndef VMM_PROGRAM_H
-#define VMM_PROGRAM_H
+#ifndef VMM_COMMON_PROGRAM_H
+#define VMM_COMMON_PROGRAM_H
 
 #define PROGRAM_CANNOT_RUN 126
 #define PROGRAM_NOT_FOUND  127

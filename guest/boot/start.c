@@ -1,5 +1,5 @@
 /* Reading PVH's start info and the command line (guest/abi.h has its form). */
-#include "guest/start.h"
+#include "guest/boot/start.h"
 #include "guest/cpu/cpu.h"
 #include "guest/device/balloon.h"
 #include "guest/lib/string.h"

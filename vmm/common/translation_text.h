@@ -1,7 +1,7 @@
 /* A translation as JSON (vmm/machine/translation.h) for people: at a fatal exit, and by 'bifold
  * translate'. */
-#ifndef VMM_TRANSLATION_TEXT_H
-#define VMM_TRANSLATION_TEXT_H
+#ifndef VMM_COMMON_TRANSLATION_TEXT_H
+#define VMM_COMMON_TRANSLATION_TEXT_H
 
 #include <jansson.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "vmm/program.h"
+#include "vmm/common/program.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "vmm/path.h"
+#include "vmm/common/path.h"
 
 #define PROGRAM_HEADER_MAX 128
 

@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "vmm/arguments.h"
-#include "vmm/json.h"
-#include "vmm/translation_text.h"
-#include "vmm/words.h"
+#include "vmm/common/arguments.h"
+#include "vmm/common/json.h"
+#include "vmm/common/translation_text.h"
+#include "vmm/common/words.h"
 
 static bool has(const json_t *object, const char *name)
 {
