@@ -1,6 +1,6 @@
 /*
- * What quire and the monitor agree on. Shared by both sides, so only fixed-width integers: a guest
- * pointer is an integer on the monitor's side, and every length is hostile there.
+ * The interface between quire and the monitor. Shared by both sides, so only fixed-width integers:
+ * a guest pointer is an integer on the monitor's side, and every length is hostile there.
  *
  * Boot: quire is an ELF64 with a PVH note (XEN_ELFNOTE_PHYS32_ENTRY): entered in 32-bit protected
  * mode, paging off, interrupts off, %ebx = guest-physical address of struct hvm_start_info
@@ -18,8 +18,8 @@
  * Devices: an option virtio_mmio.device=SIZE@BASE:LINE for each (Linux's form; SIZE and BASE in
  * decimal or 0x, perhaps with K, M or G; a further :NUMBER is ignored) says that the registers of a
  * virtio device (version 2) are at BASE, and that it interrupts at a rising edge of line LINE of
- * the I/O APIC at 0xfec00000. At most 16, each on a line of its own. A word that is wrong, or where
- * no such device answers, is logged and ignored.
+ * the I/O APIC at 0xfec00000. At most 16, each on a line of its own. A word that is wrong, or that
+ * names a place where no such device answers, is logged and ignored.
  *
  * Contract: memory never handed out reads as zero. So first use needs no clearing, and must not
  * clear, for a clear touches the page early.
@@ -71,7 +71,8 @@ enum quire_op {
 	 * instruction before, as HLT would be. HLT itself does not leave the guest: it would keep
 	 * the processor. */
 	QUIRE_OP_WAIT = 10,
-	/* Another CPU holds what this one spins for: give the host's processor away. Result 0. */
+	/* Another CPU holds the lock that this one spins for: give the host's processor away.
+	 * Result 0. */
 	QUIRE_OP_YIELD = 11,
 	/* With QUIRE_HOST_KEEPS_VECTOR: the vector state of the CPU that rings (x87, SSE, AVX) goes
 	 * to arg0 and then becomes what lies at arg1, in XSAVE's standard form. They are physical
@@ -80,7 +81,7 @@ enum quire_op {
 	QUIRE_OP_VECTOR = 12,
 };
 
-/* What the host is like; no CPUID says it. */
+/* Properties of the host that CPUID does not show. */
 #define QUIRE_HOST_EMULATES	1 /* ring 0 is emulated: some instructions are missing there */
 #define QUIRE_HOST_KEEPS_VECTOR 2 /* QUIRE_OP_VECTOR does what XSAVE and XRSTOR would */
 

@@ -1,6 +1,7 @@
 /*
  * The calls upward. The rooms are layers, and each calls the rooms below it (README.md). Where a
- * room needs something of one above, its hooks.h says what, and the tables here say who does it.
+ * room needs something of one above, its hooks.h declares the call, and the tables here name the
+ * function.
  */
 #include "guest/device/balloon.h"
 #include "guest/device/virtio.h"

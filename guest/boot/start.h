@@ -1,4 +1,4 @@
-/* What the loader hands over (PVH's start info), in quire's terms. */
+/* The information that the loader hands over (PVH's start info), in quire's terms. */
 #ifndef GUEST_BOOT_START_H
 #define GUEST_BOOT_START_H
 

@@ -1,4 +1,4 @@
-/* System calls on memory that is mapped: advice, locking, what is in memory, what is written. */
+/* System calls on memory that is mapped: advice, locking, residency, write-back. */
 #include "guest/call/call.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/linux.h"

@@ -1,6 +1,6 @@
 /*
- * The system calls, by area. Each takes its arguments as the registers hold them and returns what
- * Linux's would: a result or -errno. Arguments that are 32 bits in Linux are cut to that inside.
+ * The system calls, by area. Each takes its arguments as the registers hold them and returns as
+ * Linux's does: a result or -errno. Arguments that are 32 bits in Linux are cut to that inside.
  */
 #ifndef GUEST_CALL_CALL_H
 #define GUEST_CALL_CALL_H

@@ -1,4 +1,4 @@
-/* System calls that change the tree, and what a file is besides its bytes. */
+/* System calls that change the tree, and the attributes of files. */
 #include "guest/call/call.h"
 #include "guest/file/file.h"
 #include "guest/file/permission.h"
@@ -251,7 +251,7 @@ static int64_t set_owner(struct node *node, reg_t uid, reg_t gid)
 	bool same = (uint32_t)uid == UINT32_MAX || (uint32_t)uid == node->uid;
 	bool own = (uint32_t)gid == UINT32_MAX || identity_in_group(gid, ID_EFFECTIVE);
 
-	/* Who owns a file may give it to another of its groups. */
+	/* The owner of a file may give it to another of his groups. */
 	if (!identity_is_root() && !(same && own && permission_owns(node)))
 		return -EPERM;
 	if ((uint32_t)uid != UINT32_MAX)

@@ -1,5 +1,5 @@
-/* System calls on the address space: what is mapped where. Lengths are the program's word: every
- * sum is checked. */
+/* System calls on the address space and its mappings. Lengths are the program's word: every sum is
+ * checked. */
 #include "guest/call/call.h"
 #include "guest/cpu/cpu.h"
 #include "guest/file/file.h"
@@ -90,7 +90,7 @@ static int64_t anonymous_source(struct area *area, uint32_t flags, uint64_t leng
 	return 0;
 }
 
-/* What the mapping is of: sets content (with a reference) and flags of the area; 0 or -errno. */
+/* Finds what to map: sets content (with a reference) and flags of the area; 0 or -errno. */
 static int64_t map_source(struct area *area, uint32_t flags, int fd, uint64_t offset,
 			  uint64_t length)
 {

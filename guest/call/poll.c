@@ -1,7 +1,7 @@
 /*
- * poll and select. All who wait here wait on one channel, and look again at every change of any
- * file. A file without a poll hook is always ready; so is the console's input, whose next read is
- * what finds out.
+ * poll and select. All waiting threads share one channel, and look again at every change of any
+ * file. A file without a poll hook is always ready; so is the console's input, where only the next
+ * read finds out.
  */
 #include "guest/call/call.h"
 #include "guest/cpu/clock.h"

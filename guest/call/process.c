@@ -66,7 +66,7 @@ int64_t call_clone(reg_t flags, reg_t stack, reg_t parent_tid, reg_t child_tid, 
 	return process_clone(flags, stack, parent_tid, child_tid, tls);
 }
 
-/* clone3: the same from a structure; what is not known is refused. */
+/* clone3: the same from a structure; unknown flags are refused. */
 struct clone_arguments {
 	uint64_t flags, pidfd, child_tid, parent_tid, end_signal, stack, stack_size, tls;
 };
@@ -229,7 +229,7 @@ static int write_usage_of(const struct process *child, reg_t address)
 	return call_write_usage(address, &usage, &told);
 }
 
-/* What was waited for is told once. */
+/* A child's news is told once. */
 static void take_news(struct process *child)
 {
 	if (child->zombie)

@@ -29,7 +29,7 @@ int64_t call_unknown(reg_t number)
 	return -ENOSYS;
 }
 
-/* What every C library asks for and does without, so no line says that it is missing. */
+/* Calls that every C library tries and does without, so no line says that they are missing. */
 static int64_t call_refused(void)
 {
 	return -ENOSYS;

@@ -40,7 +40,7 @@ int call_read_time(uint64_t address, uint64_t *ns)
 	return 0;
 }
 
-/* What to subtract from the program's clock to get clock_now(). */
+/* The offset to subtract from the program's clock to get clock_now(). */
 static int64_t clock_offset(int clock, uint64_t *offset)
 {
 	if ((unsigned)clock >= CLOCK_COUNT)

@@ -14,7 +14,7 @@ void clock_init_other(void);
 /* ns since an origin before boot; never goes back. */
 uint64_t clock_now(void);
 
-/* What to add to clock_now() for ns since 1970. */
+/* The offset to add to clock_now() for ns since 1970. */
 uint64_t clock_wall_offset(void);
 
 /* TSC ticks in ns. */

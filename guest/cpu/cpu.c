@@ -139,7 +139,7 @@ void cpu_find_features(bool emulated)
 	cpu_features.xcr0 = leaf.eax & 0xe7;
 }
 
-/* What CPUID offers, each bit with its plain path elsewhere. */
+/* The bits for what CPUID offers. For each one that is missing there is a plain path elsewhere. */
 static uint64_t cr4_wanted(void)
 {
 	return CR4_OSFXSR | CR4_OSXMMEXCPT | (cpu_features.smep ? CR4_SMEP : 0) |

@@ -1,8 +1,8 @@
 /*
- * The processors: tables (GDT, TSS, IDT), features, what entry.S finds through GS, and the one big
- * lock. cpu.c sets one up; smp.c starts the others.
+ * The processors: tables (GDT, TSS, IDT), features, the record that entry.S finds through GS, and
+ * the one big lock. cpu.c sets one up; smp.c starts the others.
  *
- * The kernel lock: who is in the kernel holds it, from entry.S's first lines to its last. So kernel
+ * The kernel lock: a CPU in the kernel holds it, from entry.S's first lines to its last. So kernel
  * data needs no other lock, and kernel code runs alone until it gives up the processor by
  * thread_wait() and the like. Interrupts are off in the kernel; the idle thread alone lets go of
  * the lock and enables them, to sleep.
@@ -50,7 +50,7 @@ struct tss {
 	uint16_t io_bitmap;
 } __attribute__((packed));
 
-/* How often a sample was taken, and found the kernel (process/sample.h). */
+/* The samples taken, and those of them that found the kernel (process/sample.h). */
 struct samples {
 	uint64_t all, system;
 };
@@ -82,7 +82,7 @@ struct cpu {
 
 	/* memory/flush.c, tlb.c */
 	struct space *space;	       /* loaded, or NULL: the kernel's root alone */
-	volatile uint64_t flush_start; /* what another CPU asks to be flushed */
+	volatile uint64_t flush_start; /* the range that another CPU asks to be flushed */
 	volatile uint64_t flush_end;
 	volatile uint32_t flush_wanted; /* 1 until done */
 	uint64_t pcid_space[PCID_COUNT], pcid_generation[PCID_COUNT];
@@ -99,7 +99,7 @@ struct cpu {
 	uint8_t ist_stack[4][4096] __attribute__((aligned(16)));
 };
 
-/* What CPUID offers and quire uses. */
+/* The features that CPUID offers and quire uses. */
 struct cpu_features {
 	bool emulated;		/* ring 0 is: QUIRE_HOST_EMULATES */
 	bool vector_by_monitor; /* QUIRE_HOST_KEEPS_VECTOR */
@@ -112,7 +112,8 @@ extern struct cpu cpus[CPU_MAX];
 extern uint64_t gdt[GDT_ENTRIES]; /* boot.S: each CPU has a copy */
 extern unsigned cpu_count;	  /* that run */
 
-/* Once on each CPU: loads its tables, before its first trap; then turns on what was found. */
+/* Once on each CPU: cpu_init() loads its tables, before its first trap; cpu_enable() then turns on
+ * the features that were found. */
 void cpu_init(struct cpu *cpu);
 void cpu_enable(void);
 
@@ -123,8 +124,8 @@ void cpu_find_features(bool emulated);
 void cpu_set_kernel_stack(uint64_t top);
 
 /* smp.c: starts the other CPUs, at most `count` in all. prepare: gives a CPU its idle thread, on
- * whose stack it starts, and returns the top of that. run: what the CPU does then, for good, as its
- * idle thread, with the kernel lock. */
+ * whose stack it starts, and returns the top of that. run: the CPU then executes it for good, as
+ * its idle thread, with the kernel lock. */
 void smp_start(unsigned count, uint64_t (*prepare)(struct cpu *cpu), void (*run)(void));
 
 /* A processor's interrupt vectors for others: look at your work; flush. */

@@ -1,8 +1,8 @@
 /*
- * How fast a counter counts, by a clock. Whatever measures may be held up between any two of its
- * steps, for as long as the host likes: so the clock is read on both sides of each step that
- * matters, a measurement that was held up there is not used, and of those that are left the median
- * is taken.
+ * Measures how fast a counter counts, by a clock. The host may hold the measuring CPU up between
+ * any two steps, for as long as it likes: so the clock is read on both sides of each step that
+ * matters, a measurement that was held up there is not used, and the result is the median of the
+ * others.
  */
 #ifndef GUEST_CPU_RATE_H
 #define GUEST_CPU_RATE_H

@@ -3,8 +3,8 @@
  * side.
  *
  * A CPU that waits for the lock has interrupts off, and the one that holds it may be waiting for
- * its TLB: so who waits answers. And where CPUs are threads of a busy host, spinning takes the time
- * that the holder needs: after a while the monitor is asked to let others run.
+ * its TLB: so a waiting CPU answers. And where CPUs are threads of a busy host, spinning takes the
+ * time that the holder needs: after a while the monitor is asked to let others run.
  */
 #include "guest/cpu/apic.h"
 #include "guest/cpu/clock.h"

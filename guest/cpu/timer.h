@@ -1,4 +1,4 @@
-/* Timers: something is done at a time. All of it is under the kernel lock. */
+/* Timers: functions that are called at a set time. All of it is under the kernel lock. */
 #ifndef GUEST_CPU_TIMER_H
 #define GUEST_CPU_TIMER_H
 
@@ -24,7 +24,7 @@ void timer_alarm_in(uint64_t now, uint64_t wait);
 /* The same for the first timer of all, if there is one. */
 void timer_alarm_next(void);
 
-/* This CPU's timer has interrupted it: does what is due at `now`, and sets it for the next. */
+/* This CPU's timer has interrupted it: calls the timers due at `now`, and sets it for the next. */
 void timers_expire(uint64_t now);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The TLB: flushes on this CPU, on others (shoot-down), and of the kernel's own half. Who changes
- * an address space calls memory/flush.h, which knows the CPUs that run it.
+ * The TLB: flushes on this CPU, on others (shoot-down), and of the kernel's own half. Code that
+ * changes an address space calls memory/flush.h, which knows the CPUs that run it.
  */
 #ifndef GUEST_CPU_TLB_H
 #define GUEST_CPU_TLB_H

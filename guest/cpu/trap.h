@@ -45,9 +45,9 @@ extern const char trap_flush[];
 extern const char syscall_entry[];
 extern const char syscall_entry32[];
 
-/* What entry.S calls by name stands above this room: trap_handle(), trap_handle_kernel() and
- * work_before_return() in process/trap.c, thread_first_switch() and idle_run() in
- * process/schedule.c, call_table and call_unknown() in call/table.c. */
+/* The functions that entry.S calls by name stand above this room: trap_handle(),
+ * trap_handle_kernel() and work_before_return() in process/trap.c, thread_first_switch() and
+ * idle_run() in process/schedule.c, call_table and call_unknown() in call/table.c. */
 
 /* Begins ring 3 with this frame; the frame lies at the top of the current kernel stack. */
 NORETURN void trap_return(struct trap_frame *frame);

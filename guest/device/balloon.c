@@ -1,5 +1,5 @@
 /*
- * The balloon. balloon.h says what it does.
+ * The balloon. balloon.h describes it.
  *
  * Pieces - blocks of up to PIECE_ORDER - that are in the balloon are on a list, linked through
  * their heads' records, the last one first. A buffer of page numbers on its way has its pieces on a

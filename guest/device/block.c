@@ -139,7 +139,7 @@ static void read_config(struct disk *disk)
 	disk->read_only = virtio_has(device, F_READ_ONLY);
 }
 
-/* What cannot be used: blocks larger than a page, a page that does not fit a request. */
+/* Disks with blocks larger than a page, or whose requests cannot hold a page, are not usable. */
 static bool is_usable(const struct disk *disk)
 {
 	return disk->block >= SECTOR && disk->block <= PAGE_SIZE &&

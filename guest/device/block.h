@@ -50,7 +50,7 @@ struct header {
 	uint64_t sector;
 };
 
-/* What a discard is about. */
+/* The sectors of a discard, as the device reads them. */
 struct range {
 	uint64_t sector;
 	uint32_t sectors, flags;

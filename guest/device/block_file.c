@@ -3,14 +3,14 @@
  *
  * There is no cache: a read or a write is done when the device is done with it. Whole blocks travel
  * between the disk and the program's own pages, several requests at a time, where nothing can
- * become of these pages meanwhile: the program has one thread, which waits here, and nobody shares
- * its memory. A page is held (page_get()) from before its request is made until it is done, so
- * that it does not move, nor go to the swap. For all else - parts of blocks, programs of several
- * threads - bytes are copied through a buffer of the kernel's; a block that is written in part is
- * read first.
+ * happen to these pages meanwhile: the program has one thread, which waits here, and nobody shares
+ * its memory. A page is held (page_get()) from before its request is made until it is done, so that
+ * it does not move, nor go to the swap. For all else - parts of blocks, programs of several threads
+ * - bytes are copied through a buffer of the kernel's; a block that is written in part is read
+ * first.
  *
- * Writes that overlap go one after the other, so that what is written between such a read and its
- * write is not lost.
+ * Writes that overlap go one after the other, so that no data written between such a read and its
+ * write is lost.
  */
 #include "guest/device/block.h"
 #include "guest/lib/errno.h"
@@ -137,7 +137,8 @@ static int64_t move_pages(struct disk *disk, bool write, uint64_t address, uint6
 
 /* --- through a buffer --- */
 
-/* What of the blocks in the buffer will not be written over is read. */
+/* Reads the first and the last block into the buffer where they will not be overwritten as a
+ * whole. */
 static int read_edges(struct disk *disk, uint8_t *buffer, uint64_t from, uint64_t to,
 		      uint64_t offset)
 {

@@ -104,7 +104,7 @@ static bool has_room(struct console *console)
 	return room(console) > 0;
 }
 
-/* What was put behind the tail, of at most room() bytes, goes on its way. */
+/* Sends the bytes that were put behind the tail, at most room() of them. */
 static void send(struct console *console, uint64_t length)
 {
 	struct virtio_queue *queue = &console->device->queue[QUEUE_OUTPUT];
@@ -185,7 +185,7 @@ static void log_write(const char *text, size_t length)
 	send(console, length);
 }
 
-/* Before the machine stops: what was written is to be seen. */
+/* Before the machine stops: all that was written must be seen. */
 static void log_drain(bool patiently)
 {
 	struct console *console = kernel_console;
@@ -352,7 +352,8 @@ static void console_interrupt(struct virtio_device *device)
 	collect_input(device->state);
 }
 
-/* Whoever waits finds out. What the ring has is lost; the kernel's words go to the monitor. */
+/* Wakes all that wait, so that they find out. The content of the ring is lost; the kernel's words
+ * go to the monitor. */
 static void console_failed(struct virtio_device *device)
 {
 	struct console *console = device->state;

@@ -9,9 +9,9 @@
 
 struct node;
 
-/* console=NAME ("hvc0"): it takes the place of the monitor's streams, for the kernel's log, for
- * /dev/console and /dev/tty, and for init. Its node, which stays; NULL where there is none, and
- * nothing is changed. */
+/* console=NAME ("hvc0"): the console takes the place of the monitor's streams, for the kernel's
+ * log, for /dev/console and /dev/tty, and for init. Returns its node, which stays; NULL where there
+ * is none, and nothing is changed. */
 struct node *console_choose(const char *name);
 
 #endif

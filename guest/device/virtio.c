@@ -157,7 +157,7 @@ void virtio_fail(struct virtio_device *device, const char *text, ...)
 	va_end(list);
 	device->failed = true;
 	ioapic_mask(device->line);
-	/* What it may still write to is nobody else's to use. */
+	/* Without a reset the device may still write to memory that others would use. */
 	if (!reset(device))
 		panic("%s %u: %s, and it cannot be reset", device->driver->name, device->number,
 		      reason);

@@ -4,11 +4,12 @@
  *
  * The command line says where devices are (guest/abi.h). Each has a line of the I/O APIC and a
  * vector of its own; its interrupts are handled on the first CPU, under the kernel lock, between
- * two instructions of a program or of the idle thread. So a driver needs no lock, and whoever waits
- * for a device sleeps.
+ * two instructions of a program or of the idle thread. So a driver needs no lock, and a thread that
+ * waits for a device sleeps.
  *
- * The host's word is checked: a device that says what cannot be, or asks to be reset, has failed.
- * It is reset, so that it leaves memory alone, and its driver told; nothing is asked of it again.
+ * The host's word is checked: a device that says something impossible, or asks to be reset, has
+ * failed. It is reset, so that it leaves memory alone, and its driver told; nothing is asked of it
+ * again.
  */
 #ifndef GUEST_DEVICE_VIRTIO_H
 #define GUEST_DEVICE_VIRTIO_H
@@ -71,7 +72,7 @@ void virtio_init(const char *const place_of[], unsigned count, const struct page
 /* For each bit n that is set: vector VECTOR_DEVICE + n was raised. */
 void virtio_interrupts(uint32_t devices);
 
-/* As if it had interrupted: for the few who cannot sleep. */
+/* As if it had interrupted: for the few callers that cannot sleep. */
 void virtio_poll(struct virtio_device *device);
 
 static inline bool virtio_has(const struct virtio_device *device, unsigned bit)
@@ -91,19 +92,19 @@ int virtio_queue_init(struct virtio_device *device, unsigned number);
 
 /*
  * Makes a chain available: `out` segments that the device reads, then `in` that it writes, one at
- * least in all. token, not NULL, is what virtio_take() gives back. False: there is no room, or the
- * device has failed. It need not look before virtio_kick().
+ * least in all. virtio_take() gives token, not NULL, back. False: there is no room, or the device
+ * has failed. It need not look before virtio_kick().
  */
 bool virtio_add(struct virtio_queue *queue, const struct quire_segment *segment, unsigned out,
 		unsigned in, void *token);
 void virtio_kick(struct virtio_queue *queue);
 
-/* The token of the next chain that the device is done with; *length is what it wrote, as far as it
- * could. NULL: none is, or the device has failed. */
+/* The token of the next chain that the device is done with; *length is the number of bytes it
+ * wrote, at most the chain's writable part. NULL: none is, or the device has failed. */
 void *virtio_take(struct virtio_queue *queue, uint32_t *length);
 
-/* Whether an interrupt is wanted when the device is done with something; it is, at first. What was
- * done before it is turned on again raises none. */
+/* Whether an interrupt is wanted when the device is done with something; it is, at first. Chains
+ * done before it is turned on again raise none. */
 void virtio_want_interrupts(struct virtio_queue *queue, bool wanted);
 
 /* The device broke a rule, which the text tells. */

@@ -47,8 +47,8 @@
 #define FRAME_EXTRA	   2048 /* a signal frame's size beyond the vector state */
 
 /*
- * What lies at the stack pointer, written by pieces: there may be a megabyte of pointers. Past an
- * error nothing is written.
+ * The words from the stack pointer on. They are written in pieces, for there may be a megabyte of
+ * pointers. After an error nothing more is written.
  */
 struct stack_words {
 	uint64_t at; /* where the next piece goes */

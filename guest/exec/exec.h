@@ -24,7 +24,8 @@ int exec_read(struct node *node, uint64_t offset, void *to, uint64_t length);
 int exec_program(struct process *process, struct node *node, const char *path,
 		 struct exec_strings *strings, struct trap_frame *frame);
 
-/* What the loader says of a program: where it begins, and what its auxiliary vector tells. */
+/* The loader's description of a program: its entry point, and the values for its auxiliary
+ * vector. */
 struct elf_image {
 	uint64_t entry, headers, header_size, header_count;
 	uint64_t end; /* of the highest segment: brk begins there, or above */

@@ -1,7 +1,7 @@
 /*
- * Scripts: a file that begins with "#!" is run by the program that its first line names, with what
- * else that line says as one argument, then the script's path, then the script's own arguments but
- * the first. That program may be a script in turn.
+ * Scripts: a file that begins with "#!" is run by the program that its first line names. The rest
+ * of that line is its first argument, then come the script's path and the script's own arguments
+ * but the first. That program may be a script in turn.
  */
 #include "guest/exec/exec.h"
 #include "guest/exec/strings.h"

@@ -32,8 +32,8 @@ struct exec_strings {
 void exec_strings_init(struct exec_strings *strings, uint64_t stack_limit);
 void exec_strings_finish(struct exec_strings *strings);
 
-/* Where the next text goes, and the bytes that have room there, at least one; NULL: no memory. What
- * was written becomes text by exec_strings_take(): 0, or -E2BIG when a string that ends here would
+/* The place for the next text, with room for *size bytes, at least one; NULL: no memory.
+ * exec_strings_take() makes the written bytes text: 0, or -E2BIG when a string that ends here would
  * pass the limit. */
 char *exec_strings_room(struct exec_strings *strings, uint64_t *size);
 int exec_strings_take(struct exec_strings *strings, uint64_t length);

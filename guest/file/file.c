@@ -51,7 +51,7 @@ static unsigned rights_of(uint32_t flags)
 	       (access != OPEN_READ || (flags & OPEN_TRUNCATE) ? MAY_WRITE : 0);
 }
 
-/* What opening a node that exists for these flags means. */
+/* Whether a node that exists can be opened with these flags: 0 or -errno. */
 static int check_open(const struct node *node, uint32_t flags)
 {
 	uint32_t type = node->mode & MODE_TYPE;

@@ -1,8 +1,8 @@
 /*
  * Open files, and the table of them that a process has.
  *
- * What a file does is its ops table's; a hook that is NULL gives the error that stands beside it.
- * Buffers are the current process's own (user addresses), checked where they are used.
+ * A file's ops table defines what it does; a hook that is NULL gives the error that stands beside
+ * it. Buffers are the current process's own (user addresses), checked where they are used.
  */
 #ifndef GUEST_FILE_FILE_H
 #define GUEST_FILE_FILE_H
@@ -30,7 +30,7 @@
 #define POLL_HANGUP 0x010
 #define POLL_NVAL   0x020
 
-/* Woken at every change of what a file's poll hook would say. */
+/* Woken whenever the answer of a file's poll hook changes. */
 extern const char poll_channel;
 
 struct process;
@@ -113,7 +113,7 @@ struct file *file_of(int fd);
 
 int file_close(struct file_table *table, int fd);
 
-/* What a process has of files, when one begins and ends: see process/hooks.h. */
+/* The hooks for the files of a process that begins or ends: see process/hooks.h. */
 int files_copy(struct process *child, bool share);
 void files_close(struct process *process);
 void files_release(struct process *process);

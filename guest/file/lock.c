@@ -96,7 +96,7 @@ static void insert_joined(struct node *node, struct file_lock *lock)
 	insert(node, lock);
 }
 
-/* Whoever waits looks again. */
+/* Wakes all that wait for a lock on the node, so that they try again. */
 static void wake_waiters(const struct node *node)
 {
 	for (struct waiter *waiter = waiters; waiter; waiter = waiter->next) {
@@ -117,7 +117,7 @@ static bool is_within_one(const struct node *node, const struct file_lock *range
 	return lock;
 }
 
-/* Nothing is in the way. `lock` is a new record, which it takes, for what is not LOCK_NONE. What
+/* Nothing is in the way. `lock` is a new record, which it takes, unless the type is LOCK_NONE. What
  * needs no record cannot fail. */
 static int change(struct node *node, const struct file_lock *wanted, struct file_lock *lock)
 {

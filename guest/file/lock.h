@@ -3,8 +3,8 @@
  * file (OFD), and flock's of an open file, which know nothing of the others.
  *
  * A node has the list of its locks, sorted by where they begin. Locks of one owner and kind do not
- * overlap, and neighbours of one type are one lock. Who waits is on a list of its own, with the
- * owner that it waits for: so a circle of processes that wait for each other is found.
+ * overlap, and neighbours of one type are one lock. Waiting processes are on another list, each
+ * with the owner that it waits for: so a circle of processes that wait for each other is found.
  */
 #ifndef GUEST_FILE_LOCK_H
 #define GUEST_FILE_LOCK_H
@@ -21,13 +21,13 @@ struct file_lock {
 	enum lock_kind kind;
 	enum lock_type type;
 	const void *owner;  /* LOCK_PROCESS: the file table; else the file */
-	int pid;	    /* of who set it; LOCK_OPEN_FILE: -1 */
+	int pid;	    /* of the process that set it; LOCK_OPEN_FILE: -1 */
 	int64_t start, end; /* bytes, both within */
 };
 
-/* Sets or (LOCK_NONE) takes away what `wanted` says, of its owner's on the node. wait: until it can
- * be had. The caller holds the node. 0, -EAGAIN, -EDEADLK, -EINTR or -ENOLCK (out of memory: not
- * when a lock is taken away, but for a piece of one's middle). */
+/* Sets the lock that `wanted` describes, for its owner, on the node; LOCK_NONE takes that range
+ * away. wait: until it can be had. The caller holds the node. 0, -EAGAIN, -EDEADLK, -EINTR or
+ * -ENOLCK (out of memory: not when a lock is taken away, but for a piece of one's middle). */
 int lock_set(struct node *node, const struct file_lock *wanted, bool wait);
 
 /* The first lock that is in the way of `wanted`, or NULL. */

@@ -208,7 +208,7 @@ static struct node *make_path(const char *path, uint32_t mode)
 	}
 }
 
-/* What the header says of a file, checked against the archive's end. */
+/* A file as its header in the archive describes it, checked against the archive's end. */
 struct entry {
 	const char *name;
 	const uint8_t *data;
@@ -294,7 +294,7 @@ void node_init(const uint8_t *archive, uint64_t size)
 	}
 }
 
-/* A link's target in front of what is left of the path, which is nothing or begins with a slash. */
+/* A link's target in front of the rest of the path, which is empty or begins with a slash. */
 static int splice_link(struct node *link, const char *rest, char *buffer)
 {
 	size_t rest_length = strlen(rest);

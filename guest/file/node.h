@@ -33,7 +33,7 @@ struct directory_entry {
 	char number[16]; /* room for a name that is made up */
 };
 
-/* A directory whose content the kernel makes up as it is asked for. */
+/* A directory whose content the kernel makes up on demand. */
 struct folder_ops {
 	/* the child, which stays in the tree for at least the current system call, or NULL */
 	struct node *(*find)(struct node *directory, const char *name, size_t length);
@@ -90,7 +90,7 @@ struct node *node_create(const char *name, uint32_t mode);
  */
 struct node *node_create_unnamed(uint64_t size);
 
-/* Whose content it is; NULL of NULL. */
+/* The node that has this content; NULL for NULL. */
 static inline struct node *node_of(struct content *content)
 {
 	return (struct node *)content;
@@ -99,7 +99,7 @@ static inline struct node *node_of(struct content *content)
 struct node *node_get(struct node *node);
 void node_put(struct node *node);
 
-/* The same for who knows but the content. */
+/* The same for callers that have only the content. */
 void node_hold(struct content *content);
 void node_drop(struct content *content);
 
@@ -114,11 +114,11 @@ int node_make(struct node *from, const char *path, uint32_t mode, struct node **
 /* Takes a node out of the tree. directory: it must be one, and empty; else it must be none. */
 int node_remove(struct node *node, bool directory);
 
-/* Takes a directory of the kernel's and all in it out of the tree; whoever holds a node of it keeps
- * it, as nobody's. */
+/* Takes a directory of the kernel's and all in it out of the tree; a node of it that somebody holds
+ * stays, as nobody's. */
 void node_remove_all(struct node *directory);
 
-/* Gives a node another place; what is there goes. replace: it may. */
+/* Moves a node to another place. replace: a node that is there may go. */
 int node_move(struct node *node, struct node *from, const char *path, bool replace);
 
 /* The node's path from the root, into buffer. Returns its length with the final 0, or -ERANGE. Not

@@ -1,4 +1,4 @@
-/* What the current process may do with a node. While the kernel boots all is allowed. */
+/* The current process's permissions for a node. While the kernel boots, everything is allowed. */
 #ifndef GUEST_FILE_PERMISSION_H
 #define GUEST_FILE_PERMISSION_H
 

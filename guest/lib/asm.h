@@ -159,8 +159,8 @@ static inline void clac(void)
 	__asm__ volatile("clac" : : : "memory");
 }
 
-/* The number of the CPU that asks. Each CPU's GS base is its record (cpu/cpu.h), which has it here.
- */
+/* The number of the CPU that runs this. Each CPU's GS base is its record (cpu/cpu.h), which has it
+ * here. */
 #define CPU_NUMBER 24
 
 static inline unsigned cpu_number(void)

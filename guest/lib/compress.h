@@ -8,7 +8,7 @@
 
 #include "guest/lib/types.h"
 
-#define COMPRESS_ROOM 5120 /* what `to` must hold, whatever the page is */
+#define COMPRESS_ROOM 5120 /* the room that `to` must have, whatever the page is */
 
 /* Returns the compressed length, which may exceed a page. */
 unsigned compress_page(const uint64_t *page, uint8_t *to);

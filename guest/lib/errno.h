@@ -1,4 +1,4 @@
-/* Linux's error numbers: what quire's system calls answer. */
+/* Linux's error numbers, which quire's system calls return. */
 #ifndef GUEST_LIB_ERRNO_H
 #define GUEST_LIB_ERRNO_H
 

@@ -1,5 +1,5 @@
 /*
- * Where things lie in quire's address space, for C, assembly and the linker script alike.
+ * The layout of quire's address space, for C, assembly and the linker script alike.
  *
  *   0x0000000000001000 .. USER_END        the process
  *   DIRECT_BASE + physical address        all RAM, writable, never executable

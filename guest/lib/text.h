@@ -1,4 +1,4 @@
-/* Text that grows: what a file of /proc says. Who makes it says where its room comes from. */
+/* Text that grows: the content of a file of /proc. Its maker decides where its room comes from. */
 #ifndef GUEST_LIB_TEXT_H
 #define GUEST_LIB_TEXT_H
 
@@ -9,7 +9,7 @@ struct text {
 	size_t used, size;
 	/* makes `size` at least used + length; false: there is no memory */
 	bool (*grow)(struct text *text, size_t length);
-	bool failed; /* memory ran out: what there is, is not all */
+	bool failed; /* memory ran out: the text is not complete */
 };
 
 /* printf at the end, by lib/format.h's rules; at most TEXT_LINE_MAX bytes a call. */

@@ -1,4 +1,4 @@
-/* The page cache. cache.h says what is where. */
+/* The page cache. cache.h describes it. */
 #include "guest/memory/cache.h"
 #include "guest/cpu/clock.h"
 #include "guest/lib/count.h"

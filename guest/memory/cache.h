@@ -51,7 +51,7 @@ int64_t cache_read(struct content *content, const struct io_vector *vector, unsi
 int64_t cache_write(struct content *content, const struct io_vector *vector, unsigned count,
 		    uint64_t limit, uint64_t *offset);
 
-/* Sets the size. What lies beyond goes, from mappings too. 0 or -EFBIG. */
+/* Sets the size. Pages beyond it go, from mappings too. 0 or -EFBIG. */
 int cache_truncate(struct content *content, uint64_t size);
 
 /* Empties [start, end) of the file without changing its size. */

@@ -1,4 +1,4 @@
-/* Overcommit. commit.h says what the modes mean. */
+/* Overcommit. commit.h explains the modes. */
 #include "guest/memory/commit.h"
 #include "guest/lib/errno.h"
 #include "guest/lib/text.h"

@@ -1,8 +1,8 @@
 /*
- * Overcommit: how much memory programs may be promised, by Linux's three modes
- * (/proc/sys/vm/overcommit_memory). What is promised and counted are the private areas that are or
- * were writable, each copy that a fork makes, and shared anonymous memory, once for all who share
- * it, for as long as it is there (cache_promise()).
+ * Overcommit: limits the memory that programs may be promised, by Linux's three modes
+ * (/proc/sys/vm/overcommit_memory). It counts as promised the private areas that are or were
+ * writable, each copy that a fork makes, and shared anonymous memory, once for all that share it,
+ * for as long as it is there (cache_promise()).
  */
 #ifndef GUEST_MEMORY_COMMIT_H
 #define GUEST_MEMORY_COMMIT_H
@@ -23,11 +23,11 @@ uint64_t commit_limit(void);
 /* Whether `pages` more may be promised. Nothing is counted yet. */
 bool commit_allows(uint64_t pages);
 
-/* Whether what is promised is within the limit once `pages` of it are given back: true but where
- * all promises count. */
+/* Whether the promises are within the limit once `pages` of them are given back: always true,
+ * except in the mode where all promises count. */
 bool commit_holds_without(uint64_t pages);
 
-/* What a write to the files under /proc/sys/vm does. 0 or -EINVAL. */
+/* Writes to the files under /proc/sys/vm. 0 or -EINVAL. */
 int overcommit_memory_store(const char *text);
 int overcommit_ratio_store(const char *text);
 int overcommit_kbytes_store(const char *text);

@@ -136,7 +136,7 @@ static void compact(struct run *run)
 		join_all(run->order);
 }
 
-/* What is set aside and not used goes first: it is free memory, or in the way. */
+/* Memory that is set aside and not used goes first: it is free memory, or in the way. */
 static void give_back_reserves(void)
 {
 	reservations_break_partial();

@@ -1,11 +1,11 @@
 /*
- * Compaction: programs' pages move together, so that what is free lies together.
+ * Compaction: programs' pages move together, so that free memory lies together.
  *
  * Two scanners, as in Linux's mm/compaction.c. The migrate scanner goes up from the lowest frame,
  * by pieces of 2^RESERVE_ORDER frames, and empties those that are partly used; the free scanner
  * comes down from the highest and finds the frames that the pages move to, in pieces that are
- * partly free. When they meet, all has been done that can be. What moves is an anonymous page whose
- * owners are all found (owner.h); the kernel's pages, the page cache's and huge pages stay where
+ * partly free. When they meet, all has been done that can be. Only an anonymous page whose owners
+ * are all found (owner.h) moves; the kernel's pages, the page cache's and huge pages stay where
  * they are.
  *
  * It is done for an allocation of several pages that finds no block although memory is free and the

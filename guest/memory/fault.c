@@ -3,9 +3,9 @@
  *
  * 1. the area that holds the address (a stack may grow to it first), and whether it allows this;
  * 2. the leaf table, remembered from the last fault or walked to; or a huge page;
- * 3. by what the entry is: a kept frame comes back, a page of the swap is brought in, a shared one
- *    is copied for a write; a file's page is mapped from the page cache, with its neighbours, or
- *    copied for a private write; all else is anonymous.
+ * 3. by the kind of the entry: a kept frame comes back, a page of the swap is brought in, a shared
+ *    one is copied for a write; a file's page is mapped from the page cache, with its neighbours,
+ *    or copied for a private write; all else is anonymous.
  *
  * Anonymous pages of a fresh reservation need nothing but their entries, so a program that runs
  * upward through memory gets more at each fault, up to WINDOW_MAX; a page that is mapped and not
@@ -436,7 +436,7 @@ int fault_populate(struct space *space, uint64_t start, uint64_t end)
 	return error;
 }
 
-/* As table_find(); a leaf is remembered, for what is looked for next is the next page. */
+/* As table_find(); a leaf is remembered, for the next lookup is of the next page. */
 static INLINE uint64_t *find_entry(struct space *space, uint64_t va, uint64_t *size)
 {
 	uint64_t *entry;

@@ -1,4 +1,4 @@
-/* Page faults: what is missing is mapped, or the reason why it may not be is said. */
+/* Page faults: maps the missing page, or says why it may not be mapped. */
 #ifndef GUEST_MEMORY_FAULT_H
 #define GUEST_MEMORY_FAULT_H
 
@@ -16,8 +16,8 @@ enum fault_result {
 /* Makes va accessible for `access` (one of AREA_READ, AREA_WRITE, AREA_EXEC), or says why not. */
 enum fault_result fault_resolve(struct space *space, uint64_t va, uint32_t access);
 
-/* The same for the kernel's own access, which cannot wait until those whom the OOM killer chose are
- * gone: until then it may have some of the kernel's reserve. */
+/* The same for the kernel's own access, which cannot wait until the processes that the OOM killer
+ * chose are gone: until then it may have some of the kernel's reserve. */
 enum fault_result fault_resolve_now(struct space *space, uint64_t va, uint32_t access);
 
 /* Brings in all pages of [start, end), which is mapped: for the access, or as each area allows.

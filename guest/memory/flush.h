@@ -1,7 +1,7 @@
 /*
  * Address spaces and the TLB. A change of an entry that took something away (the entry, a right,
  * the accessed or dirty bit) is followed by one of these, before the frame is used for anything
- * else; an entry that only gained need not be: the processor looks again before it faults.
+ * else; a change that only added something needs none: the processor looks again before it faults.
  *
  * `space` need not be the current one; other CPUs that run it are interrupted and have flushed when
  * the call returns (shoot-down). The range is of the program's half.

@@ -2,9 +2,9 @@
  * The copy of an address space for a child.
  *
  * Areas are copied. An anonymous page of a private area becomes read-only in both, with one owner
- * more; whoever writes first gets a copy, and the last owner the page itself (fault.c). A page of
- * the swap gets one holder more. File pages are not copied: they come back by faults, and so does
- * shared memory, which is a file's. So what a fork costs is in proportion to the private pages.
+ * more; the first to write gets a copy, and the last owner the page itself (fault.c). A page of the
+ * swap gets one holder more. File pages are not copied: they come back by faults, and so does
+ * shared memory, which is a file's. So the cost of a fork is in proportion to the private pages.
  *
  * The parent's reservations stay the parent's (reserve.h); a child's tables take single pages.
  */

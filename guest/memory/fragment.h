@@ -1,6 +1,6 @@
 /*
- * How free memory lies: /proc/buddyinfo, and two measures of external fragmentation for each order,
- * in thousandths as Linux shows them.
+ * The fragmentation of free memory: /proc/buddyinfo, and two measures of external fragmentation for
+ * each order, in thousandths as Linux shows them.
  *
  * The unusable free space index is the share of free memory that no allocation of the order can
  * use: 0 when all of it can. The fragmentation index says why an allocation of the order would

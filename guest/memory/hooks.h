@@ -1,4 +1,4 @@
-/* What memory asks of the rooms above it. boot/hooks.c says who answers. */
+/* The calls that memory/ makes to the rooms above it. boot/hooks.c has their functions. */
 #ifndef GUEST_MEMORY_HOOKS_H
 #define GUEST_MEMORY_HOOKS_H
 

@@ -14,15 +14,15 @@
 
 #include "guest/memory/space.h"
 
-/* What there is of them in all spaces, in pages of 4 KiB: on demand (AnonHugePages), and
- * MAP_HUGETLB's. */
+/* The huge pages of all spaces, in pages of 4 KiB: those mapped on demand (AnonHugePages), and
+ * those of MAP_HUGETLB. */
 extern uint64_t huge_on_demand, huge_asked_for;
 
 /* Maps a huge page over va if the area wants one there and there is one. False: the fault goes on
  * with small pages. */
 bool huge_map(struct space *space, struct area *area, uint64_t va);
 
-/* What `entry`, a huge page's on the way to va, maps: LEAF_SIZE or GIGA_SIZE. */
+/* The size that `entry`, a huge page's on the way to va, maps: LEAF_SIZE or GIGA_SIZE. */
 uint64_t huge_size(uint64_t *root, uint64_t va, const uint64_t *entry);
 
 /* For [va, next) of a huge page: done for all of it (true), or it was cut into a leaf table, which
@@ -38,7 +38,7 @@ bool huge_split(struct space *space, uint64_t va, uint64_t *entry);
 /* Cuts one page of the on-demand kind, so that its pages can be replaced. False: there is none. */
 bool huge_split_any(void);
 
-/* The lines of /proc/meminfo. There is no pool: MAP_HUGETLB takes what memory has. */
+/* The lines of /proc/meminfo. There is no pool: MAP_HUGETLB takes any free memory. */
 struct text;
 void huge_meminfo_text(struct text *text);
 

@@ -1,7 +1,7 @@
 /*
- * What happens to memory from outside of its process: a file's page that changes is unmapped where
- * it is mapped, a written page is found clean or dirty, and a process that is being killed for its
- * memory loses it at once.
+ * Changes to a process's memory from outside the process: a file's page that changes is unmapped
+ * where it is mapped, a written page is found clean or dirty, and a process that is being killed
+ * for its memory loses it at once.
  */
 #include "guest/memory/mapping.h"
 #include "guest/lib/count.h"

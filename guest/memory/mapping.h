@@ -1,4 +1,4 @@
-/* Files that are mapped: what must happen in every mapping of a page (space_unmap_file() too, in
+/* Files that are mapped: changes to every mapping of a page (space_unmap_file() is another, in
  * space.h). */
 #ifndef GUEST_MEMORY_MAPPING_H
 #define GUEST_MEMORY_MAPPING_H

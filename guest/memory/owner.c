@@ -1,4 +1,4 @@
-/* From a frame to the entries that map it. owner.h says how. */
+/* Finds the entries that map a frame. owner.h says how. */
 #include "guest/memory/owner.h"
 #include "guest/lib/string.h"
 #include "guest/memory/flush.h"
@@ -28,7 +28,7 @@ static unsigned owners_at(const struct page *page, uint64_t va, struct owner *ow
 }
 
 /* The leaf table of a space that the hint leads to, or NULL: any page's record may be asked, and
- * what it says may be of another time. A leaf of the kernel's own says nothing in `where`. */
+ * its value may be of another time. A leaf of the kernel's own says nothing in `where`. */
 static uint64_t *hinted_leaf(uint64_t frame)
 {
 	const struct page *record = page_of_frame(frame);
@@ -60,8 +60,8 @@ unsigned page_owners(struct page *page, struct owner *owner, unsigned max)
 	return 1;
 }
 
-/* The entry is about to hold something else than its frame of the reservation: that one is lent to
- * whoever frees it. */
+/* The entry is about to hold something else than its frame of the reservation: that frame is lent,
+ * and its last owner frees it. */
 static uint64_t slot_bits(const struct owner *owner)
 {
 	uint64_t pte = owner->leaf[owner->index];

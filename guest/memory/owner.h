@@ -1,11 +1,11 @@
 /*
- * Who maps an anonymous page: the way back from a frame to its entries, for replacement and
+ * Finds the entries that map an anonymous page: the way back from a frame, for replacement and
  * compaction.
  *
  * page->where is a hint, which costs a store where pages are mapped one by one and nothing where a
  * reservation gives them: a leaf's frame << 9 | index; or, once a fork shared the page,
- * OWNER_SHARED | va, for it is at the same address wherever it came by forks; or 0. What it leads
- * to is checked, and only a page whose owners were all found may be touched.
+ * OWNER_SHARED | va, for it is at the same address wherever it came by forks; or 0. The entry that
+ * it leads to is checked, and only a page whose owners were all found may be touched.
  */
 #ifndef GUEST_MEMORY_OWNER_H
 #define GUEST_MEMORY_OWNER_H

@@ -1,5 +1,5 @@
 /*
- * The buddy allocator. page.h says what is kept.
+ * The buddy allocator. page.h describes its records.
  *
  * Invariants: only the head of a free block has PAGE_FREE; a head with PAGE_FREE is on the list of
  * its freshness and order; no two buddies on one list; page_free_total counts list members and what

@@ -16,7 +16,7 @@
  * blocks that were in the balloon, or reported as free (device/balloon.h). So "fresh" means that
  * the host has no memory for it; on a plain PC, where nobody promises zeros, only that.
  *
- * A bit a page says whether it is handed out. Giving back what is not is a panic.
+ * A bit a page says whether it is handed out. Giving back a page that is not is a panic.
  */
 #ifndef GUEST_MEMORY_PAGE_H
 #define GUEST_MEMORY_PAGE_H
@@ -38,7 +38,7 @@
 #define PAGE_DIRTY   0x40 /* of the page cache: written since the last write-back */
 #define PAGE_YOUNG   0x40 /* with PAGE_REPLACE: accessed, though its bit was taken (workingset.c) */
 
-/* What a page is used for decides what the fields mean. Frame number 0 is nobody. */
+/* The use of a page decides what its fields mean. Frame number 0 stands for none. */
 struct page {
 	uint32_t next, prev; /* frame numbers: free list, slab's list, list of reservations */
 	union {
@@ -51,11 +51,11 @@ struct page {
 	uint16_t count; /* leaf table: entries in use. slab: first free object + 1 */
 	uint32_t slot;	/* user page: its copy in the swap that still stands, or 0 */
 	uint32_t stamp; /* user page: replacement's own */
-	uint64_t where; /* user page: who maps it. leaf table: which 2 MiB of which space */
+	uint64_t where; /* user page: a hint to its entry. leaf table: which 2 MiB of which space */
 };
 _Static_assert(sizeof(struct page) == 32, "a power of two, for the index is a shift");
 
-/* What the caller needs. */
+/* The content that the caller needs. */
 enum page_need {
 	PAGE_ANY,  /* content does not matter */
 	PAGE_ZERO, /* must read as zero */
@@ -63,10 +63,10 @@ enum page_need {
 
 extern struct page *page_records;
 
-/* Takes the memory map's usable ranges less what `keep` says is in use. reads_zero: the contract
- * above holds; without it everything counts as used. Then page_early() gives single pages of the
- * first GiB, for good and with any content, to map the rest of memory with: the records may lie
- * there. page_start() places them, in the lowest free memory that holds them all. */
+/* Takes the memory map's usable ranges less those that `keep` lists as in use. reads_zero: the
+ * contract above holds; without it everything counts as used. Then page_early() gives single pages
+ * of the first GiB, for good and with any content, to map the rest of memory with: the records may
+ * lie there. page_start() places them, in the lowest free memory that holds them all. */
 struct page_range {
 	uint64_t start, end; /* physical, bytes */
 };
@@ -94,19 +94,19 @@ void page_free_run(uint64_t frame, uint64_t count, bool fresh);
 /* Pages free, and pages there were to hand out at the start. Read them only. */
 extern uint64_t page_free_total, page_total;
 
-/* Pages free, those included that the monitor is being told of just now. */
+/* Pages free, including those that the monitor is being told of just now. */
 uint64_t page_free_count(void);
 
-/* For the balloon: the largest block there is of at most 2^most pages, one that the host has memory
- * for rather than one that it has none for. NULL: less than `leave` would stay free. */
+/* For the balloon: the largest free block of at most 2^most pages, preferably one that the host has
+ * memory for. NULL: less than `leave` would stay free. */
 struct page *page_take_spare(unsigned most, uint64_t leave, unsigned *order);
 
 /*
- * Free page reporting. From now on `wanted` is called when a free block of 2^order pages or more
- * comes to be that the host has memory for; it takes nothing. page_report_take() takes the largest
- * such block off the lists, while `leave` pages stay on them; it counts as free all the same. When
- * the monitor has taken its memory, page_report_done() puts all that were taken back, as fresh;
- * told=false: as they were.
+ * Free page reporting. From now on `wanted` is called whenever there is a new free block of 2^order
+ * pages or more that the host has memory for; it takes nothing. page_report_take() takes the
+ * largest such block off the lists, while `leave` pages stay on them; it counts as free all the
+ * same. When the monitor has taken its memory, page_report_done() puts all that were taken back, as
+ * fresh; told=false: as they were.
  */
 #define PAGE_REPORT_MAX 32
 void page_report_from(unsigned order, void (*wanted)(void));

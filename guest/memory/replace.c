@@ -1,4 +1,4 @@
-/* Page replacement. replace.h has the pieces; owner.h finds who maps a page. */
+/* Page replacement. replace.h has the pieces; owner.h finds the entries that map a page. */
 #include "guest/memory/replace.h"
 #include "guest/cpu/clock.h"
 #include "guest/lib/count.h"
@@ -268,7 +268,7 @@ bool memory_reclaim(unsigned pages)
 		return false;
 	inside = true;
 	vm_count.pgscan++;
-	/* What is set aside and not used goes before what is. */
+	/* Memory that is set aside and not used goes before memory that is in use. */
 	reservations_break();
 	while (swap_on && page_free_total < enough + pages && replace_evict(&replace_main))
 		;

@@ -1,5 +1,5 @@
 /*
- * Page replacement: which anonymous page goes to the swap when memory is short.
+ * Page replacement chooses the anonymous page that goes to the swap when memory is short.
  *
  * Replaceable pages are on the list of a set, oldest first. There is one set for all, and a second,
  * the window: a range of one address space that may keep only so many pages (/proc/sys/vm/window,
@@ -44,21 +44,22 @@ static inline void replace_note_young(struct page *page)
 		page->flags |= PAGE_YOUNG;
 }
 
-/* A page came back from the slot: counts the refault and how far it was. */
+/* A page came back from the slot: counts the refault and its distance. */
 void replace_refault(uint32_t slot);
 
 /* Evicts one page of the set. False when none could go. */
 bool replace_evict(struct replace_set *set);
 extern struct replace_set replace_main;
 
-/* Gets memory from wherever it can be got: the swap, reservations, free tables, at last a process
- * that is killed. False when there is none. */
+/* Gets memory from wherever it can: the swap, reservations, free tables, at last a process that is
+ * killed. False when there is none. */
 bool memory_reclaim(unsigned pages);
 
 /* Unknown names leave the default, with a line of the log. 0 or -EINVAL. */
 int replace_choose(const char *name);
 void replace_text(struct text *text);
-/* The space that has a window, and where; NULL: there is none, and nothing is changed. */
+/* The space that has a window, and the window's range; NULL: there is none, and nothing is
+ * changed. */
 const struct space *replace_window(uint64_t *start, uint64_t *end);
 int window_store(const char *words);
 void window_text(struct text *text);

@@ -1,5 +1,5 @@
 /*
- * Reservations. reserve.h says whose each frame is.
+ * Reservations. reserve.h says who owns each frame.
  *
  * Invariant: a leaf is on the list, linked through its record, while its record has `reserve`;
  * without one, none of its entries has a bit of PTE_SLOT.

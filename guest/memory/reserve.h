@@ -8,12 +8,12 @@
  * these back. A table without a reservation (LEAF_SINGLE: there was none to be had, or it was
  * broken, or the table is a forked child's) takes its pages one by one.
  *
- * Two bits of an entry speak of the frame that the run keeps for it:
+ * Two bits of an entry describe the frame that the run keeps for it:
  *   PTE_STALE   it has been used and must be cleared before it is used again
  *   PTE_LENT    it is not the table's any more: the entry let go of it while others, forked from
- *               here, held it too. Its last owner frees it alone. What the entry holds is a single.
+ *               here, held it too. Its last owner frees it alone. A frame in the entry is a single.
  *
- * Who owns a frame of the run, whatever happens first:
+ * The owner of a frame of the run, whatever happens first:
  *   - the entry holds it, shared or not: it is the table's, and is not given out;
  *   - the entry drops it with other owners left: PTE_LENT, one owner less, theirs from now on;
  *   - others drop it while the entry holds it: one owner less, and nothing else;

@@ -2,7 +2,7 @@
  * Kernel objects: caches of equal objects carved from pages, and memory_alloc() on caches of powers
  * of two.
  *
- * A cache is a static struct of whoever owns the objects:
+ * A cache is a static struct of the code that owns the objects:
  *
  *     static struct slab_cache area_cache = SLAB_CACHE("area", struct area);
  *     struct area *area = slab_alloc(&area_cache);

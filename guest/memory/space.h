@@ -1,5 +1,6 @@
 /*
- * An address space: its areas (what may be where) and its page tables (what is where now).
+ * An address space: its areas, which say what may be mapped, and its page tables, which say what is
+ * mapped now.
  *
  * Areas are an array of pointers sorted by address and never overlap. The area of the last lookup
  * is remembered, for faults come in runs. An area that maps a file holds a reference of its file,
@@ -47,7 +48,8 @@ struct area {
 	struct area **mapping_link;
 };
 
-/* What an entry of the page tables holds, for the counts of what is in memory. */
+/* The kinds of page that an entry of the page tables may hold, for the counts of what is in
+ * memory. */
 enum resident_kind {
 	RESIDENT_ANONYMOUS,
 	RESIDENT_FILE,
@@ -102,8 +104,8 @@ extern bool space_randomise;
 struct space *space_create(void);
 void space_put(struct space *space);
 
-/* Says where in the space things go, at random if it may be. Mappings, and programs that can be
- * anywhere, move by whole leaf tables, so that what was aligned is aligned. */
+/* Chooses the places of things in the space, at random if allowed. Mappings, and programs that can
+ * lie anywhere, move by whole leaf tables, so that they stay aligned. */
 void space_place(struct space *space, bool random);
 
 /* A number of so many random bits; 0 in a space that is not placed at random. */
@@ -146,8 +148,8 @@ int space_add(struct space *space, const struct area *model);
 /* Adds, above all others there are, a child's copy of a parent's area. 0, -ENOMEM. */
 int space_copy_area(struct space *space, const struct area *area);
 
-/* Whether `pages` more of areas with these flags are within the process's limits and what may be
- * promised: 0 or -ENOMEM. space_account() counts them, and uncounts them with a minus. */
+/* Whether `pages` more of areas with these flags are within the process's limits and the limit of
+ * promises: 0 or -ENOMEM. space_account() counts them, and uncounts them with a minus. */
 int space_may_map(const struct space *space, uint32_t flags, uint64_t pages);
 void space_account(struct space *space, uint32_t flags, int64_t pages);
 

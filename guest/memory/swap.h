@@ -3,8 +3,8 @@
  *
  * A slot is a page's copy; it counts its holders: entries that are in the swap (PTE_SWAP), and a
  * page in memory whose copy still stands (page->slot). A page of one repeated word is kept as that
- * word; one that does not get smaller is kept as it is. What is kept has a checksum: a page goes
- * back as it came, or the kernel stops.
+ * word; one that does not get smaller is kept as it is. Each copy has a checksum: a page goes back
+ * as it came, or the kernel stops.
  */
 #ifndef GUEST_MEMORY_SWAP_H
 #define GUEST_MEMORY_SWAP_H

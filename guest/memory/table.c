@@ -469,7 +469,7 @@ int table_move(struct space *space, uint64_t from, uint64_t to, uint64_t size)
 		if (error)
 			table_move(space, to, from, at);
 	}
-	/* What is left there holds nothing. */
+	/* The entries left at `from` hold nothing. */
 	if (!error)
 		table_unmap(space, from, from + size);
 	return error;

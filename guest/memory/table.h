@@ -8,8 +8,8 @@
  *   PTE_P | ...    a mapped frame: a file's (PTE_FILE) or anonymous
  *   PTE_KEPT | ... such a frame, but the process may not touch it now (PROT_NONE)
  *   PTE_SWAP | ... an anonymous page that is in the swap; the slot stands in the frame's bits
- * each perhaps with PTE_STALE or PTE_LENT, which speak of the reservation's frame for this entry,
- * not of what the entry holds (reserve.h).
+ * each perhaps with PTE_STALE or PTE_LENT, which describe the reservation's frame for this entry,
+ * not the page that the entry holds (reserve.h).
  *
  * An anonymous frame may be held by several entries, after forks, all of them read-only: the page's
  * `refs` counts the owners beyond the first. A file's frame is the archive's, which nobody counts,
@@ -45,7 +45,7 @@ struct space;
 /* A mapped anonymous page, but for PTE_W and PTE_NX. */
 #define PTE_ANONYMOUS (PTE_P | PTE_U | PTE_A | PTE_D)
 
-/* What is kept when an entry loses what it holds. */
+/* The bits that stay when an entry loses its page. */
 #define PTE_SLOT (PTE_STALE | PTE_LENT)
 
 #define TABLE_ENTRIES 512
@@ -105,8 +105,8 @@ void table_free(uint64_t *table);
 /* Gives the free tables that are kept to the allocator. Returns the pages. */
 uint64_t table_trim(void);
 
-/* The leaf table that covers va, or NULL. table_make_leaf() adds what is missing on the way; where
- * a huge page is, or for a doomed space, it answers NULL. */
+/* The leaf table that covers va, or NULL. table_make_leaf() adds missing tables on the way; where a
+ * huge page is, or for a doomed space, it returns NULL. */
 uint64_t *table_leaf(uint64_t *root, uint64_t va);
 uint64_t *table_make_leaf(struct space *space, uint64_t va);
 
@@ -118,7 +118,7 @@ uint64_t *table_make_entry(struct space *space, uint64_t va, uint64_t size);
 /* Readies a zero table as the leaf of va. */
 void table_init_leaf(uint64_t *leaf, struct space *space, uint64_t va);
 
-/* Whose table a leaf is, and the first address it covers. */
+/* The space that a leaf table belongs to, and the first address it covers. */
 struct space *table_space(const uint64_t *leaf);
 uint64_t table_address(const uint64_t *leaf);
 
@@ -126,8 +126,8 @@ uint64_t table_address(const uint64_t *leaf);
  * maps. NULL: no leaf. */
 uint64_t *table_find(uint64_t *root, uint64_t va, uint64_t *size);
 
-/* Where [va, ...) ends that one leaf or huge page covers, or the hole in its place, at most `end`.
- * *entry points to that leaf or is that page's; NULL for a hole. */
+/* The end of the range from va that one leaf, one huge page or the hole in its place covers, at
+ * most `end`. *entry points to that leaf or is that page's; NULL for a hole. */
 uint64_t table_step(uint64_t *root, uint64_t va, uint64_t end, uint64_t **entry);
 
 /* For each leaf or huge page of [start, end) that exists: its part [va, next) and its entry. */
@@ -151,7 +151,7 @@ void table_unmap(struct space *space, uint64_t start, uint64_t end);
 void table_unmap_files(struct space *space, uint64_t start, uint64_t end);
 
 /* Gives the entries of [start, end) the access `bits` (PTE_W and PTE_NX; 0 in `allowed` takes all
- * access away). What has other owners, or must be seen when it is written, stays read-only. */
+ * access away). A page that has other owners, or whose writing must be noticed, stays read-only. */
 void table_protect(struct space *space, uint64_t start, uint64_t end, bool allowed, uint64_t bits);
 
 /* Moves the entries of [from, from + size) to `to`. -ENOMEM leaves all at `from`. */

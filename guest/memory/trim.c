@@ -1,4 +1,4 @@
-/* Giving back what is only kept. trim.h says what that is. */
+/* Gives back memory that is only kept. trim.h lists it. */
 #include "guest/memory/trim.h"
 #include "guest/lib/errno.h"
 #include "guest/memory/hooks.h"

@@ -101,7 +101,7 @@ int64_t user_read_string(char *to, uint64_t from, size_t size)
 			return -EFAULT;
 		text = (const char *)(DIRECT_BASE + physical);
 		room = MIN(room, size - length);
-		/* What was copied is looked at, for another CPU may be writing. */
+		/* Looks for the zero in the copy, as another CPU may be writing to the source. */
 		for (; room >= 8; room -= 8, length += 8, text += 8) {
 			__builtin_memcpy(to + length, text, 8);
 			if (zero_byte(to + length))

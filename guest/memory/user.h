@@ -19,7 +19,7 @@ static inline bool user_range(uint64_t address, uint64_t length)
 	return length <= USER_END && address <= USER_END - length;
 }
 
-/* 0 or -EFAULT; what was copied before the fault stays copied. */
+/* 0 or -EFAULT; bytes that were copied before the fault stay copied. */
 int user_read(void *to, uint64_t from, size_t length);
 int user_write(uint64_t to, const void *from, size_t length);
 int user_clear(uint64_t to, size_t length);
@@ -41,8 +41,8 @@ struct vector_cursor {
 int user_segments(struct vector_cursor *cursor, bool write, uint64_t limit,
 		  struct quire_segment *segment, unsigned max);
 
-/* Sends what happened in the kernel at *rip (a fault, or an interrupt before a wait) to its fixup.
- * False when the instruction has none. */
+/* After an event in the kernel at *rip (a fault, or an interrupt before a wait): sets *rip to the
+ * instruction's fixup. False when it has none. */
 bool user_fixup(uint64_t *rip);
 
 #endif

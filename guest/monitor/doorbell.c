@@ -14,7 +14,7 @@
 void wait_by_halt(void);
 void wait_by_port(uint32_t value, uint16_t port);
 
-/* What a CPU says to the monitor. */
+/* Each CPU's requests and messages to the monitor. */
 static struct line {
 	struct quire_request request;
 	char message[QUIRE_LOG_MAX];

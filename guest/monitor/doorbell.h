@@ -9,14 +9,14 @@
 #include "guest/lib/asm.h"
 #include "guest/lib/types.h"
 
-/* What the monitor tells of its host. */
+/* The host as the monitor describes it. */
 struct doorbell_host {
 	unsigned cpu_count;
 	bool emulates;	   /* ring 0 is emulated: QUIRE_HOST_EMULATES */
 	bool keeps_vector; /* QUIRE_HOST_KEEPS_VECTOR */
 };
 
-/* Says hello; before it nothing can be said. False when nobody answers: a plain PC, of which one
+/* Says hello; before it nothing can be said. False when nobody answers: on a plain PC, where one
  * CPU is used. */
 bool doorbell_init(struct doorbell_host *host);
 
@@ -50,8 +50,8 @@ int64_t doorbell_release(uint64_t physical, uint64_t length);
  * The request lies in the kernel's image. */
 uint32_t doorbell_vector_init(struct quire_request *request, uint32_t size);
 
-/* This CPU's vector state goes to arg0, and becomes what lies at arg1: physical addresses, 0 for
- * one that is left out. False: the monitor refuses what it would become. */
+/* This CPU's vector state goes to arg0, and the one at arg1 takes its place: physical addresses, 0
+ * for one that is left out. False: the monitor refuses the new state. */
 static inline bool doorbell_vector(struct quire_request *request, uint32_t bell)
 {
 	out32(QUIRE_PORT_DOORBELL, bell);

@@ -1,4 +1,4 @@
-/* How a CPU sleeps. */
+/* Puts a CPU to sleep. */
 	.text
 
 /* void wait_by_halt(void), void wait_by_port(uint32_t value, uint16_t port): until an interrupt came.

@@ -1,5 +1,5 @@
 /*
- * /proc's view of an address space. What is in memory is read off the page tables; a page that
+ * /proc's view of an address space. The page tables show which pages are in memory; a page that
  * several entries map counts in parts for Pss.
  */
 #include "guest/proc/maps.h"
@@ -11,7 +11,7 @@
 #define PSS_SHIFT 12 /* fraction bits of a sum of parts of pages */
 #define PAGE_KB	  (PAGE_SIZE / 1024)
 
-/* What smaps says of an area, or of all; pages, but for pss. */
+/* The figures of smaps for an area, or for all of them; in pages, except for pss. */
 struct footprint {
 	uint64_t size, resident, pss, pss_dirty, shared_clean, shared_dirty, private_clean,
 		private_dirty, referenced, anonymous, huge, hugetlb, swap, locked;

@@ -1,4 +1,4 @@
-/* What /proc says of an address space, in Linux's words. */
+/* The files of /proc that describe an address space, in Linux's words. */
 #ifndef GUEST_PROC_MAPS_H
 #define GUEST_PROC_MAPS_H
 
@@ -6,7 +6,8 @@
 
 struct text;
 
-/* /proc/PID/maps: a line an area. smaps: with what is in memory of it. smaps_rollup: the sum. */
+/* /proc/PID/maps: a line an area. smaps: also the part of it that is in memory. smaps_rollup: the
+ * sum. */
 void space_maps_text(struct space *space, struct text *text);
 void space_smaps_text(struct space *space, struct text *text);
 void space_smaps_rollup_text(struct space *space, struct text *text);

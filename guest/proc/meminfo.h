@@ -1,4 +1,4 @@
-/* What /proc says of all memory. */
+/* The files of /proc that describe the memory as a whole. */
 #ifndef GUEST_PROC_MEMINFO_H
 #define GUEST_PROC_MEMINFO_H
 

@@ -5,8 +5,8 @@
  * the link of a descriptor likewise, when somebody looks for that one. A node of /proc/PID has the
  * number of its process; nodes that outlive it (open files) have none then.
  *
- * A file's text is made when it is read from the start, so that who reads a file again sees what is
- * now.
+ * A file's text is made when it is read from the start, so that reading a file again shows the
+ * present state.
  */
 #include "guest/proc/proc.h"
 #include "guest/cpu/tlb.h"
@@ -184,7 +184,8 @@ static int64_t process_file_read(struct file *file, const struct io_vector *vect
 	return process ? entry->read(process, vector, count, offset) : -ESRCH;
 }
 
-/* What is written, ended by a zero; a line's end is left out. */
+/* Copies the words that are written, and ends them with a zero; a newline at the end is left
+ * out. */
 static int64_t take_words(char words[STORE_MAX + 1], const struct io_vector *vector, unsigned count)
 {
 	if (count != 1 || vector->length > STORE_MAX)
@@ -291,7 +292,7 @@ static void set_link_to(struct node *link, const struct node *to)
 			string_copy(link_text + link->content.size, deleted, sizeof(deleted));
 }
 
-/* exe, cwd and root: what the process has of these. */
+/* The targets of exe, cwd and root. */
 static struct node *jump_executable(struct node *link)
 {
 	const struct process *process = process_find(link->pid);
@@ -342,7 +343,7 @@ struct file *proc_open_file(const struct node *link)
 	return process->files->slot[link->device].file;
 }
 
-/* What has a node is opened anew; a pipe and the console are the file that is open. */
+/* A file with a node is opened anew; a pipe and the console are the file that is open. */
 static struct node *jump_file(struct node *link)
 {
 	const struct file *file = proc_open_file(link);

@@ -1,4 +1,4 @@
-/* /proc. proc.c has what is where; what the files say comes from where it is known. */
+/* /proc. proc.c has its tree; the text of each file comes from the code that knows the facts. */
 #ifndef GUEST_PROC_PROC_H
 #define GUEST_PROC_PROC_H
 

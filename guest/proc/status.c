@@ -2,7 +2,7 @@
  * /proc/PID.
  *
  * The arguments and the environment are the process's own memory and are read from there, so they
- * say what the process made of them.
+ * show the process's own changes.
  */
 #include "guest/proc/status.h"
 #include "guest/exec/exec.h"

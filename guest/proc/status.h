@@ -1,4 +1,4 @@
-/* What /proc/PID says of a process, in Linux's words. Of a zombie there is little to say. */
+/* The files of /proc/PID, in Linux's words. A zombie's have little to say. */
 #ifndef GUEST_PROC_STATUS_H
 #define GUEST_PROC_STATUS_H
 
@@ -23,7 +23,7 @@ void process_status_text(struct process *process, struct text *text);
 int64_t process_pagemap_read(const struct process *process, const struct io_vector *vector,
 			     unsigned count, uint64_t *offset);
 
-/* What a write does: 0 or -EINVAL. */
+/* A write to the file: 0 or -EINVAL. */
 int process_comm_store(struct process *process, const char *words);
 int process_oom_adjust_store(struct process *process, const char *words);
 

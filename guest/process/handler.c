@@ -2,7 +2,7 @@
  * Signal handlers: the frame on the program's stack, in Linux's form, and the way back from it.
  *
  * From the top: the vector state, siginfo, ucontext, the address of the restorer (which makes the
- * rt_sigreturn call). Whatever comes back from there is the program's word.
+ * rt_sigreturn call). All that comes back from there is the program's word.
  */
 #include "guest/lib/string.h"
 #include "guest/memory/slab.h"

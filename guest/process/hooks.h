@@ -1,4 +1,4 @@
-/* What processes ask of the rooms above them. boot/hooks.c says who answers. */
+/* The calls that process/ makes to the rooms above it. boot/hooks.c has their functions. */
 #ifndef GUEST_PROCESS_HOOKS_H
 #define GUEST_PROCESS_HOOKS_H
 

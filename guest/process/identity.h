@@ -1,7 +1,7 @@
 /*
- * Who a process is, and what it may do to others: user and group numbers as on Linux, without
- * capabilities. User 0 may everything, and programs that set a user by their mode are none here.
- * file/permission.h says what it may do with files.
+ * The identity of a process, and what it may do to other processes: user and group numbers as on
+ * Linux, without capabilities. User 0 may do everything, and set-user-ID bits have no effect.
+ * file/permission.h has the permissions for files.
  */
 #ifndef GUEST_PROCESS_IDENTITY_H
 #define GUEST_PROCESS_IDENTITY_H

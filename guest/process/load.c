@@ -1,4 +1,4 @@
-/* Load averages, and what /proc says of the CPUs. load.h has the rules. */
+/* Load averages, and /proc's figures of the CPUs. load.h has the rules. */
 #include "guest/process/load.h"
 #include "guest/cpu/clock.h"
 #include "guest/lib/asm.h"
@@ -11,7 +11,7 @@
 #define NS_PER_TICK   (NS_PER_S / USER_HZ)
 #define MEASURE_SHIFT 30
 
-/* What is left of an average after 5 s: e to the power of -5/60, -5/300, -5/900. */
+/* The part of an average that is left after 5 s: e to the power of -5/60, -5/300, -5/900. */
 static const uint64_t left[LOAD_COUNT] = { 1884, 2014, 2037 };
 
 uint64_t load_next;

@@ -1,9 +1,9 @@
 /*
- * How busy the machine is: load averages as Linux has them, and CPU time.
+ * The load of the machine: load averages as Linux has them, and CPU time.
  *
  * Every 5 s the threads that run or could run are counted, and three averages that forget over 1, 5
- * and 15 minutes take that in. There is no tick: the first switch after the time counts, and so
- * does who asks.
+ * and 15 minutes take that in. There is no tick: the first switch after the time counts them, or a
+ * reader of the averages does.
  */
 #ifndef GUEST_PROCESS_LOAD_H
 #define GUEST_PROCESS_LOAD_H

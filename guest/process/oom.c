@@ -12,7 +12,7 @@ static uint64_t resident(const struct space *space)
 	return space->resident[RESIDENT_ANONYMOUS] + space->resident[RESIDENT_FILE];
 }
 
-/* All there can be. What compresses well makes the swap hold more than it holds for sure. */
+/* All there can be. Pages that compress well make the swap hold more than it holds for sure. */
 static int64_t total(void)
 {
 	return (int64_t)(page_total + MAX(swap_pages_total, swap_pages_used));
@@ -58,8 +58,8 @@ static struct process *worst(void)
 	return chosen;
 }
 
-/* Who shares the memory has none either. And all of them go next: others wait for what they hold.
- */
+/* Kills every process that shares the memory, for it is gone for all of them. Their threads run
+ * next, as others wait for what they hold. */
 static void kill_all_of(const struct space *space)
 {
 	for (struct process *process = process_list; process; process = process->next) {

@@ -2,10 +2,11 @@
  * The OOM killer: when nothing else gives memory, the process that holds most of it goes. By
  * Linux's measure: resident and swapped pages, and oom_score_adj thousandths of all memory on top.
  *
- * What it holds alone comes back at once; the rest - page tables, the stack, its share of what
- * others have as well - when it is gone. Until then nobody else is killed (spaces_doomed, space.h):
- * a program's fault is tried again after the next turn, and the kernel's own access to a program's
- * memory, which cannot wait, may have half of the reserve (fault_resolve_now()).
+ * Pages that it holds alone come back at once; the rest - page tables, the stack, its share of
+ * pages that others have as well - when it is gone. Until then nobody else is killed
+ * (spaces_doomed, space.h): a program's fault is tried again after the next turn, and the kernel's
+ * own access to a program's memory, which cannot wait, may have half of the reserve
+ * (fault_resolve_now()).
  */
 #ifndef GUEST_PROCESS_OOM_H
 #define GUEST_PROCESS_OOM_H
@@ -14,7 +15,8 @@
 
 struct process;
 
-/* Kills one, says whom and why, and takes its memory at once. False when there is nobody. */
+/* Kills a process, logs which and why, and takes its memory at once. False when there is none to
+ * kill. */
 bool oom_kill(void);
 
 #define OOM_ADJUST_NEVER (-1000)

@@ -1,5 +1,5 @@
 /*
- * Processes: making, ending, reaping. process.h says how an end goes.
+ * Processes: making, ending, reaping. process.h describes an end.
  */
 #include "guest/process/process.h"
 #include "guest/cpu/clock.h"
@@ -107,7 +107,7 @@ void process_discard(struct process *process)
 	release(process);
 }
 
-/* A thread's share of what its process used. */
+/* A thread's share of its process's use. */
 static void add_thread(struct usage *usage, const struct thread *thread)
 {
 	usage->ran += thread_ran(thread);

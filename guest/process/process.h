@@ -1,6 +1,6 @@
 /*
- * Processes: what threads share - the address space, open files, limits, signal actions - and the
- * tree of parents and children.
+ * Processes: the things that threads share - the address space, open files, limits, signal actions
+ * - and the tree of parents and children.
  *
  * A process ends in two steps: `exiting` is set (an exit_group, a fatal signal) and its threads end
  * one by one, each on its way to ring 3; the last one makes it a zombie, which its parent reaps.
@@ -21,7 +21,7 @@
 #define RLIMIT_PROCESS 6
 #define RLIMIT_AS      9
 
-/* What rusage counts. */
+/* The counts that rusage reports. */
 struct usage {
 	uint64_t ran; /* TSC ticks */
 	struct samples samples;
@@ -73,13 +73,13 @@ struct process {
 extern struct process *process_list;
 extern struct process *process_init; /* pid 1 */
 
-/* On whose behalf the kernel runs. */
+/* The process for which the kernel runs. */
 static inline struct process *current_process(void)
 {
 	return current()->process;
 }
 
-/* The monitor's input is there (QUIRE_VECTOR_INPUT): what a reader waits on. */
+/* The channel that a reader waits on until the monitor has input (QUIRE_VECTOR_INPUT). */
 extern const char console_input;
 
 /* A process with one thread (->threads), without space or files. NULL when memory is out. */
@@ -120,11 +120,12 @@ void process_reap(struct process *zombie);
 /* Ends a vfork child's use of its parent's memory: the parent goes on. */
 void process_return_space(struct process *process);
 
-/* The current process's limit of a file's size; and who goes beyond it gets SIGXFSZ: -EFBIG. */
+/* The current process's limit of a file's size; process_file_too_large() sends it SIGXFSZ for going
+ * beyond it, and returns -EFBIG. */
 uint64_t process_file_limit(void);
 int process_file_too_large(void);
 
-/* What it has used so far. usage_add() adds another's use to a sum. */
+/* The process's use so far. usage_add() adds another's use to a sum. */
 struct usage process_usage(const struct process *process);
 void usage_add(struct usage *to, const struct usage *from);
 
@@ -134,7 +135,7 @@ static inline struct time_split usage_split(const struct usage *usage, struct ti
 	return sample_split(usage->ran, &usage->samples, told);
 }
 
-/* What it is called: its first thread's name. */
+/* The process's name, which is its first thread's. */
 const char *process_name(const struct process *process);
 
 struct process *process_find(int pid);

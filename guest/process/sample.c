@@ -1,4 +1,4 @@
-/* Samples of where time goes. sample.h says how. */
+/* Samples that divide time into system and user time. sample.h says how. */
 #include "guest/process/sample.h"
 #include "guest/cpu/clock.h"
 #include "guest/lib/asm.h"

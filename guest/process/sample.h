@@ -1,6 +1,6 @@
 /*
- * System time and user time. A thread's time is kept exactly (thread_ran()); how it divides is
- * found by samples, for the way into the kernel and out of it has no room for a clock.
+ * System time and user time. A thread's time is kept exactly (thread_ran()); samples show how it
+ * divides, for the way into the kernel and out of it has no room for a clock.
  *
  * While a thread runs, its CPU's timer rings every SAMPLE_NS or so, by chance a little earlier or
  * later. In the kernel interrupts are off: a sample that falls due there is taken by the first
@@ -16,12 +16,12 @@
 
 #define SAMPLE_NS 50000000ull
 
-/* What was told of a time: neither part goes back when the samples change their mind. */
+/* A time as it was last told: neither part goes back when later samples say otherwise. */
 struct time_split {
 	uint64_t user, system; /* ns */
 };
 
-/* Divides `ran` TSC ticks as the samples say; *told is what was told before of the same time. */
+/* Divides `ran` TSC ticks as the samples say; *told is the last answer for the same time. */
 struct time_split sample_split(uint64_t ran, const struct samples *samples,
 			       struct time_split *told);
 

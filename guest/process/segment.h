@@ -15,8 +15,8 @@ struct process;
  * writable: else read-only. Data segments only. 0, -EINVAL or -ENOMEM. */
 int segment_set(unsigned number, uint32_t base, uint32_t limit, bool pages, bool writable);
 
-/* Makes the table the CPU's; NULL: none. The 32-bit code segment comes and goes with it: who has no
- * segments of its own has no business in compatibility mode. */
+/* Makes the table the CPU's; NULL: none. The 32-bit code segment comes and goes with it: a process
+ * without segments of its own has no business in compatibility mode. */
 void segment_load(const uint64_t *ldt);
 
 /* A copy of the current process's for a child. 0 or -ENOMEM. */

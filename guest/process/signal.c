@@ -48,7 +48,7 @@ static bool is_ignored(const struct process *process, int signal)
 	       (handler == SIGNAL_DEFAULT && (signal_bit(signal) & set));
 }
 
-/* Without memory for what is known of it, the signal itself still comes. */
+/* Without memory for its information, the signal itself still comes. */
 static bool queue_add(struct signal_queue *queue, const struct signal_info *info)
 {
 	struct signal_item *item, **end = &queue->first;

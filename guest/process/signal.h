@@ -1,9 +1,9 @@
 /*
- * Signals: actions of a process, what is pending for it or for one of its threads, and what happens
- * on a thread's way to ring 3. handler.c builds the frames of handlers.
+ * Signals: the actions of a process, the signals pending for it or for one of its threads, and
+ * their delivery on a thread's way to ring 3. handler.c builds the frames of handlers.
  *
  * A process that is stopped goes no further than that: its threads wait on their way to ring 3
- * until SIGCONT comes. Init is not stopped, for nobody is there to see to it.
+ * until SIGCONT comes. Init is not stopped, for nobody would let it go on.
  */
 #ifndef GUEST_PROCESS_SIGNAL_H
 #define GUEST_PROCESS_SIGNAL_H
@@ -60,7 +60,7 @@ struct process;
 struct thread;
 struct trap_frame;
 
-/* What siginfo says; which words count depends on the code. */
+/* The content of siginfo; which fields count depends on the code. */
 struct signal_info {
 	int signal, code;
 	int pid, status;
@@ -72,7 +72,7 @@ struct signal_item {
 	struct signal_info info;
 };
 
-/* What is pending: a bit a signal, and what is known of each, oldest first. */
+/* The pending signals: a bit for each, and their information, oldest first. */
 struct signal_queue {
 	uint64_t set;
 	struct signal_item *first;
@@ -110,7 +110,7 @@ void signal_block(uint64_t mask);
  * action. */
 void signal_forget_ignored(struct process *process);
 
-/* After an exec: handlers are gone, what is ignored stays ignored. */
+/* After an exec: handlers are gone, ignored signals stay ignored. */
 void signal_reset(struct process *process);
 
 void signal_queue_clear(struct signal_queue *queue);

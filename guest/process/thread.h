@@ -1,10 +1,10 @@
 /*
- * Threads: what the scheduler switches between. Each has a kernel stack with a guard page below; a
+ * Threads, between which the scheduler switches. Each has a kernel stack with a guard page below; a
  * trap or a system call happens on the running thread's kernel stack, so everything the kernel
  * does, it does as the current thread.
  *
- * A thread is RUNNING on one CPU, READY in the queue, WAITING on a channel, or DEAD: its stack is
- * freed by whoever runs next. All fields belong to the kernel lock.
+ * A thread is RUNNING on one CPU, READY in the queue, WAITING on a channel, or DEAD: the thread
+ * that runs next frees its stack. The kernel lock guards all fields.
  */
 #ifndef GUEST_PROCESS_THREAD_H
 #define GUEST_PROCESS_THREAD_H
@@ -23,7 +23,7 @@ enum thread_state {
 	THREAD_DEAD,
 };
 
-/* What ends a wait besides its channel and its deadline. */
+/* The events that end a wait besides its channel and its deadline. */
 enum wait_kind {
 	WAIT_SIGNALS, /* any signal that will act */
 	WAIT_DEAF,    /* only the end of the process */
@@ -97,7 +97,8 @@ static inline struct trap_frame *thread_frame(const struct thread *thread)
 /* schedule.c */
 
 /* Waits until somebody wakes `channel` or the deadline (ns of clock_now()) passes. False when a
- * signal that will act ended it. Other threads run meanwhile: what is not held may be gone. */
+ * signal that will act ended it. Other threads run meanwhile: objects that are not held may be
+ * gone. */
 bool thread_wait(const void *channel, uint64_t deadline);
 
 /* The same, whatever signals come; it ends early when the process ends. */

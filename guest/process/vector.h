@@ -1,6 +1,6 @@
 /*
- * Vector state (x87, SSE, AVX): a thread's own while it runs, saved when another gets the CPU; not
- * of a thread that has not used any yet. The kernel itself uses none.
+ * Vector state (x87, SSE, AVX): a thread's own while it runs, saved when another gets the CPU. A
+ * thread that has used no vector instruction yet has none. The kernel itself uses none.
  */
 #ifndef GUEST_PROCESS_VECTOR_H
 #define GUEST_PROCESS_VECTOR_H
@@ -16,7 +16,7 @@ extern uint32_t vector_size;
 /* After cpu_enable(). */
 void vector_init(void);
 
-/* At a switch: what the CPU holds goes to the thread; and the other way. */
+/* At a switch: the CPU's state goes to the thread; and the other way. */
 void vector_save(struct thread *thread);
 void vector_load(struct thread *thread);
 
@@ -42,7 +42,7 @@ bool vector_first_use(void);
 void *vector_buffer(void);
 
 /* The current thread's state into `state` (aligned as above) and back; the bytes coming back are
- * the program's word: what the processor would refuse is mended. 0 or -ENOMEM. */
+ * the program's word: values that the processor would refuse are mended. 0 or -ENOMEM. */
 void vector_store(void *state);
 int vector_restore(void *state);
 
@@ -50,7 +50,8 @@ int vector_restore(void *state);
 #define VECTOR_LEAST 576
 uint32_t vector_length(const void *state);
 
-/* Before a program begins, what it needs: 0 or -ENOMEM; then its registers. */
+/* Before a program begins: vector_prepare() gets the memory it needs, 0 or -ENOMEM; then its
+ * registers are set. */
 int vector_prepare(struct thread *thread);
 void vector_reset(void);
 

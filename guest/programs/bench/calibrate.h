@@ -1,8 +1,9 @@
 /*
- * How long a tick of the processor's counter takes, by a clock. Whoever reads both may be stopped
- * between the two readings, for as long as a scheduler likes, and one such sample was a figure four
- * times too small. So: the two are read as a bracket, of which the narrowest of several counts;
- * windows are repeated and compared; and where they do not agree there is no answer.
+ * Measures how long a tick of the processor's counter takes, by a clock. The program may be stopped
+ * between reading the one and the other, for as long as a scheduler likes, and one such sample was
+ * a figure four times too small. So: the two are read as a bracket, of which the narrowest of
+ * several counts; windows are repeated and compared; and where they do not agree there is no
+ * answer.
  *
  * Like guest/programs/bench/chase.h it knows no kernel and no library.
  */

@@ -10,7 +10,7 @@
  *           that the nodes fill the sets of all caches evenly, and none more than its share
  *   packed  as many nodes, line by line: the same bytes of cache, a 64th of the pages
  *
- * What spread costs above packed is translation.
+ * The difference between spread and packed is the cost of translation.
  */
 #ifndef GUEST_PROGRAMS_BENCH_CHASE_H
 #define GUEST_PROGRAMS_BENCH_CHASE_H
@@ -66,7 +66,7 @@ static inline uint64_t chase_ticks(void)
 {
 	uint32_t low, high;
 
-	/* What came before has ended, and what follows has not begun. */
+	/* Earlier instructions have ended, and later ones have not begun. */
 	__asm__ volatile("lfence\n\trdtsc\n\tlfence" : "=a"(low), "=d"(high) : : "memory");
 	return (uint64_t)high << 32 | low;
 }

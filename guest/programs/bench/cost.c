@@ -1,5 +1,5 @@
 /*
- * What the kernel's own paths cost: `cost WAY COUNT` does one thing so many times and says how long
+ * Measures the kernel's own paths: `cost WAY COUNT` does one thing so many times and says how long
  * it took, and how often the processor changed hands. Beside KVM's count of emulated instructions
  * (bifold run --report) it gives instructions each, by the difference of two runs.
  */

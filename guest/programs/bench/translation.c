@@ -1,17 +1,21 @@
 /*
- * What translation costs a program: chases and other loops over working sets of growing size, on
- * pages of one size, and the events around translation. `bifold bench translation` runs it in a
- * guest and, the same file, as an ordinary process of the host, and reads what it prints:
+ * Measures the cost of translation for a program: chases and other loops over working sets of
+ * growing size, on pages of one size, and the events around translation. `bifold bench translation`
+ * runs it in a guest and, the same file, as an ordinary process of the host, and reads what it
+ * prints:
  *
  *   start LOOP BYTES                         the rounds of this set begin
  *   set LOOP BYTES NODES ACCESSES PS@PACE... accesses a round; then, by round, picoseconds an
  *                                            access, and the processor's pace: those of a load that
  *                                            the first cache has, just before or after
  *   mapped                                   all memory is in use, and stays so until a byte is
- *                                            read, or the end of input: who listens may look
+ *                                            read, or the end of input: the reader may look
  *   tick FEMTOSECONDS                        of the processor's counter: at the start, and at the
- * end event NAME COUNT P50 P99                 picoseconds absent NAME REASON... not to be had here
- * (NAME "page": all that follows, or all that came before) pcid kept|none what process switches did
+ *                                            end
+ *   event NAME COUNT P50 P99                 picoseconds
+ *   absent NAME REASON...                    not to be had here (NAME "page": all that follows, or
+ *                                            all that came before)
+ *   pcid kept|none                           what process switches did
  *   right                                    the last line: all content was as it must be
  *
  * Content is checked beside the clock: every chase visits each node once and comes back, each round
@@ -71,7 +75,7 @@ static uint64_t take_tick(void)
 	return tick;
 }
 
-/* What was measured between two ticks that differ was measured by neither. */
+/* Where the tick at the end differs from the one at the start, no time between them is valid. */
 static bool check_tick(uint64_t tick)
 {
 	uint64_t after = take_tick();

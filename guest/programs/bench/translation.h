@@ -1,5 +1,5 @@
 /*
- * What the files of the program `translation` share: times in ticks, and the events around
+ * Shared by the files of the program `translation`: times in ticks, and the events around
  * translation.
  */
 #ifndef GUEST_PROGRAMS_BENCH_TRANSLATION_H

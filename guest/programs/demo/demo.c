@@ -2,9 +2,9 @@
  * The built-in workload: fills memory, reads and writes it in one or more orders, and checks the
  * whole of every page it reads.
  *
- * What a page must hold follows from the seed, its number and how often it was written, so a page
- * that comes back from a swap file in another's place, or as it was before its last write, is
- * noticed.
+ * The content that a page must hold follows from the seed, its number and how often it was written,
+ * so a page that comes back from a swap file in another's place, or as it was before its last
+ * write, is noticed.
  */
 #include "guest/programs/runtime/runtime.h"
 #include "guest/programs/runtime/zipf.h"

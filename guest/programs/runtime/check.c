@@ -1,4 +1,4 @@
-/* What the programs that check the kernel share. */
+/* Functions shared by the programs that check the kernel. */
 #include "guest/programs/runtime/check.h"
 
 unsigned failures;

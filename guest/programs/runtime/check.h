@@ -1,5 +1,5 @@
 /*
- * What the programs that check the kernel share: marks on pages, children, and /proc/self/smaps.
+ * Shared by the programs that check the kernel: marks on pages, children, and /proc/self/smaps.
  */
 #ifndef GUEST_PROGRAMS_RUNTIME_CHECK_H
 #define GUEST_PROGRAMS_RUNTIME_CHECK_H

@@ -1,6 +1,6 @@
 /*
- * What the programs that try processes, threads and signals share: system calls' numbers beyond
- * those of runtime.h, and the few lines that need assembly.
+ * Shared by the programs that test processes, threads and signals: the numbers of system calls
+ * beyond those of runtime.h, and the few lines that need assembly.
  */
 #ifndef GUEST_PROGRAMS_RUNTIME_TASKS_H
 #define GUEST_PROGRAMS_RUNTIME_TASKS_H

@@ -380,7 +380,7 @@ int main(int argc, char **argv)
 
 	watch = map(NULL, PAGE, RW, SHARED_ANONYMOUS, -1);
 	leaks_init();
-	/* What is kept for good is taken now. */
+	/* A run without a bomb makes the kernel take now whatever it keeps for good. */
 	right = go_off(&(struct bomb){ "none", no_bomb });
 	leaks_none();
 	for (int i = 1; i < argc; i++) {

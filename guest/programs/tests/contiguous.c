@@ -30,7 +30,7 @@ static struct request request[REQUESTS_MAX];
 static unsigned requests = REQUESTS, pages;
 static uint16_t owner[PAGES_MAX]; /* of each page: request + 1, or 0 */
 
-/* What the map says of the holes. */
+/* The holes in the map of owners, in pages. */
 struct holes {
 	unsigned count, free, largest;
 };

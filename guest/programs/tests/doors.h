@@ -1,5 +1,5 @@
 /*
- * What the two halves of `doors` share: how an attempt is made, and the groups of the second half.
+ * Shared by the two halves of `doors`: how an attempt is made, and the groups of the second half.
  */
 #ifndef GUEST_PROGRAMS_TESTS_DOORS_H
 #define GUEST_PROGRAMS_TESTS_DOORS_H

@@ -24,7 +24,7 @@ static uint64_t next(void)
 	return state;
 }
 
-/* What would end the test and not only a worker, or wait for ever. */
+/* Calls that would end the whole test and not only a worker, or wait for ever. */
 static bool is_spared(long number)
 {
 	switch (number) {

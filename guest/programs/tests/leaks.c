@@ -1,4 +1,4 @@
-/* What the kernel has in use, by /proc. */
+/* Reads from /proc how much memory the kernel has in use. */
 #include "guest/programs/tests/leaks.h"
 
 #define CACHE_MAX     32
@@ -8,7 +8,7 @@
 #define SETTLE_MS     5
 #define STACK_TOUCHED (48 << 10)
 
-/* What is in use. */
+/* The memory in use. */
 struct use {
 	long pages; /* neither free nor of slabs nor of kernel stacks' tables; less all there are */
 	unsigned caches;
@@ -78,7 +78,7 @@ static int place_before(const char *name)
 	return -1;
 }
 
-/* What cache i of `after` has more than before. */
+/* How many more objects and slabs cache i of `after` has than it had before. */
 static void more_in(unsigned i, long *objects, long *slabs)
 {
 	int place = place_before(after.cache[i].name);

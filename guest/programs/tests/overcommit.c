@@ -153,7 +153,7 @@ static void protects(void)
 	       "2: mprotect to the limit");
 	expect(syscall3(SYS_MPROTECT, memory + ROOM * PAGE, PAGE, RW) == NO_MEMORY,
 	       "2: mprotect one page beyond");
-	/* What was writable may hold data: it stays counted. */
+	/* Memory that was writable may hold data: it stays counted. */
 	syscall3(SYS_MPROTECT, memory, ROOM * PAGE, PROT_READ);
 	expect(committed() == before + ROOM, "2: mprotect to read-only gives back");
 	expect(syscall3(SYS_MPROTECT, memory, ROOM * PAGE, RW) == 0 && committed() == before + ROOM,
@@ -204,7 +204,7 @@ static void heap(void)
 	syscall3(SYS_BRK, start, 0, 0);
 }
 
-/* What a fork promises, seen while the child waits. */
+/* The memory that a fork commits, read while the child waits. */
 static long cost_of_fork(void)
 {
 	int tube[2];

@@ -148,7 +148,7 @@ static void fill(void)
 			map(NULL, most + HUGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 		memory = (char *)(((uintptr_t)memory + HUGE - 1) & ~(HUGE - 1));
 	}
-	/* What was freed; then more, as far as memory goes. */
+	/* First the pages that were freed, then more, as far as memory goes. */
 	mark(memory, pages, SEED);
 	while (file_number(MEMINFO, "MemFree:") > LEFT_KB && (pages + 64) * PAGE < most) {
 		mark(memory + pages * PAGE, 64, SEED + pages);

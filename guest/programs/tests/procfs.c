@@ -171,8 +171,8 @@ static void faults(void)
 	char *memory = map(NULL, TOUCHED * PAGE, RW, ANONYMOUS, -1);
 	long before, after;
 
-	/* What these calls need themselves (the text, the stack's next page) is there from now on.
-	 */
+	/* The first calls bring in the pages they need themselves (the text, the stack's next
+	 * page). */
 	usage_faults();
 	self_field(STAT_MINFLT);
 	before = self_field(STAT_MINFLT);

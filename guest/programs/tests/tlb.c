@@ -1,10 +1,11 @@
 /*
- * What a flush of the TLB costs, page by page (INVLPG) and as a whole, and where one overtakes the
- * other: a range of pages is touched, taken away by mprotect, given back and touched again, with
- * the kernel told (/proc/sys/vm/tlb_flush_ceiling) to flush always one by one, or always all.
+ * Measures the cost of a flush of the TLB, page by page (INVLPG) and as a whole, and where one
+ * overtakes the other: a range of pages is touched, taken away by mprotect, given back and touched
+ * again, with the kernel told (/proc/sys/vm/tlb_flush_ceiling) to flush always one by one, or
+ * always all.
  *
- * And that flushes are right: what was taken away is gone at once, alone and on several CPUs, and
- * the counts in /proc/vmstat are those of what was done.
+ * It also checks that flushes are right: memory that was taken away is gone at once, on one CPU and
+ * on several, and the counts in /proc/vmstat match the flushes that were done.
  */
 #include "guest/programs/runtime/check.h"
 

@@ -36,7 +36,7 @@ static void leak_objects(void)
 		name[10]++;
 }
 
-/* What the leak check must find. */
+/* Tests that leak, as the leak check must find. */
 static const struct user_test hidden_tests[] = {
 	{ "leak-page", leak_page },
 	{ "leak-objects", leak_objects },

@@ -302,7 +302,7 @@ static void directories_gone(void)
 	call(MKDIR, "/tmp/p/q", 0700);
 	call(CHDIR, "/tmp/p/q");
 	expect(call(RMDIR, "/tmp/p/q") == 0 && call(RMDIR, "/tmp/p") == 0, "rmdir");
-	/* What the kernel gave back may be something else by now. */
+	/* New files may take the memory that the kernel freed with the directories. */
 	for (unsigned i = 0; i < 16; i++) {
 		char name[] = "/tmp/fill-a";
 

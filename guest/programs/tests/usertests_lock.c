@@ -48,7 +48,7 @@ static long lock(long fd, int command, int type, int64_t start, int64_t length)
 	return call(FCNTL, fd, command, &flock);
 }
 
-/* What is in the way of a write lock on the range. */
+/* The lock that stands in the way of a write lock on the range. */
 static struct flock in_the_way(long fd, int command, int64_t start, int64_t length)
 {
 	struct flock flock = { F_WRLCK, 0, start, length, 0 };
@@ -218,8 +218,8 @@ static void wait_and_give(long fd, long to)
 	expect(lock(fd, F_SETLK, F_UNLCK, 0, 0) == 0, "both");
 }
 
-/* Who is woken waits for nobody any more, although it has not run yet: to wait for it is no circle.
- * On one CPU it runs when the waker waits. */
+/* A process that was woken waits for nobody any more, although it has not run yet: waiting for it
+ * closes no circle. On one CPU it runs when the waker waits. */
 static void deadlock_that_is_none(void)
 {
 	long fd = open_it(O_RDWR);

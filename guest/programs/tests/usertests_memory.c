@@ -191,7 +191,7 @@ static void copy_on_write(void)
 	expect(marked(memory, COPIED, 20), "the parent's writes");
 }
 
-/* What a system call writes is copied, too. */
+/* A shared page is also copied when a system call writes to it. */
 static void copy_by_call(void)
 {
 	char *memory = fresh(SOME);
@@ -384,7 +384,7 @@ static bool shows(int protection, const char *rights)
 	return right;
 }
 
-/* What was asked for, though the processor gives more. */
+/* The maps show the rights that were asked for, though the processor gives more. */
 static void rights_shown(void)
 {
 	char *at = map(NULL, PAGE, PROT_READ, PRIVATE_ANONYMOUS, -1);

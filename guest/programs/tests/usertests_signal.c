@@ -326,7 +326,7 @@ static void stop_and_continue(void)
 	expect(caught == SIGTSTP, "SIGTSTP cannot be caught");
 }
 
-/* What comes while it is stopped waits for SIGCONT; SIGKILL does not. */
+/* A signal that arrives while the process is stopped waits for SIGCONT; SIGKILL does not. */
 static void stopped_deaths(void)
 {
 	struct stopping child = start_stopping();

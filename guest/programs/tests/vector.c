@@ -69,7 +69,7 @@ static void cpuid(uint32_t leaf, uint32_t *ebx, uint32_t *ecx)
 	__asm__ volatile("cpuid" : "+a"(eax), "=b"(*ebx), "+c"(*ecx), "=d"(edx));
 }
 
-/* What the processor has and the kernel has turned on. */
+/* The widest registers that the processor has and the kernel has turned on. */
 static const struct width *find_width(void)
 {
 	uint32_t ebx, ecx, leaf1, low = 0, high;
