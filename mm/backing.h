@@ -1,14 +1,15 @@
 /*
- * What the memory manager asks of the layer that holds guest memory.
+ * The interface that the memory manager needs of the layer that holds guest memory.
  *
  * ept/ implements this over a memfd and userfaultfd; tests/unit implements a fake one; the
  * simulator will be a third. All of a range's frames are inside the guest (mm checks). Every
  * operation returns 0 or -errno and may be called from any thread; mm never runs two operations
  * on the same frame at once, except that unmap and map may race with the guest's own touches.
  *
- * What fails may have been done in part, and a part is a result: *done says how many frames, from
- * first on, are done, whatever is returned. The frames behind them are as they were, but for unmap
- * and release: there the host does not say how far it came, and they may be done as well.
+ * An operation that fails may have been done in part, and a part is a result: *done says how many
+ * frames, from first on, are done, whatever is returned. The frames behind them are as they were,
+ * but for unmap and release: there the host does not say how far it came, and they may be done as
+ * well.
  *
  * A frame is *present* when the backing holds a page for it, *mapped* when the guest reaches that
  * page without a fault. Mapped implies present.
@@ -44,8 +45,8 @@ struct mm_backing_ops {
 	int (*release)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 
 	/*
-	 * Wake who waits on count frames: they try again. None of the others wakes anybody;
-	 * mm_fault() does, when all else is done.
+	 * Wake the threads that wait on count frames: they try again. No other operation wakes
+	 * anybody; mm_fault() calls this when all else is done.
 	 */
 	int (*wake)(void *backing, gfn_t first, uint32_t count);
 

@@ -1,5 +1,5 @@
 /*
- * The budget: what follows from it, charging, and changing it while the guest runs.
+ * The budget: the sizes that follow from it, charging, and changing it while the guest runs.
  *
  * It covers resident frames, the pool's blocks and the manager's own tables (frame records, the
  * policy's array, the pool's, the swap's bitmap and hashes, the staging memory of fills and
@@ -16,11 +16,11 @@
  * Reclaim needs memory to give memory back: an object is in the pool before its page is released.
  * That is what the reserve above the limit is for.
  *
- * A higher budget takes effect at once, a lower one as it can. First it goes down to what is held
- * (with headroom); from there the reclaimer takes it down with each of its batches, by half of what
- * the batch gained. The other half is headroom: however hard the guest faults, the budget falls,
+ * A higher budget takes effect at once, a lower one as it can. First it goes down to the memory
+ * held (with headroom); from there the reclaimer takes it down with each of its batches, by half of
+ * the batch's gain. The other half is headroom: however hard the guest faults, the budget falls,
  * and however fast it falls, a fault has no more to reclaim for itself than under any budget. The
- * budget in force is never under what is held, so all identities hold throughout.
+ * budget in force is never under the memory held, so all identities hold throughout.
  *
  * A guest that cannot be brought under the budget (no swap, nothing that compresses) is not stopped
  * for that: a fault that finds nothing to give up puts the old budget in force again, and lowering

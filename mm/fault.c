@@ -1,6 +1,6 @@
 /*
- * The fault service. What happened is told by the frame's state alone; the kind of event that
- * brought us here does not matter, so a stale or doubled event is harmless.
+ * The fault service. Only the frame's state tells what happened; the kind of event that brought us
+ * here does not matter, so a stale or doubled event is harmless.
  *
  * A resident frame is mapped (an eviction under way is cancelled). A stored one is filled:
  *   1. take a work and one page of budget, reclaiming directly if there is no headroom;
@@ -72,8 +72,8 @@ static int hand_over(struct mm *mm, struct fill_work *work, const struct fill_ru
 }
 
 /*
- * Map what is still watched of the run, as far as it goes; the lock is held throughout. What cannot
- * be mapped stays watched: whoever needs it will say so.
+ * Map the frames of the run that are still watched, as far as it goes; the lock is held throughout.
+ * A frame that cannot be mapped stays watched: a thread that needs it will fault again.
  */
 static void map_watched(struct mm *mm, uint32_t first, uint32_t count)
 {
@@ -405,7 +405,8 @@ static int let_in(struct mm *mm, uint32_t number, struct attempt *a)
 	return 0;
 }
 
-/* As bring_in(), which see; who has waited for the disk may not have said that it is over. */
+/* As bring_in(), which see; a thread that has waited for the disk may not have said that it is
+ * over. */
 static int try_to_bring_in(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
 {
 	int error = -EAGAIN;

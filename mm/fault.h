@@ -11,7 +11,7 @@ struct attempt {
 	bool alone;		 /* a neighbour failed: bring in this frame only */
 	bool waits;		 /* in: for room on a full disk, if the owner wants to */
 	int thread;		 /* in: whose fault it is; 0: not known */
-	bool full;		 /* out, on -ENOSPC: it is room on the disk that was wanting */
+	bool full;		 /* out, on -ENOSPC: the disk had no room */
 	bool ends_waiting;	 /* it has waited, or found room while others wait */
 };
 

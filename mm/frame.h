@@ -18,11 +18,11 @@
  * The guest gives pages up through its balloon or by reporting them free (release.c). It may touch
  * one all the same. BALLOON says that the guest holds it in its balloon, whatever the state.
  *
- * Who moves a frame:
+ * The threads that may move a frame:
  *   MAPPED, WATCHED       anyone who holds the lock, unless BATCH is set or pins > 0 (then only
  *                         WATCHED -> MAPPED)
  *   EVICTING              a fault may cancel (-> MAPPED); else the batch's owner, under the lock
- *   RELEASING, FILLING    only who set it; all others wait on mm->changed
+ *   RELEASING, FILLING    only the thread that set it; all others wait on mm->changed
  *   all others            anyone who holds the lock
  *
  * A batch's owner marks frames under the lock (EVICTING or WATCHED, with BATCH), works outside it,

@@ -1,7 +1,7 @@
 /*
- * A frame seen from outside. Of a resident page the content is copied under the lock; of another
- * its tier tells, and does what takes long (decompressing, reading the swap file) on a copy,
- * without the lock.
+ * A frame seen from outside. The content of a resident page is copied under the lock. Any other
+ * page is described by its tier, which does slow work (decompressing, reading the swap file) on a
+ * copy, without the lock.
  */
 #include <errno.h>
 

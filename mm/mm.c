@@ -1,4 +1,4 @@
-/* The manager's making and unmaking, and what it tells its policy and its pool. */
+/* Creates and destroys the manager, and answers its policy and its pool. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

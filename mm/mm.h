@@ -93,9 +93,9 @@ struct mm_config {
 	void *failed_context; /* of both */
 
 	/*
-	 * What others spend of host memory on this guest under such a budget, in bytes: it is held
-	 * inside the budget, beside what the manager itself holds. May grow with the budget, by a
-	 * part of it. NULL: nothing. Called with the manager's lock held.
+	 * Returns the host memory that others spend on this guest under such a budget, in bytes: it
+	 * is held inside the budget, beside what the manager itself holds. May grow with the
+	 * budget, by a part of it. NULL: nothing. Called with the manager's lock held.
 	 */
 	uint64_t (*beside)(void *context, uint64_t budget_bytes);
 	void *beside_context;
@@ -104,10 +104,10 @@ struct mm_config {
 	 * The disk of the swap file is full, and a fault cannot go on: nothing else can be given
 	 * up. (A pin does not wait: it gets -ENOMEM.) Called without mm's lock, over and over,
 	 * since_ns after the first time, with the thread of mm_fault_of(); it waits a while. True:
-	 * try again; false: that is the failure then. And: there was room, it went on; from each
-	 * thread that has waited, and from others, so that a call may find nothing to end. Both or
-	 * neither; from the threads that fault (the second also from those that pin), several at a
-	 * time.
+	 * try again; false: the fault fails. The second hook: there was room, and the fault went
+	 * on. It is called by each thread that has waited, and by others, so a call may find
+	 * nothing to end. Give both or neither; they are called by the threads that fault (the
+	 * second also by those that pin), several at a time.
 	 */
 	bool (*full)(void *context, int thread, uint64_t since_ns);
 	void (*full_no_more)(void *context);
@@ -175,29 +175,29 @@ void mm_destroy(struct mm *mm);
 /*
  * Change the budget while the guest runs, also from none (0) to one and back. A higher one is in
  * force when this returns. A lower one is approached by the background thread, a batch of evictions
- * at a time, while faults go on (see budget.c); without that thread the caller evicts. What is in
- * force and what is wanted are in mm_stats; the two stay apart when not enough can be given up.
+ * at a time, while faults go on (see budget.c); without that thread the caller evicts. mm_stats has
+ * the budget in force and the one wanted; the two stay apart when not enough can be given up.
  * -EINVAL under mm_least_budget().
  */
 int mm_set_budget(struct mm *mm, uint64_t bytes);
 
 /*
- * Serve a fault on frame: when it returns 0, the frame is mapped and who waited has been woken (or
- * the fault was stale, and waiters were woken to try again). write is a hint. -ERANGE for a frame
- * outside the guest, -EIO after a failure. Any other error is itself the failure, and was reported
- * through failed().
+ * Serve a fault on frame: when it returns 0, the frame is mapped and its waiters have been woken
+ * (or the fault was stale, and waiters were woken to try again). write is a hint. -ERANGE for a
+ * frame outside the guest, -EIO after a failure. Any other error is itself the failure, and was
+ * reported through failed().
  */
 int mm_fault(struct mm *mm, gfn_t frame, bool write);
-/* The same, and whose fault it is: a thread of this process, or a kernel's. */
+/* The same, with the thread that faulted: one of this process, or of the kernel. */
 int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread);
 
 /*
  * Bring count frames in and keep them present until unpinned, for the monitor's own reads and
  * writes through backing page(). A frame may be pinned up to 255 times. All or nothing.
- * -ENOMEM when nothing can be given up for them, be it for want of room on the disk: that is not
- * waited for; mm_fault() does. -EBUSY when a frame's pins are used up, or a quarter of the budget
- * is pinned, -ERANGE, -EIO after a failure. A page that cannot be read back is a failure, reported
- * as for mm_fault().
+ * -ENOMEM when nothing can be given up for them, even if only for want of room on the disk: unlike
+ * mm_fault(), this does not wait for it. -EBUSY when a frame's pins are used up, or a quarter of
+ * the budget is pinned, -ERANGE, -EIO after a failure. A page that cannot be read back is a
+ * failure, reported as for mm_fault().
  */
 int mm_pin(struct mm *mm, gfn_t first, uint32_t count);
 void mm_unpin(struct mm *mm, gfn_t first, uint32_t count);
@@ -224,8 +224,8 @@ uint32_t mm_reclaim(struct mm *mm, uint32_t count);
 void mm_stats_get(struct mm *mm, struct mm_stats *stats);
 
 /*
- * How much of interval_ns, between two snapshots, faults took that a larger budget would have
- * saved; in thousandths. Over 1000 when several waited at a time.
+ * The share of interval_ns, between two snapshots, that was spent on faults which a larger budget
+ * would have saved; in thousandths. Over 1000 when several waited at a time.
  */
 uint32_t mm_pressure_permille(const struct mm_stats *before, const struct mm_stats *after,
 			      uint64_t interval_ns);

@@ -1,6 +1,6 @@
 /*
- * What the files of mm/ share. Lock keys: (L) mm->lock, (C) constant after mm_create, (W) whoever
- * holds the work.
+ * Shared by the files of mm/. Lock keys: (L) mm->lock, (C) constant after mm_create, (W) the thread
+ * that holds the work.
  */
 #ifndef MM_INTERNAL_H
 #define MM_INTERNAL_H
@@ -107,8 +107,8 @@ struct reclaim_work {
 	struct victim victims[BATCH_MAX];
 	uint32_t victim_count;
 	uint32_t gone;	/* frames this batch has given back so far */
-	bool disk_full; /* a page found no room on the disk; cleared by who asks */
-	bool wrote;	/* pages went to the disk; cleared by who asks */
+	bool disk_full; /* a page found no room on the disk; cleared by the thread that reads it */
+	bool wrote;	/* pages went to the disk; cleared by the thread that reads it */
 	bool unplaced;	/* no tier took a page */
 	bool swap;	/* the swap may be written to in this batch */
 	uint32_t owners[SWAP_BATCH];
@@ -241,7 +241,7 @@ bool budget_relent(struct mm *mm);
 bool mm_charge(struct mm *mm, uint64_t bytes, uint64_t limit);
 void mm_uncharge(struct mm *mm, uint64_t bytes);
 bool mm_charge_table(void *mm, uint64_t bytes); /* within the budget, counted as table */
-/* What others spend changes with the budget in force, which has the room for it. */
+/* Adjusts the charge for what others spend to the budget in force, which has the room for it. */
 void budget_charge_beside(struct mm *mm);
 
 /* mm.c. */
@@ -249,14 +249,13 @@ void mm_wait(struct mm *mm); /* on changed */
 void mm_wake(struct mm *mm);
 void mm_kick_reclaimer(struct mm *mm); /* if it sleeps and has something to do */
 /*
- * Without the lock: tell the owner, once, then stop serving. Who sees -EIO sees it after that, so
- * that the owner hears of the cause before its effects. A second failure waits for the first's
- * telling.
+ * Without the lock: tell the owner, once, then stop serving. Callers get -EIO only after that, so
+ * that the owner hears of the cause before its effects. A second failure waits until the first has
+ * been told.
  */
 void mm_fail(struct mm *mm, uint32_t frame, int error, const char *doing);
 
-/* notes.c: unlock, and say what there is to say; or in two steps. No log line with the lock held.
- */
+/* notes.c: unlock, then log the notes; or in two steps. No log line with the lock held. */
 void mm_unlock(struct mm *mm);
 bool notes_pending(const struct mm *mm);
 struct mm_notes notes_take(struct mm *mm);
@@ -277,9 +276,9 @@ void works_finish(struct mm *mm); /* without the lock */
 /* frame.c: what several files do to a frame. */
 void frame_drop_slot(struct mm *mm, struct mm_frame *f); /* a kept slot, if any */
 /*
- * The backing's calls on a range; what passes (-EAGAIN, ...) is tried again from where it stopped.
- * *done frames are done, whatever is returned: the caller commits those. Without the lock, but for
- * map.
+ * The backing's calls on a range; after an error that passes (-EAGAIN, ...) they go on where they
+ * stopped. *done frames are done, whatever is returned: the caller commits those. Without the lock,
+ * but for map.
  */
 int frame_zero(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
 int frame_fill(struct mm *mm, uint32_t first, uint32_t count, const char *source, uint32_t *done);
@@ -302,9 +301,10 @@ uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, 
 		       uint32_t *examined);
 /* For a fault that finds no headroom: 0 (try again), or -ENOMEM when nothing can be given up. */
 int reclaim_direct(struct mm *mm, struct reclaim_effort *effort);
-/* So that one more batch in vain ends it, and that one tries to write whatever failed before. */
+/* Makes the next batch in vain the last one, and lets it try to write pages whose writing failed
+ * before. */
 void reclaim_once_more(struct mm *mm, struct reclaim_effort *effort);
-/* So many frames named in vain are a round: all were watched once, then tried once. */
+/* The number of frames named in vain that make a round: all were watched once, then tried once. */
 static inline uint64_t vain_limit(const struct mm *mm)
 {
 	return 2ull * (mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED]) + 64;
@@ -324,16 +324,17 @@ bool swap_usable(struct mm *mm, bool forced);
 uint32_t swap_assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t count);
 /* Writes work->pages, and drops the lock meanwhile. The first error among them. */
 int swap_write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count);
-/* Spare slots to the disk, if it is due: true when there were. Drops the lock. */
+/* Gives spare slots back to the disk, if it is due: true when there were any. Drops the lock. */
 bool punch_some(struct mm *mm);
 
-/* tier/pool.c: what the pool has emptied goes back to the host. Drops the lock if there is any. */
+/* tier/pool.c: gives blocks that the pool has emptied back to the host. Drops the lock if there are
+ * any. */
 void trim_pool(struct mm *mm);
 
 /* tier/write_back.c. */
 /*
- * Pool objects, oldest first, to the swap: how many pages went. dense: also of blocks that hold so
- * many that their room comes free only after several calls.
+ * Writes pool objects to the swap, oldest first. Returns how many pages went. dense: also of blocks
+ * that hold so many that their room comes free only after several calls.
  */
 uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense);
 /* The same while write_back_due(), within reason. */

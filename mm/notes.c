@@ -1,6 +1,6 @@
 /*
- * What the manager has to tell the user. Found out under the lock, said without it: a log line may
- * go to a pipe that nobody reads, and all of the machine would wait behind it.
+ * The manager's messages to the user. They are noted under the lock and logged without it: a log
+ * line may go to a pipe that nobody reads, and the whole machine would wait behind it.
  */
 #include <string.h>
 

@@ -8,7 +8,7 @@
  *                already, or else, which takes it? (lock) commit what is still EVICTING;
  *   4. what a tier keeps by batches (the swap) goes there together;
  *   5. (no lock) the stored pages are given back in ranges; (lock) their charge ends;
- *   6. (lock)    the batch ends: what stayed is mapped again and offered to the policy.
+ *   6. (lock)    the batch ends: frames that stayed are mapped again and offered to the policy.
  *
  * A page is examined in a private copy: an eviction that is being cancelled may change the page
  * under our eyes, and no codec promises to survive that.
@@ -143,7 +143,8 @@ uint32_t victims_release(struct mm *mm, struct reclaim_work *work)
 			continue;
 		}
 		error = frame_release(mm, v[0].frame, n, &done);
-		/* Any of the rest may be gone: what those frames hold is not known any more. */
+		/* Any of the rest may be gone: the content of those frames is not known any
+		 * more. */
 		for (uint32_t k = done; k < n; k++)
 			v[k].outcome = OUT_STUCK;
 		if (error != 0)

@@ -1,5 +1,5 @@
 /*
- * What the guest gives up: pages in its balloon and pages it reports free.
+ * Releases the pages that the guest gives up: those in its balloon and those it reports free.
  *
  * A range is done in sweeps. One sweep:
  *   1. (lock)    from the first frame on: what is stored is freed, and RELEASED at once; what is
@@ -103,7 +103,7 @@ static int punch(struct mm *mm, struct sweep *s, uint32_t *bad)
 	return error;
 }
 
-/* Step 3. What could not be given back stays RELEASING: the machine has failed. */
+/* Step 3. Frames that could not be given back stay RELEASING: the machine has failed. */
 static void commit(struct mm *mm, const struct sweep *s)
 {
 	for (uint32_t i = 0; i < s->run_count; i++) {

@@ -1,5 +1,6 @@
 /*
- * Which frames to bring in with a fault: a few streams, each the memory of one sequential walk.
+ * Decides which frames to bring in with a fault: a few streams, each the memory of one sequential
+ * walk.
  *
  * A fault just beyond a stream's last window continues it and doubles its window; a fault inside
  * the last window (the window was cut short for want of memory) continues it at the same size; any

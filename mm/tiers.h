@@ -1,7 +1,7 @@
 /*
  * The tiers: where the content of a page is while the page is not resident. Each is a row of hooks,
  * and mm_tiers[] (tiers.c) names them all, in the order in which an evicted page is offered to
- * them. A frame's state says which of them has it (mm_tier_of()).
+ * them. A frame's state tells which tier has it (mm_tier_of()).
  *
  * A row (mm/tier/) knows frames; the store that it fills (mm/store/: the pool, the swap file, the
  * codecs) does not. A further tier is a file with its row, a state of frames, and a line in each
@@ -26,8 +26,8 @@ struct mm_tier_ops {
 	/* Without the lock. The tier has this very content already: to keep it takes no memory and
 	 * no write. NULL: never. */
 	bool (*has)(struct mm *mm, struct reclaim_work *work, struct victim *v);
-	/* Without the lock. Whether the tier takes the page; what it makes of it goes to packed,
-	 * which has room for POOL_OBJECT_MAX bytes. NULL: never. */
+	/* Without the lock. Whether the tier takes the page; its encoded form goes to packed, which
+	 * has room for POOL_OBJECT_MAX bytes. NULL: never. */
 	bool (*take)(struct mm *mm, struct reclaim_work *work, struct victim *v, char *packed);
 	/* Keeps one page that it has or took, if the frame is EVICTING, by victim_stored(). Or sets
 	 * the victim's outcome or its tier to another one; or leaves it for keep_batch(). May drop
@@ -52,10 +52,10 @@ struct mm_tier_ops {
 
 	/* The content is of no use any more. */
 	void (*drop)(struct mm *mm, struct mm_frame *f);
-	/* Tells of the frame's content, and copies it to page, if that is not NULL, changing
+	/* Describes the frame's content, and copies it to page, if that is not NULL, changing
 	 * nothing. Drops the lock and leaves it dropped. -EAGAIN: it went elsewhere meanwhile. */
 	int (*look)(struct mm *mm, uint32_t number, struct mm_look *look, void *page);
-	/* Fills in what the statistics say of it. */
+	/* Fills in the tier's part of the statistics. */
 	void (*stats)(const struct mm *mm, struct mm_stats *stats);
 	/* Verifies its own identities, with content[s] the frames whose content is that of state s.
 	 * How many breaches, printed to out. */

@@ -1,6 +1,6 @@
 /*
- * What becomes of one page's bytes: same-filled detection, compression, checksums. A struct codec
- * is one thread's scratch memory at a time. A page is PAGE_SIZE bytes.
+ * Encodes the bytes of one page: same-filled detection, compression, checksums. A struct codec is
+ * one thread's scratch memory at a time. A page is PAGE_SIZE bytes.
  */
 #ifndef MM_STORE_CODEC_H
 #define MM_STORE_CODEC_H

@@ -1,6 +1,6 @@
 /*
- * The hashes that vouch for content: that a page still equals what was stored of it, and that what
- * comes back from the pool or the swap file is what went there.
+ * The hashes that vouch for content: that a page still equals its stored copy, and that content
+ * comes back from the pool or the swap file as it went there.
  *
  * XXH3 is quick but not cryptographic. Without a key, or with one of 64 bits, two contents of equal
  * hash are made at will: then a page would be called unchanged that has changed, and the guest's

@@ -96,7 +96,8 @@ static struct slot_header *slot_at(const struct pool *pool, uint32_t block, uint
 	return (struct slot_header *)(pool->base + (size_t)block * POOL_BLOCK_SIZE + slot * size);
 }
 
-/* What a handle can name: 256 GiB of compressed pages, whatever the guest's size. */
+/* The most blocks, as far as handles can name them: 256 GiB of compressed pages, whatever the
+ * guest's size. */
 static uint32_t block_max_of(uint64_t max_bytes)
 {
 	uint64_t blocks = max_bytes / POOL_BLOCK_SIZE + 1, most = (1u << (32 - SLOT_BITS)) - 1;

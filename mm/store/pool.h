@@ -4,7 +4,7 @@
  * pool_trim_give().
  *
  * Each object keeps its owner (a frame number), a length and a checksum that the caller chose and
- * verifies. Handles are 32 bits; an object may be moved, which is told through moved().
+ * verifies. Handles are 32 bits; an object may be moved, and then moved() is called.
  */
 #ifndef MM_STORE_POOL_H
 #define MM_STORE_POOL_H
@@ -41,8 +41,8 @@ int pool_create(uint64_t max_bytes, const struct pool_host *host, struct pool **
 void pool_destroy(struct pool *pool); /* gives every block back, without uncharge(); takes NULL */
 
 /*
- * Host memory of the pool's own tables, in bytes: what is there from the start, and with all blocks
- * in use. What comes in between is charged along with the blocks, and stays.
+ * Host memory of the pool's own tables, in bytes: at the start, and with all blocks in use. Growth
+ * in between is charged along with the blocks, and stays.
  */
 uint64_t pool_table_bytes_least(void);
 uint64_t pool_table_bytes(uint64_t max_bytes);
@@ -61,9 +61,8 @@ void pool_free(struct pool *pool, uint32_t handle);
 
 /*
  * Empty blocks are given back to the host once there are more than will soon be used again; until
- * then they stay charged. Three steps, for the second is done without the lock: a few blocks that
- * nobody gets meanwhile (false: none is due), giving their memory back, and the end of their
- * charge.
+ * then they stay charged. Three steps, for the second is done without the lock: taking a few blocks
+ * out of use (false: none is due), giving their memory back, and ending their charge.
  */
 #define POOL_TRIM_MAX 16
 
@@ -77,8 +76,8 @@ void pool_trim_give(const struct pool *pool, const struct pool_trim *trim);
 void pool_trim_end(struct pool *pool, const struct pool_trim *trim);
 
 /*
- * Empty sparse blocks into fuller ones of their class, at most max_blocks of them, where that
- * gives blocks back. How many went. Takes a few microseconds a block.
+ * Moves the objects of sparse blocks into fuller ones of their class, for at most max_blocks
+ * blocks, where that gives blocks back. Returns how many went. Takes a few microseconds a block.
  */
 unsigned pool_compact(struct pool *pool, unsigned max_blocks);
 

@@ -7,8 +7,8 @@
  * page.
  *
  * A slot that was written takes room on the disk until it is punched, also when it is free again.
- * These spare slots are what the next evictions can count on while the disk is full; when there are
- * many of them, it gets them back.
+ * The next evictions can count on these spare slots while the disk is full; when there are many of
+ * them, the disk gets them back.
  *
  * Invariants (swap_check): a bit set per slot in use, `used` of them; a bit set per slot on the
  * disk, `spare` of them not in use; no bit beyond slot_count; hashes exist (and are charged) up to
@@ -371,7 +371,7 @@ static void transfer(struct swap *swap, struct swap_page *pages, unsigned count,
 		tries[request_count] = 0;
 		first_page[request_count++] = i;
 	}
-	/* The first pass takes all at once; what must be repeated goes on one by one. */
+	/* The first pass takes all at once; requests that must be repeated go one by one. */
 	swap->io->transfer(swap->file, queue, request_count);
 	for (unsigned r = 0; r < request_count; r++) {
 		unsigned end = r + 1 < request_count ? first_page[r + 1] : count;

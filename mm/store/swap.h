@@ -31,7 +31,7 @@ struct mm_swap_request {
 
 /*
  * The file operations. Tests put their own in between to inject failures; swap.c itself resubmits
- * what comes back short, with -EINTR or with -EAGAIN.
+ * requests that come back short, with -EINTR or with -EAGAIN.
  */
 struct mm_swap_io {
 	/* A file without a name in directory. 0 and *file, or -errno. */
@@ -49,7 +49,8 @@ extern const struct mm_swap_io mm_swap_io_file;
 /* The same without io_uring. */
 extern const struct mm_swap_io mm_swap_io_plain;
 
-/* What both share: the file's descriptor, or -errno. *direct: it was opened O_DIRECT. */
+/* Shared by both. swap_file_open() returns the file's descriptor, or -errno. *direct: it was opened
+ * O_DIRECT. */
 int swap_file_open(const char *directory, bool *direct);
 int swap_file_punch(int fd, uint64_t offset, uint64_t length);
 
@@ -67,7 +68,7 @@ int swap_create(const char *directory, uint32_t slot_count, const struct mm_swap
 		const struct hash_key *key, struct swap **swap);
 void swap_destroy(struct swap *swap); /* takes NULL */
 
-/* Host memory for slot_count slots: what is there from the start, and with all slots used. */
+/* Host memory for slot_count slots: at the start, and with all slots used. */
 uint64_t swap_table_bytes_least(uint32_t slot_count);
 
 /*
@@ -84,16 +85,16 @@ void swap_set_hash(struct swap *swap, uint32_t slot, XXH128_hash_t hash);
 bool swap_hash_equal(const struct swap *swap, uint32_t slot, XXH128_hash_t hash);
 
 /*
- * Write or read count pages (up to SWAP_BATCH); each page's error says what became of it. Reading
+ * Write or read count pages (up to SWAP_BATCH); each page's error tells its outcome. Reading
  * verifies. Neighbours in the list with neighbouring slots share a request.
  */
 void swap_write(struct swap *swap, struct swap_page *pages, unsigned count);
 void swap_read(struct swap *swap, struct swap_page *pages, unsigned count);
 
 /*
- * What became of a write, under the lock, before its slots are freed or used: which lie on the disk
- * now, and whether it is full. True when it failed for nothing but want of room for new slots, and
- * there are free ones that lie on the disk already.
+ * Notes the outcome of a write, under the lock, before its slots are freed or used: which slots lie
+ * on the disk now, and whether it is full. True when the write failed only for want of room for new
+ * slots, and there are free ones that lie on the disk already.
  */
 bool swap_wrote(struct swap *swap, const struct swap_page *pages, unsigned count);
 
@@ -103,8 +104,8 @@ void swap_try_to_grow(struct swap *swap);
 
 /*
  * Free slots that lie on the disk are given back to it once there are many more than will soon be
- * used again. Three steps, for the second is done without the lock: a run of slots that nobody gets
- * meanwhile (false: none is due), punching, and letting go of them.
+ * used again. Three steps, for the second is done without the lock: taking a run of slots out of
+ * use (false: none is due), punching, and letting go of them.
  */
 bool swap_punch_begin(struct swap *swap, uint32_t *first, uint32_t *count);
 int swap_punch(struct swap *swap, uint32_t first, uint32_t count);
@@ -112,8 +113,8 @@ void swap_punch_end(struct swap *swap, uint32_t first, uint32_t count, int error
 bool swap_punch_due(const struct swap *swap);
 
 /*
- * One slot as it stands in the file, for who holds no claim on it: the slot may change meanwhile,
- * so verifying is left to the caller, under the lock. 0 or -errno.
+ * Reads one slot as it stands in the file, for a caller with no claim on it: the slot may change
+ * meanwhile, so the caller verifies it, under the lock. 0 or -errno.
  */
 int swap_read_unverified(struct swap *swap, uint32_t slot, void *memory);
 

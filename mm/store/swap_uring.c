@@ -112,8 +112,8 @@ static void prepare(struct uring_file *file, struct ring *ring, struct mm_swap_r
 
 /*
  * Up to RING_DEPTH requests, submitted together and awaited together. The kernel takes them in
- * their order; how many it took. What it did not take stays in the ring, and would go out with the
- * next submission: a ring that has refused is never used again.
+ * their order; how many it took. Requests that it did not take stay in the ring, and would go out
+ * with the next submission: a ring that has refused is never used again.
  */
 static unsigned run_ring(struct uring_file *file, struct ring *ring,
 			 struct mm_swap_request *requests, unsigned count)

@@ -1,11 +1,11 @@
 /*
- * The swap file's row: pages that no other tier wants, and what tier/write_back.c sends on from the
- * pool.
+ * The swap file's row: pages that no other tier wants, and those that tier/write_back.c sends on
+ * from the pool.
  *
- * Both go the same way: contiguous slots under the lock, one batched write outside it, commit
- * under it what is still as it was. A failed write changes nothing but a timer: storing rests for
- * a while that doubles with each failure in a row (a full disk may get room again), and only a
- * fault that would otherwise fail tries in between.
+ * Both go the same way: contiguous slots under the lock, one batched write outside it, and a commit
+ * under it of the pages that are still as they were. A failed write changes nothing but a timer:
+ * storing rests for a while that doubles with each failure in a row (a full disk may get room
+ * again), and only a fault that would otherwise fail tries in between.
  */
 #include <errno.h>
 
@@ -164,7 +164,8 @@ static bool take(struct mm *mm, struct reclaim_work *work, struct victim *v, cha
 	return work->swap;
 }
 
-/* What has to be written goes together. */
+/* Stores a clean victim, whose kept slot has its content. The others are written later, in one
+ * batch. */
 static void keep(struct mm *mm, struct reclaim_work *work, struct victim *v, const char *packed)
 {
 	if (!v->clean)

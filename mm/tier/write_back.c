@@ -22,10 +22,10 @@ bool write_back_due(struct mm *mm, bool lenient)
 }
 
 /*
- * What has lain in the pool while everything in memory could have been replaced this often is
- * colder than any resident page, and its room is worth more to those. Without this, a walk that
- * only reads turns over its resident pages for ever (they are clean: their slots stand) under a
- * frozen pool.
+ * Pages that have lain in the pool while everything in memory could have been replaced this often
+ * are colder than any resident page, and their room is worth more to resident ones. Without this, a
+ * walk that only reads turns over its resident pages for ever (they are clean: their slots stand)
+ * under a frozen pool.
  */
 bool pool_is_cold(struct mm *mm, struct reclaim_work *work)
 {
@@ -90,7 +90,8 @@ static uint32_t unpack_oldest(struct mm *mm, struct reclaim_work *work, uint32_t
 			const char *data = work->packed + k * POOL_OBJECT_MAX;
 			char *page = work->staging + done * PAGE_SIZE;
 
-			/* A damaged one is left where it is: whoever needs it will say so. */
+			/* A damaged one is left where it is: a fault that needs it will report
+			 * it. */
 			if (hash_object(&mm->key, data, object->length) != object->checksum ||
 			    codec_decompress(&work->codec, data, object->length, page) != 0)
 				continue;
