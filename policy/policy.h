@@ -1,16 +1,16 @@
 /*
- * Replacement policies: which mapped frames to watch, which frames to evict. Installed as a
- * public header; the same code runs live and in simulation.
+ * Replacement policies decide which mapped frames to watch and which frames to evict. Installed as
+ * a public header; the same code runs live and in simulation.
  *
  * mm calls every hook with its lock held: a hook must not block, allocate, or call back into mm
  * (the helpers below are the exception). A policy names frames by number, 0 .. frame_count - 1,
- * and keeps what it knows of each in its own array of frame_size bytes a frame, which mm
- * allocates zeroed and charges to the budget.
+ * and keeps its own record of each, frame_size bytes long, in an array that mm allocates zeroed and
+ * charges to the budget.
  *
  * A *watched* frame is resident but unmapped: the guest's next touch costs a minor fault and
  * arrives as touched(). It is the access bit of this design.
  *
- * What the policy decides is advice: mm skips a frame that is pinned or busy, and offers it again
+ * The policy's decisions are advice: mm skips a frame that is pinned or busy, and offers it again
  * through inserted() or touched() when that ends.
  */
 #ifndef POLICY_POLICY_H
