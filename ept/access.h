@@ -21,7 +21,7 @@ uint32_t ept_space_frame_count(const struct ept_space *space); /* the highest gf
 /*
  * The monitor's own accesses to guest memory. The whole range must lie in one piece of guest RAM
  * (-EFAULT otherwise, nothing touched); frames are pinned piece by piece while they are copied.
- * 0 or -errno of the manager's pin. A page that there is no room for now is brought in as by
+ * 0 or -errno of the manager's pin. A page without room in memory now is brought in as by
  * ept_bring_in(), so no lock may be held that the VM's end needs.
  */
 int ept_read(struct ept_space *space, gpa_t address, void *buffer, size_t length);
@@ -47,9 +47,9 @@ int ept_pin(struct ept_space *space, gpa_t address, size_t length, void **at);
 void ept_unpin(struct ept_space *space, gpa_t address, size_t length);
 
 /*
- * Reads without bringing anything in or telling anybody: what is stored is copied from where it is
- * stored. For walkers and whoever only looks. -EFAULT as above, -EBADMSG or -errno of a page that
- * cannot be read back, which is then nobody else's trouble.
+ * Reads without bringing anything in or telling anybody: stored pages are copied from where they
+ * are stored. For walkers and other callers that only look. -EFAULT as above, -EBADMSG or -errno of
+ * a page that cannot be read back, which concerns this caller alone.
  */
 int ept_look(struct ept_space *space, gpa_t address, void *buffer, size_t length);
 

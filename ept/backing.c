@@ -6,9 +6,9 @@
  * and UFFDIO_CONTINUE after it. So content goes in with COPY, zeros with ZEROPAGE, and CONTINUE
  * serves pages that were only unmapped.
  *
- * None of them wakes who waits: the manager does, once its books are closed. A vCPU that is woken
- * earlier may run at once in the fault thread's place, and what the fault took would then be
- * measured with the guest's own time in it.
+ * None of them wakes the waiting threads: the manager does, once its books are closed. A vCPU that
+ * is woken earlier may run at once in the fault thread's place, and the fault's time would then
+ * include the guest's own.
  *
  * The three ioctls stop early with EAGAIN when the address space is changing under them, and say
  * how far they came; they are taken up again from there.

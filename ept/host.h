@@ -1,5 +1,5 @@
 /*
- * What ept/ asks of the host kernel, in one place, so that tests can answer in its stead.
+ * The interface that ept/ needs of the host kernel, in one place, so that tests can replace it.
  */
 #ifndef EPT_HOST_H
 #define EPT_HOST_H

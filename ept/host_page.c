@@ -38,7 +38,7 @@ void ept_host_page_get(hva_t address, struct ept_host_page *page)
 	page->swapped = entry & PAGEMAP_SWAPPED;
 	if (!page->present)
 		return;
-	/* The kernel shows 0 to whoever may not know. */
+	/* The kernel shows 0 to processes that may not know. */
 	page->frame = entry & PAGEMAP_FRAME;
 	page->has_flags = page->frame != 0 && read_word(flags_fd, page->frame, &page->flags);
 }

@@ -7,7 +7,7 @@
 
 #include "ept/space.h"
 
-/* (C) constant after create; (O) whoever creates, starts and destroys */
+/* (C) constant after create; (O) the thread that creates, starts and destroys */
 struct ept_space {
 	const struct ept_host_ops *host;	   /* (C) */
 	const struct ept_manager_ops *manager_ops; /* (C) NULL: unmanaged */

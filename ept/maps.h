@@ -1,6 +1,6 @@
 /*
  * A whole address space of the guest's: every page that its tables map, in the order of addresses.
- * Tables are looked at, never touched. The guest runs on meanwhile, so what is told may not all
+ * Tables are looked at, never touched. The guest runs on meanwhile, so the pages told may not all
  * be of one moment.
  */
 #ifndef EPT_MAPS_H

@@ -11,8 +11,8 @@
  * everywhere; the hole costs address space only.
  *
  * Unmanaged spaces (manager == NULL) are plain anonymous memory that the host kernel manages: the
- * rival in tools/bench, with nothing of the above. Or, where the page's size is asked for, a memfd
- * of such pages, mapped once: what bench translation folds a guest onto.
+ * rival in tools/bench, with nothing of the above. Or, where the page's size is given, a memfd of
+ * such pages, mapped once: bench translation folds a guest onto it.
  *
  * Locks: none of its own. Operations on different ranges may run side by side; mm/ keeps two from
  * one frame.
@@ -35,8 +35,8 @@
 
 /* The hooks of the owner of the pages. Each is required. */
 struct ept_manager_ops {
-	/* Serve a fault: map the frame and wake who waits. thread: whose it is, as the kernel
-	 * numbers it. 0 or -errno; an error stops the VM. */
+	/* Serve a fault: map the frame and wake its waiters. thread: the one that faulted, as the
+	 * kernel numbers it. 0 or -errno; an error stops the VM. */
 	int (*fault)(void *manager, gfn_t frame, bool write, int thread);
 	/* The same for a thread of the monitor's own, which needs the frame. An error stops the VM.
 	 */
@@ -71,7 +71,7 @@ struct ept_range {
 
 /*
  * Makes the memfd, the views and the userfaultfd. 0 or -errno, with one line logged that says what
- * was refused and what to do. No thread runs and no fault is served before ept_space_start().
+ * the host refused and what to do. No thread runs and no fault is served before ept_space_start().
  */
 int ept_space_create(const struct ept_config *config, struct ept_space **space);
 
@@ -88,9 +88,9 @@ int ept_space_attach(struct ept_space *space, int vm_fd);
 int ept_space_start(struct ept_space *space);
 
 /*
- * The VM stops for good: take the guest view away, so that whoever waits for a page in it (a vCPU,
- * a worker of KVM's) gets an error instead of a page nobody vouches for. Pages are left alone.
- * Idempotent. Due before the VM is closed, which waits for KVM's workers.
+ * The VM stops for good: take the guest view away, so that each thread that waits for a page in it
+ * (a vCPU, a worker of KVM's) gets an error instead of a page nobody vouches for. Pages are left
+ * alone. Idempotent. Due before the VM is closed, which waits for KVM's workers.
  */
 void ept_space_abandon(struct ept_space *space);
 
