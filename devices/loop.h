@@ -1,6 +1,7 @@
 /*
- * The devices' event loop: one thread that waits for descriptors and calls who asked. Everything a
- * device does for the guest beyond a register access runs on it, so a kick does not hold a vCPU.
+ * The devices' event loop: one thread that waits for descriptors and calls the functions that watch
+ * them. Everything a device does for the guest beyond a register access runs on it, so a kick does
+ * not hold a vCPU.
  */
 #ifndef DEVICES_LOOP_H
 #define DEVICES_LOOP_H
@@ -14,7 +15,7 @@ typedef void loop_ready(void *context, uint32_t events);
 
 /* 0 or -errno. */
 int loop_create(struct loop **loop);
-/* Takes NULL. After loop_run() has returned. What is still watched is forgotten. */
+/* Takes NULL. After loop_run() has returned. Descriptors that are still watched are forgotten. */
 void loop_destroy(struct loop *loop);
 
 /*
@@ -31,16 +32,16 @@ void loop_change(struct loop *loop, int fd, uint32_t events);
 void loop_remove(struct loop *loop, int fd);
 
 /*
- * Serves until loop_stop(), which any thread may call, also before. 0, or -errno: of waiting, or of
- * what the host refused somebody whose work then does not go on, as he told by loop_fail(). That,
- * too, any thread may call, with any lock held.
+ * Serves until loop_stop(), which any thread may call, also before. 0, or -errno: of waiting, or
+ * the error given to loop_fail(), for a refusal of the host that stops somebody's work. Any thread
+ * may call loop_fail(), too, with any lock held.
  */
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 void loop_fail(struct loop *loop, int error);
 
-/* One round: waits at most timeout_ms (-1: without end) and calls who is ready. Returns how many
- * calls that made, or -errno. */
+/* One round: waits at most timeout_ms (-1: without end) and calls the functions of ready
+ * descriptors. Returns how many calls that made, or -errno. */
 int loop_serve(struct loop *loop, int timeout_ms);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * Bytes on their way out to a descriptor. They are gathered for some milliseconds and written by
- * the loop, so that a guest that prints byte by byte costs few system calls; nobody waits for a
- * descriptor that takes no more, but who puts a byte into a buffer that is full.
+ * the loop, so that a guest that prints byte by byte costs few system calls; only a thread that
+ * puts a byte into a full buffer waits for a descriptor that takes no more.
  */
 #ifndef DEVICES_OUTPUT_H
 #define DEVICES_OUTPUT_H
@@ -24,14 +24,15 @@ struct output_config {
 
 /* 0 or -errno. */
 int output_create(const struct output_config *config, struct output **output);
-/* Takes NULL. The loop must not run any more. What was not drained is lost. */
+/* Takes NULL. The loop must not run any more. Bytes that were not drained are lost. */
 void output_destroy(struct output *output);
 
 /* Whether output_put() would not wait, for a handful of bytes. From any thread. */
 bool output_has_room(struct output *output);
 
 /* From any thread. Waits while the buffer is full, until the descriptor takes some or the machine
- * stops. A descriptor that fails (nobody reads, no space) is told of once, and swallows the rest.
+ * stops. The failure of a descriptor (nobody reads, no space) is logged once, and the rest is
+ * dropped.
  */
 void output_put(struct output *output, uint8_t byte);
 

@@ -1,7 +1,7 @@
 /*
- * ACPI's power management timer: a counter of 32 bits in one I/O port that runs at a fixed rate, by
- * which a kernel that does not know KVM's clock can find out how fast its own counters go. It has
- * no state: it is the host's monotonic clock.
+ * ACPI's power management timer: a counter of 32 bits in one I/O port that runs at a fixed rate. A
+ * kernel that does not know KVM's clock measures its own counters by it. It has no state: it is the
+ * host's monotonic clock.
  */
 #ifndef DEVICES_PM_TIMER_H
 #define DEVICES_PM_TIMER_H

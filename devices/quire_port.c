@@ -1,7 +1,7 @@
 /*
  * A request is read from guest memory once, into a copy of our own, and only the copy is looked at.
  * Data moves through a bounded buffer, so a segment's length, whatever it claims, costs no memory;
- * where it points is checked by ept_read() and ept_write().
+ * ept_read() and ept_write() check its address.
  */
 #include "devices/quire_port.h"
 

@@ -1,7 +1,7 @@
 /*
- * Registers as in the PC16550D's data sheet. What a transmitter would take time for happens at
- * once: the holding register is empty as long as the output has room. An interrupt is an edge when
- * a source becomes pending; the guest's handler looks until none is.
+ * Registers as in the PC16550D's data sheet. Transmission takes no time: the holding register is
+ * empty as long as the output has room. An interrupt is an edge when a source becomes pending; the
+ * guest's handler looks until none is.
  *
  * The guest listens once it has enabled the receive interrupt, or when it does nothing but look at
  * the line status for a while. (Linux empties the receiver when it opens the line.)

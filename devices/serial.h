@@ -1,6 +1,6 @@
 /*
- * A 16550 UART, as on a PC's COM1: what a kernel prints to first, and its console until it has
- * better. Its line is infinitely fast, and always connected.
+ * A 16550 UART, as on a PC's COM1: a kernel prints to it first, and has it as its console until it
+ * finds a better one. Its line is infinitely fast, and always connected.
  */
 #ifndef DEVICES_SERIAL_H
 #define DEVICES_SERIAL_H
@@ -36,8 +36,8 @@ extern const struct bus_ops serial_ops;
 int serial_interrupt_fd(const struct serial *serial);
 
 /*
- * Bytes for the guest: returns how many were taken. None before the guest listens, so that what is
- * typed (or piped) too early waits outside instead of being lost.
+ * Bytes for the guest: returns how many were taken. None before the guest listens, so that input
+ * that is typed (or piped) too early waits outside instead of being lost.
  */
 size_t serial_input(struct serial *serial, const uint8_t *bytes, size_t length);
 

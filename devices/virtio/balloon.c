@@ -3,10 +3,10 @@
  * is there twice, and reading the map in order gives the longest runs, sorted, whatever the order
  * they came in. The map is clear between buffers. A second map says which pages are in the balloon.
  *
- * Which queue is which: 0 and 1 are for inflating and deflating; 2 is for statistics if those were
- * accepted; any other serves free page reports. (Section 5.5.2 gives that queue number 4. Linux's
- * drivers count only the queues that they use, and have it as 2 or 3. No other device's queue could
- * be meant, so both are right here.)
+ * The queues: 0 and 1 are for inflating and deflating; 2 is for statistics if those were accepted;
+ * any other serves free page reports. (Section 5.5.2 gives that queue number 4. Linux's drivers
+ * count only the queues that they use, and have it as 2 or 3. No other device's queue could be
+ * meant, so both are right here.)
  */
 #include "devices/virtio/balloon.h"
 
@@ -70,7 +70,7 @@ static int deflate_run(struct virtio_balloon *balloon, gfn_t first, uint32_t cou
 	return balloon->events->deflate(balloon->context, first, count);
 }
 
-/* Runs that are growing while a map is read; what is found adjacent is joined. */
+/* Runs that are growing while a map is read; adjacent ones are joined. */
 struct runs {
 	run_handler *handle;
 	uint64_t first, count;

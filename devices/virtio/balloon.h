@@ -1,12 +1,12 @@
 /*
  * The virtio memory balloon (VIRTIO 1.2, section 5.5): the guest is asked for pages, gives them,
- * takes them back; tells how it is off for memory; and reports the pages that it has free.
+ * takes them back; sends statistics on its memory; and reports the pages that it has free.
  *
  * The device keeps one bit a frame: whether the page is in the balloon. It hands pages on in the
  * longest runs there are in a buffer. A page twice in one buffer or outside RAM breaks the device.
  * Inflating a page that is in already, or deflating one that is not, does no harm and changes
- * nothing: it is counted, and no event tells of it. A driver that resets the device has lost track
- * of its pages: all of them leave the balloon.
+ * nothing: it is counted, and no event is called. A driver that resets the device has lost track of
+ * its pages: all of them leave the balloon.
  */
 #ifndef DEVICES_VIRTIO_BALLOON_H
 #define DEVICES_VIRTIO_BALLOON_H
@@ -48,8 +48,8 @@ struct virtio_balloon_config {
 	void *context;
 };
 
-/* What the guest may tell, with the tags of section 5.5.6.4 and those added since (from
- * OOM_KILL on). */
+/* The statistics that the guest may send, with the tags of section 5.5.6.4 and those added since
+ * (from OOM_KILL on). */
 enum virtio_balloon_statistic {
 	VIRTIO_BALLOON_SWAP_IN,	    /* bytes */
 	VIRTIO_BALLOON_SWAP_OUT,    /* bytes */

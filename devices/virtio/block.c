@@ -2,11 +2,11 @@
  * A request is popped, checked (block_request_read()), and then carried out one operation after
  * another: pieces of its data or ranges, and a sync at the end where one is due. advance() puts the
  * next one into the batch that serve() submits; when it comes back advance() is called again, until
- * the request is complete. A request of whose data nothing can be pinned now waits, in the order of
+ * the request is complete. A request waits while none of its data can be pinned, in the order of
  * coming, and no other is popped meanwhile.
  *
- * Frames are pinned for operations in flight only: when none is, whoever waits waits for others'
- * pins, of which nobody tells; so a timer does.
+ * Frames are pinned for operations in flight only: when none is, a request can only wait for
+ * others' pins. Nobody tells when those end, so a timer tries again.
  *
  * All of this happens with the device's lock held, on the loop's thread; reset() on a vCPU's.
  */
@@ -232,7 +232,7 @@ static bool advance(struct virtio_block *block, struct block_request *r)
 	return true;
 }
 
-/* In the order of coming; what is under way goes first by itself. */
+/* In the order of coming; requests under way go first by themselves. */
 static void make_wait(struct virtio_block *block, struct block_request *r)
 {
 	struct block_request **end = &block->waiting;

@@ -1,6 +1,6 @@
 /*
- * What a disk of the guest is made of: a raw file, or a block device of the host, and asynchronous
- * operations on it. No guest memory is known here but as somebody's iovecs.
+ * The store behind a disk of the guest: a raw file, or a block device of the host, and asynchronous
+ * operations on it. Guest memory is known here only as the caller's iovecs.
  */
 #ifndef DEVICES_VIRTIO_BLOCK_FILE_H
 #define DEVICES_VIRTIO_BLOCK_FILE_H
@@ -19,8 +19,8 @@ struct block_file {
 };
 
 /*
- * Opens and locks it (an OFD lock: whoever only reads shares it). 0 or -errno, with a line logged
- * that names path.
+ * Opens and locks it (an OFD lock: readers share it). 0 or -errno, with a line logged that names
+ * path.
  */
 int block_file_open(const char *path, bool read_only, struct block_file *file);
 void block_file_close(struct block_file *file);
@@ -28,7 +28,7 @@ void block_file_close(struct block_file *file);
 enum block_operation_kind {
 	BLOCK_READ,
 	BLOCK_WRITE,
-	BLOCK_SYNC,  /* what was written and is done is on the disk */
+	BLOCK_SYNC,  /* all writes that are done are on the disk */
 	BLOCK_PUNCH, /* the range reads as zeros, and takes no room */
 	BLOCK_ZERO,  /* the range reads as zeros, and takes room */
 };
@@ -44,8 +44,9 @@ struct block_operation {
 };
 
 /*
- * The operations. Tests put their own in between to inject failures; the device resubmits what
- * comes back short, with -EINTR or with -EAGAIN. Calls are made by one thread at a time.
+ * The operations. Tests put their own in between to inject failures; the device resubmits
+ * operations that come back short, with -EINTR or with -EAGAIN. Calls are made by one thread at a
+ * time.
  */
 struct block_io_ops {
 	/* *io for file, which stays the caller's. Completions make event_fd readable. 0 or -errno.
@@ -56,7 +57,8 @@ struct block_io_ops {
 	/* Begins them, all together; BLOCK_IN_FLIGHT_MAX may be in flight. 0, or -errno: they are
 	 * to be reaped all the same, but the host has refused to make event_fd readable. */
 	int (*submit)(void *io, struct block_operation *const *operations, unsigned count);
-	/* One that is done, in any order. NULL: none is, and wait is false or none is in flight. */
+	/* Returns an operation that is done, in any order. NULL: none is, and wait is false or none
+	 * is in flight. */
 	struct block_operation *(*reap)(void *io, bool wait);
 };
 

@@ -169,8 +169,9 @@ static struct block_operation *reap_ring(struct block_io *io, bool wait)
 }
 
 /*
- * The kernel takes operations in their order; how many it took. What it did not take stays in the
- * ring, and would go out with the next submission: a ring that has refused gets no more of them.
+ * The kernel takes operations in their order; how many it took. Those that it did not take stay in
+ * the ring, and would go out with the next submission: a ring that has refused gets no more of
+ * them.
  */
 static unsigned submit_ring(struct block_io *io, unsigned count)
 {

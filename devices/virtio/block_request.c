@@ -123,7 +123,7 @@ static uint64_t page_bytes(gpa_t address, uint64_t length)
 	       address.v / PAGE_SIZE * PAGE_SIZE;
 }
 
-/* About half of a range, that ends at a page's end; of what lies in one page, all. */
+/* About half of a range, that ends at a page's end; all of a range that lies in one page. */
 static uint64_t halve(gpa_t address, uint64_t length)
 {
 	uint64_t end = (address.v + length / 2) / PAGE_SIZE * PAGE_SIZE;

@@ -1,5 +1,6 @@
 /*
- * A request of the guest's to a disk: what it asks for, checked, and the guest memory it is about.
+ * A request of the guest's to a disk: the operation it asks for, checked, and the guest memory for
+ * it.
  */
 #ifndef DEVICES_VIRTIO_BLOCK_REQUEST_H
 #define DEVICES_VIRTIO_BLOCK_REQUEST_H
@@ -44,9 +45,9 @@ struct block_request {
 };
 
 /*
- * What the chain, which was popped, asks for: BLOCK_GOES_ON, BLOCK_MALFORMED, or the status it is
- * to be answered with at once. Everything is in range then. number: of the disk, for its name. With
- * the lock held.
+ * Reads the request from its chain, which was popped: BLOCK_GOES_ON, BLOCK_MALFORMED, or the status
+ * to answer it with at once. With BLOCK_GOES_ON everything is in range. number: of the disk, for
+ * its name. With the lock held.
  */
 unsigned block_request_read(struct virtio *virtio, const struct block_file *file, unsigned number,
 			    struct block_request *request);

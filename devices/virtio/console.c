@@ -1,9 +1,9 @@
 /*
  * Output is copied from the guest's chains into one buffer, and a chain is done once it lies there;
- * then the buffer is written. So what a single write gets is as much as the guest has sent, up to
- * the buffer's size, and a guest that sends small pieces gets its buffers back early. While the
- * buffer cannot be written to its end, output is *blocked*: chains wait in the ring and the loop
- * watches the descriptor.
+ * then the buffer is written. So a single write gets as much as the guest has sent, up to the
+ * buffer's size, and a guest that sends small pieces gets its buffers back early. While the buffer
+ * cannot be written to its end, output is *blocked*: chains wait in the ring and the loop watches
+ * the descriptor.
  *
  * The descriptor must never block the loop's thread, so it is written to through an outlet.
  */
@@ -175,7 +175,7 @@ static bool listens(const struct virtio_console *console)
 	return console->has_spoken || !console->output_first;
 }
 
-/* On the loop's thread, which can wait for the page that whoever has the input could not. */
+/* On the loop's thread, which can wait for the page; the thread that has the input could not. */
 static void tell_of_room(struct virtio_console *console)
 {
 	struct virtio_chain chain;

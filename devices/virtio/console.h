@@ -1,11 +1,11 @@
 /*
  * The virtio console (VIRTIO 1.2, section 5.3): one port, no multiport.
  *
- * Output: what the guest sends goes to a descriptor, many chains with one write. While the
- * descriptor takes no more, chains wait in the guest's ring, and the loop calls when it does: not a
- * byte is lost and nobody waits. Once its reader has gone (EPIPE), output is dropped.
+ * Output: the guest's chains go to a descriptor, many with one write. While the descriptor takes no
+ * more, chains wait in the guest's ring until the loop says that it does: not a byte is lost and
+ * nobody waits. Once its reader has gone (EPIPE), output is dropped.
  *
- * Input: whoever owns the terminal (or the pipe, or the file) reads it and pushes bytes in, as many
+ * Input: the owner of the terminal (or the pipe, or the file) reads it and pushes bytes in, as many
  * as the guest has room for, and hears when there is room again.
  */
 #ifndef DEVICES_VIRTIO_CONSOLE_H
@@ -32,9 +32,9 @@ struct virtio_console_config {
 	struct loop *loop;
 	int output_fd; /* the caller's; its file status flags are left as they are */
 	uint16_t columns, rows;
-	/* For Linux. No input before the guest has sent something: what it gets between filling the
-	 * queue and setting its console up it throws away. And then it is told of the size, for it
-	 * looks only when it is told. */
+	/* For Linux. No input before the guest has sent something: it throws input away that comes
+	 * between filling the queue and setting its console up. Then it is told the size, for it
+	 * looks only when told. */
 	bool output_first;
 	const struct virtio_console_events *events;
 	void *context;
@@ -53,12 +53,13 @@ struct virtio *virtio_console_virtio(struct virtio_console *console);
  * than length, room() will be called. */
 size_t virtio_console_input(struct virtio_console *console, const void *bytes, size_t length);
 
-/* From any thread: the terminal's size, of which the guest is told. */
+/* From any thread: tells the guest the terminal's size. */
 void virtio_console_resize(struct virtio_console *console, uint16_t columns, uint16_t rows);
 
 /*
- * The loop has returned and no vCPU runs: writes what the guest has sent and is not out yet, for
- * timeout_ms at most where the reader is slow. To be called before the guest's memory goes.
+ * The loop has returned and no vCPU runs: writes the bytes that the guest has sent and that are not
+ * out yet, for timeout_ms at most where the reader is slow. To be called before the guest's memory
+ * goes.
  */
 void virtio_console_drain(struct virtio_console *console, unsigned timeout_ms);
 

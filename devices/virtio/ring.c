@@ -2,12 +2,12 @@
  * Split rings (VIRTIO 1.2, section 2.7) from the device's side.
  *
  * The three parts of a ready queue are pinned, and shared with vCPUs that run: every field is read
- * or written by one atomic access, and what was read is in a variable of ours before it is checked.
+ * or written by one atomic access, and a value is in a variable of ours before it is checked.
  *
  * Order: an entry is read after the index that published it (acquire) and written before the index
- * that publishes it (release). Whoever asks to be notified, or to be interrupted, and then finds
- * nothing to do relies on a full barrier between its asking and its looking; so does the other side
- * between its publishing and its looking whether that was asked for.
+ * that publishes it (release). A side that asks to be notified, or to be interrupted, and then
+ * finds nothing to do relies on a full barrier between its asking and its looking; so does the
+ * other side, between publishing an entry and looking whether a notice was asked for.
  */
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -205,8 +205,8 @@ static bool add_segment(struct virtio *virtio, const struct vring_desc *descript
 }
 
 /*
- * Copies some bytes, page by page; how many. Fewer: the device is broken, or whoever has the lock
- * is in a hurry and a page has no room.
+ * Copies some bytes, page by page; how many. Fewer: the device is broken, or the lock's holder is
+ * in a hurry and a page has no room.
  */
 static size_t access_memory(struct virtio *virtio, gpa_t at, uint8_t *bytes, size_t length,
 			    bool write)

@@ -1,24 +1,25 @@
 /*
- * What every virtio device has (VIRTIO 1.2, sections 2 to 4): status, features, queues in guest
- * memory, and the virtio-mmio registers (version 2) in front of them. A device proper is a table of
- * operations behind a struct virtio.
+ * The part that all virtio devices have in common (VIRTIO 1.2, sections 2 to 4): status, features,
+ * queues in guest memory, and the virtio-mmio registers (version 2) in front of them. A device
+ * proper is a table of operations behind a struct virtio.
  *
  * The guest is hostile until checked. A queue's three parts are pinned (ept/access.h) from the
  * moment it is ready until it is stopped or the device is reset, so its indices are read and
- * written as they are shared, by single loads and stores, and cannot fail; whatever they and the
- * descriptors say is checked before it is believed, and read once. A descriptor out of range, a
- * chain in a loop or longer than its queue, a queue that is changed while it is live: whatever the
- * driver must not do makes the device broken: DEVICE_NEEDS_RESET, one line in the log, and its
+ * written as they are shared, by single loads and stores, and cannot fail; their values, and those
+ * of the descriptors, are read once, and checked before they are used. A breach of the rules by the
+ * driver (a descriptor out of range, a chain in a loop or longer than its queue, a queue that is
+ * changed while it is live) breaks the device: DEVICE_NEEDS_RESET, one line in the log, and its
  * queues are left alone until the driver resets it. Nothing else of the machine notices.
  *
  * Threads: registers are accessed on vCPUs' threads, queues are served on the loop's. One lock a
- * device keeps them apart: all operations of struct virtio_ops are called with it held, and
- * whatever else a device does to its queues (input has come, a request is done) it does between
- * virtio_lock() and virtio_unlock(). A kick and what an interrupt handler does need no lock.
+ * device keeps them apart: all operations of struct virtio_ops are called with it held, and a
+ * device does all other work on its queues (input has come, a request is done) between
+ * virtio_lock() and virtio_unlock(). A kick and an interrupt handler's accesses need no lock.
  *
- * Who waits for long with the lock, for a page that has no room or for the kernel's I/O, is *away*:
- * he lets go of the lock meanwhile, and others who want to change what he is at wait for him. The
- * main thread and the control socket's, which end the VM, never do: they only glance.
+ * A thread that would wait for long with the lock, for a page that has no room or for the kernel's
+ * I/O, is *away*: it lets go of the lock meanwhile, and others that want to change what it works on
+ * wait for it. The main thread and the control socket's, which end the VM, never do: they only
+ * glance.
  */
 #ifndef DEVICES_VIRTIO_VIRTIO_H
 #define DEVICES_VIRTIO_VIRTIO_H
@@ -72,7 +73,7 @@ struct virtio_ops {
 	void (*stop)(void *device, unsigned queue);
 	/* The driver resets the device, which may be broken. Forget every chain: none may be pushed
 	 * any more, nor guest memory of theirs be touched once this returns. (Breaking by itself
-	 * needs no forgetting: what is pushed then is ignored.) NULL: nothing to forget. */
+	 * needs no forgetting: chains pushed then are ignored.) NULL: nothing to forget. */
 	void (*reset)(void *device);
 	/* The driver wrote to these bytes of config, which holds them now. NULL: it is read-only.
 	 */
@@ -82,7 +83,7 @@ struct virtio_ops {
 /* (C) constant after virtio_init(); (L) lock; (A) atomic; (R) the device's, read under the lock */
 struct virtio_queue {
 	struct virtio *virtio; /* (C) */
-	/* (C) eventfd: what KVM writes, or a register access, when the driver notifies */
+	/* (C) eventfd, written by KVM or by a register access when the driver notifies */
 	int kick_fd;
 
 	/* A reset clears the rest. */
@@ -116,7 +117,7 @@ struct virtio {
 	pthread_cond_t back; /* nobody is away any more */
 	bool away;	     /* (L) a thread is amid its work, and waits */
 	bool missed;	     /* (L) somebody left something undone rather than wait */
-	bool hurried;	     /* (L) who has the lock cannot wait: a page without room is left */
+	bool hurried;	     /* (L) the lock's holder cannot wait: a page without room is left */
 	uint64_t accepted;   /* (L) feature bits */
 	uint32_t status;     /* (L) */
 	uint32_t config_generation; /* (L) */
@@ -146,14 +147,14 @@ void virtio_finish(struct virtio *virtio);
 /* Its device is a struct virtio: VIRTIO_MMIO_BYTES on the bus of memory addresses. */
 extern const struct bus_ops virtio_mmio_ops;
 
-/* Waits for who is away. */
+/* Waits for a thread that is away. */
 void virtio_lock(struct virtio *virtio);
 void virtio_unlock(struct virtio *virtio);
 
 /*
  * Locks, too, but waits for nobody: false when a thread is away, and then queues and chains are
- * that one's. Whoever leaves something undone for that sets missed, and every queue is kicked
- * afterwards.
+ * that thread's. A caller that leaves something undone because of it sets missed, and every queue
+ * is kicked afterwards.
  */
 bool virtio_glance(struct virtio *virtio);
 
@@ -190,7 +191,7 @@ void virtio_signal(struct virtio *virtio, unsigned queue);
 /* The device's configuration has changed: tells the driver. */
 void virtio_config_changed(struct virtio *virtio);
 
-/* The driver broke a rule. Logs what (once a reset, and not too often), and asks for a reset. */
+/* The driver broke a rule. Logs which (once a reset, and not too often), and asks for a reset. */
 void virtio_break(struct virtio *virtio, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
