@@ -1,5 +1,5 @@
 /*
- * bifold doctor: a table of checks, a line each, and the command that mends what is wrong.
+ * bifold doctor: a table of checks, a line each, and the command that mends a fault.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /*
- * bifold doctor's parts: what a check has found, and what of it a script can mend.
+ * bifold doctor's parts: the finding of a check, and the faults that a script can mend.
  */
 #ifndef VMM_DOCTOR_H
 #define VMM_DOCTOR_H

@@ -1,6 +1,6 @@
 /*
- * Why a device could not be opened: from there being none, to a session that is older than the
- * user's place in the group. Each answer is the first thing that has to change; the script of
+ * Finds why a device could not be opened: from there being none, to a session that is older than
+ * the user's place in the group. Each answer is the first thing that has to change; the script of
  * doctor_fix.c does all of them.
  */
 #include <errno.h>

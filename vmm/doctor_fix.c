@@ -1,6 +1,6 @@
 /*
- * bifold doctor --fix: the script. It is for root, may run any number of times, and what it changes
- * holds after a boot too.
+ * bifold doctor --fix: the script. It is for root, may run any number of times, and its changes
+ * hold after a boot too.
  */
 #include <stdbool.h>
 #include <stdio.h>

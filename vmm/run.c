@@ -424,8 +424,8 @@ static void drain(struct run *run)
 }
 
 /*
- * The machine is over, and what is left is to tell of it, to whoever may be slow to listen: signals
- * end the program now as they end any other. One that came late has nothing left to stop.
+ * The machine is over, and only its end is still to be told, perhaps to slow readers: signals end
+ * the program now as they end any other. One that came late has nothing left to stop.
  */
 static void unwatch_signals(struct run *run)
 {

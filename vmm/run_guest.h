@@ -1,5 +1,6 @@
 /*
- * What 'bifold run' starts a guest from: the kernel, its command line, and the files or the initrd.
+ * The files that 'bifold run' starts a guest from: the kernel, its command line, and the files or
+ * the initrd.
  */
 #ifndef VMM_RUN_GUEST_H
 #define VMM_RUN_GUEST_H
@@ -23,8 +24,8 @@ struct run_guest {
 	uint64_t initrd_size;
 };
 
-/* Which guest the options mean; settles what they leave open of the demo. 0, or an exit status with
- * a line logged. */
+/* Finds the guest that the options mean; for the demo, settles what they leave open. 0, or an exit
+ * status with a line logged. */
 int run_guest_init(struct run_guest *guest, struct run_options *options);
 
 /* Opens and gathers its files. 0 or -errno, with a line logged. */

@@ -2,8 +2,8 @@
  * Output processing stays on: the monitor's own lines end with a plain newline, and the guest's own
  * carriage returns do no harm.
  *
- * What is typed while the guest does not listen is kept, as much as the buffer holds, and then
- * dropped: Ctrl-A x must be heard in any case. Other input waits where it comes from.
+ * Keys that are typed while the guest does not listen are kept, as many as the buffer holds, and
+ * then dropped: Ctrl-A x must be heard in any case. Other input waits at its source.
  */
 #include "vmm/terminal.h"
 

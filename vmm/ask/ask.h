@@ -10,9 +10,9 @@
 json_t *ask(const char *path, const char *method, json_t *params);
 
 /*
- * The options for getopt_long() that several commands have: whose page tables, and the form of the
- * answer. ask_option() takes one of them; -EINVAL: it is none, or a line says what is wrong with
- * its value.
+ * The options for getopt_long() that several commands have: the vCPU or CR3 whose page tables to
+ * use, and the form of the answer. ask_option() takes one of them; -EINVAL: it is none, or a line
+ * says what is wrong with its value.
  */
 #define ASK_OPTIONS                                                                                \
 	{ "cr3", required_argument, NULL, 'c' }, { "vcpu", required_argument, NULL, 'v' },         \

@@ -108,8 +108,8 @@ static void scrub_text(const json_t *string)
 	}
 }
 
-/* Who answers need not be bifold, and what he says is printed. Names too; then the answer is void.
- */
+/* The other end need not be bifold, and its answer is printed: unprintable characters are replaced.
+ * Names are printed too; one with such a character makes the answer void. */
 static bool scrub(json_t *value)
 {
 	const char *name;
@@ -203,7 +203,7 @@ int control_client_rest(struct control_client *client, uint64_t until_ns, int fd
 			return 0;
 		if (poll(fds, 2, (int)((until_ns - now) / 1000000 + 1)) <= 0)
 			continue;
-		/* It was asked for nothing: what can be read is the end. */
+		/* It was asked for nothing, so only its end can be read. */
 		return fds[1].revents != 0 ? 1 : -ECONNRESET;
 	}
 }

@@ -1,7 +1,7 @@
 /*
- * The asking side of the control socket, for who asks more than once, or must not wait: a
- * connection with one question under way at a time. ask() in vmm/ask/ask.h is one question
- * with the waiting done.
+ * The asking side of the control socket, for code that asks more than once, or must not wait: a
+ * connection with one question under way at a time. ask() in vmm/ask/ask.h is one question with the
+ * waiting done.
  */
 #ifndef VMM_ASK_CLIENT_H
 #define VMM_ASK_CLIENT_H
@@ -18,8 +18,7 @@ struct control_client {
 	size_t size, room;
 };
 
-/* 0 or -errno; -ECONNREFUSED: there is a socket, and nobody who answers; -ENOTSOCK: no
- * socket. */
+/* 0 or -errno; -ECONNREFUSED: there is a socket, and nobody answers; -ENOTSOCK: no socket. */
 int control_client_init(struct control_client *client, const char *path);
 /* Also after a failed init. */
 void control_client_finish(struct control_client *client);
@@ -28,14 +27,16 @@ void control_client_finish(struct control_client *client);
 int control_client_ask(struct control_client *client, const char *method, json_t *params);
 
 /*
- * Takes what has come, without waiting. 0: *result is the answer, a new reference. -EAGAIN: it is
- * not complete. -EREMOTEIO: refused, and error has the guest's sentence. -ECONNRESET: the guest has
- * ended. -EPROTO: what came is no answer. After the last two the connection is of no more use.
+ * Takes the bytes that have come, without waiting. 0: *result is the answer, a new reference.
+ * -EAGAIN: it is not complete. -EREMOTEIO: refused, and error has the guest's sentence.
+ * -ECONNRESET: the guest has ended. -EPROTO: the bytes are no answer. After the last two the
+ * connection is of no more use.
  */
 int control_client_take(struct control_client *client, json_t **result,
 			char error[CONTROL_ERROR_SIZE]);
 
-/* Asks and waits for the answer, at most CONTROL_CLIENT_MS: as these two, and -ETIMEDOUT. */
+/* Asks and waits for the answer, at most CONTROL_CLIENT_MS: errors as of these two, and
+ * -ETIMEDOUT. */
 #define CONTROL_CLIENT_MS 60000
 int control_client_call(struct control_client *client, const char *method, json_t *params,
 			json_t **result, char error[CONTROL_ERROR_SIZE]);

@@ -1,6 +1,6 @@
 /*
- * Following something of a guest that was told to become another size and takes its time: a bar on
- * a terminal, lines elsewhere.
+ * Follows a part of the guest that was told to change its size and takes its time, with a bar on a
+ * terminal and lines elsewhere.
  */
 #ifndef VMM_ASK_FOLLOW_H
 #define VMM_ASK_FOLLOW_H
@@ -19,10 +19,10 @@ struct follow_goal {
 };
 
 /*
- * Until now is target, from the state that the question was answered with: 0. It has come no nearer
- * for a while, or somebody else set another target: STATUS_REFUSED. The guest ended:
- * STATUS_NO. SIGINT, SIGTERM, SIGHUP: 128 and its number; the target stays as set, which
- * is said, as is everything else.
+ * Follows from the state that answered the question until now is target: 0. It has come no nearer
+ * for a while, or somebody else set another target: STATUS_REFUSED. The guest ended: STATUS_NO.
+ * SIGINT, SIGTERM, SIGHUP: 128 and its number; the target stays as set. All of this is told to the
+ * user.
  */
 int follow(struct control_client *client, const char *path, const struct follow_goal *goal,
 	   const json_t *state);

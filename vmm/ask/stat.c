@@ -1,4 +1,4 @@
-/* bifold stat: how a running guest is. */
+/* bifold stat: the state of a running guest. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* What 'bifold stat' makes of the answer, whose members docs/control.md lists. It came over a
- * socket and may be anything. */
+/* The output of 'bifold stat', made from the guest's answer, whose members docs/control.md lists.
+ * The answer came over a socket and may be anything. */
 #ifndef VMM_ASK_STAT_H
 #define VMM_ASK_STAT_H
 
@@ -9,7 +9,7 @@
 /* For people. */
 void stat_print(const json_t *stat, FILE *file);
 
-/* One line of it: how it is, and what runs there. */
+/* One line of it: the guest's state, and what runs in it. */
 void stat_format_head(const json_t *stat, char *text, size_t size);
 
 /*

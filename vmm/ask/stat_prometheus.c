@@ -1,6 +1,6 @@
 /*
- * Prometheus's text format: a table of what there is, and one writer for it. What the guest's
- * answer lacks is left out, with its HELP and TYPE.
+ * Prometheus's text format: a table of the metrics, and one writer for it. A metric that the
+ * guest's answer lacks is left out, with its HELP and TYPE.
  *
  * Times are counted in ns and told in seconds, with all their digits. The bounds of the histograms
  * are the same in every answer: a bucket of mm/hist.h never lies across a power of two.

@@ -1,4 +1,4 @@
-/* How a running guest is, for people. */
+/* The state of a running guest, for people. */
 #include "base/units.h"
 #include "vmm/common/arguments.h"
 #include "vmm/common/json.h"

@@ -1,6 +1,6 @@
 /*
- * What 'bifold top' shows: the last answer of the guest (vmm/control/stat.h), and what became of it
- * since the one before. Both came over a socket and may be anything.
+ * The figures that 'bifold top' shows: the last answer of the guest (vmm/control/stat.h), and how
+ * it differs from the one before. Both came over a socket and may be anything.
  */
 #ifndef VMM_ASK_TOP_MODEL_H
 #define VMM_ASK_TOP_MODEL_H

@@ -1,6 +1,6 @@
 /*
- * What 'bifold top' draws: rows from the top, and the last line of the screen. Whatever does not
- * fit is cut off, down to a screen of one cell; a terminal without colours shows the same
+ * The screen of 'bifold top': rows from the top, and the last line of the screen. Text that does
+ * not fit is cut off, down to a screen of one cell; a terminal without colours shows the same
  * characters.
  */
 #include "vmm/ask/top_screen.h"

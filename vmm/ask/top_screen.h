@@ -1,7 +1,7 @@
 /*
  * The screen of 'bifold top', with ncurses: opening it, drawing on it, and leaving the terminal as
- * it was, also when this program dies of a signal that is its own fault. (SIGKILL nobody can help.)
- * One a process, as terminals are.
+ * it was, also when this program dies of a signal that is its own fault. (Nothing helps against
+ * SIGKILL.) One a process, as terminals are.
  */
 #ifndef VMM_ASK_TOP_SCREEN_H
 #define VMM_ASK_TOP_SCREEN_H
@@ -26,7 +26,7 @@ int top_screen_open(void);
 /* For top_screen_open(). */
 void top_screen_colours(void);
 
-/* Takes the terminal back to what it was. Also when it is not open. */
+/* Puts the terminal back as it was. Also when it is not open. */
 void top_screen_close(void);
 
 /* The next key that was pressed; does not wait. */

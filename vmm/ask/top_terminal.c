@@ -1,6 +1,6 @@
 /*
- * The terminal of 'bifold top'. What takes it back is prepared when it is opened: after a crash,
- * nothing of ncurses may be called, only write(2) and tcsetattr(3).
+ * The terminal of 'bifold top'. The way to take it back is prepared when it is opened: after a
+ * crash, nothing of ncurses may be called, only write(2) and tcsetattr(3).
  */
 #include <curses.h>
 #include <errno.h>

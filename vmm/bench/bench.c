@@ -1,5 +1,5 @@
 /*
- * bifold bench: the benches, and what is common to them: signals, and where figures go.
+ * bifold bench: the benches, and their common parts: signals, and where figures go.
  */
 #include <errno.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /*
- * The processor's own counts of what translation costs, by perf_event_open, of another process and
- * all its threads. Many hosts do not let them be read, virtual ones above all.
+ * The processor's own counts of the cost of translation, read with perf_event_open, for another
+ * process and all its threads. Many hosts, virtual ones above all, do not let anybody read them.
  */
 #ifndef VMM_BENCH_COUNTERS_H
 #define VMM_BENCH_COUNTERS_H
@@ -14,7 +14,8 @@ struct bench_counters {
 	int fd[BENCH_COUNTERS]; /* -1: not to be had */
 };
 
-/* Opens what there is for a process that has not started its work. Whether there is any. */
+/* Opens the counters that there are, for a process that has not started its work. Whether there are
+ * any. */
 bool bench_counters_open(struct bench_counters *counters, pid_t pid);
 void bench_counters_close(struct bench_counters *counters);
 

@@ -139,7 +139,7 @@ static bool ends_mapped(struct guest *guest, char byte)
 	return whole;
 }
 
-/* Passes on what the guest has written. False: nothing more comes now. */
+/* Passes on the guest's output. False: nothing more comes now. */
 static bool pass_on(struct guest *guest)
 {
 	char text[4096];

@@ -13,7 +13,7 @@ const struct bench_cell *bench_measured(const struct bench_sweep *sweep, enum be
 /* The largest working set that all measured cells have; -1: none. */
 int bench_largest_size(const struct bench_sweep *sweep);
 
-/* A sentence on the second layer: what kind, and what its figures are not. */
+/* A sentence on the second layer: its kind, and what its figures do not show. */
 const char *bench_layer_text(const struct bench_sweep *sweep);
 
 /* Why counters are missing beside the figures; NULL: they are there. */

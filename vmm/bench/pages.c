@@ -110,7 +110,7 @@ void bench_pages_release(struct bench_pages *pages)
 
 		if (pages->added[size] == 0)
 			continue;
-		/* Less what we added, whatever others have done since. */
+		/* Without the pages we added, whatever others have done since. */
 		if (read_number((enum bench_page)size, "nr_hugepages", &total) != 0 ||
 		    set_total((enum bench_page)size,
 			      total > pages->added[size] ? total - pages->added[size] : 0) != 0)

@@ -1,5 +1,5 @@
 /*
- * The host's huge pages: how many are free, and setting more aside for the time of a bench.
+ * The host's huge pages: counts the free ones, and sets more aside for the time of a bench.
  */
 #ifndef VMM_BENCH_PAGES_H
 #define VMM_BENCH_PAGES_H
@@ -22,7 +22,7 @@ struct bench_pages {
 int bench_pages_need(struct bench_pages *pages, enum bench_page size, uint64_t count, bool reserve,
 		     char *reason, size_t reason_size);
 
-/* Gives back what was added. */
+/* Gives back the pages that were added. */
 void bench_pages_release(struct bench_pages *pages);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * What bench translation measured: a cell for each pair of guest page and host page, and one for
- * the ordinary process on each page size; in a cell, the samples of each loop at each working set,
- * and the events. Lines of guest/programs/bench/translation.c go in, medians come out.
+ * The measurements of bench translation: a cell for each pair of guest page and host page, and one
+ * for the ordinary process on each page size; in a cell, the samples of each loop at each working
+ * set, and the events. Lines of guest/programs/bench/translation.c go in, medians come out.
  */
 #ifndef VMM_BENCH_RESULT_H
 #define VMM_BENCH_RESULT_H
@@ -74,7 +74,7 @@ void bench_cell_finish(struct bench_cell *cell);
  */
 int bench_cell_take(struct bench_cell *cell, const char *line);
 
-/* The set that a "start" or "set" line speaks of, or NULL. */
+/* The set that a "start" or "set" line is about, or NULL. */
 struct bench_set *bench_cell_set(struct bench_cell *cell, const char *line);
 
 /* The event of that name; NULL: none was measured, nor said to be absent. */
@@ -86,7 +86,7 @@ int bench_event_absent(struct bench_cell *cell, const char *name, const char *re
 
 void bench_series_add(struct bench_series *series, double value);
 double bench_median(const struct bench_series *series); /* NAN when empty */
-/* The share of the median by which the middle half of the samples differs; NAN when empty. */
+/* The spread of the middle half of the samples, as a share of the median; NAN when empty. */
 double bench_spread(const struct bench_series *series);
 
 /*
@@ -95,7 +95,7 @@ double bench_spread(const struct bench_series *series);
  */
 size_t bench_set_drop_disturbed(struct bench_set *set, double limit);
 
-/* The value that a share (0..1) of the series is not above. */
+/* The value that a share (0..1) of the series does not exceed. */
 double bench_quantile(const struct bench_series *series, double share);
 
 /* Of a cell: median ns an access, NAN where it was not measured. */
@@ -109,7 +109,7 @@ bool bench_cell_unsure(const struct bench_cell *cell, enum bench_loop loop, unsi
  */
 size_t bench_refuse_ticks(struct bench_cell *cells, size_t count);
 
-/* The largest working set that all of these cells have, which were measured at all; -1: none. */
+/* The largest working set that all measured ones of these cells have; -1: none. */
 int bench_common_size(const struct bench_cell *const *cells, size_t count);
 
 /*

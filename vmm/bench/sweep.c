@@ -1,7 +1,7 @@
 /*
  * The order matters: all cells of a pass run after one another, then the next pass begins, so that
- * a host whose speed drifts hits them alike; and each run has fresh memory, so that where its pages
- * happen to lie (which decides which of them share a cache's set) is sampled anew.
+ * a host whose speed drifts hits them alike; and each run has fresh memory, so that the places of
+ * its pages (which decide which of them share a cache's set) are sampled anew.
  */
 #include "vmm/bench/sweep.h"
 
@@ -29,8 +29,8 @@
 #define FULL_PASSES 2
 #define SMALL_MOST  MIB(64)
 
-/* What is taken for the processor's usual pace: the tenth part of all rounds was faster. A round is
- * disturbed when it was slower by more than this. */
+/* The pace taken for the processor's usual one: a tenth of all rounds was faster. A round is
+ * disturbed when it was slower by more than USUAL_SLACK. */
 #define USUAL_SHARE 0.1
 #define USUAL_SLACK 1.04
 

@@ -1,5 +1,5 @@
 /*
- * bench translation: all runs, in turn, and what they gave.
+ * bench translation: all runs, in turn, and their results.
  */
 #ifndef VMM_BENCH_SWEEP_H
 #define VMM_BENCH_SWEEP_H

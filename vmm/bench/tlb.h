@@ -1,4 +1,4 @@
-/* How far this processor's TLBs reach, as CPUID says; for the marks in a plot. */
+/* The reach of this processor's TLBs, as CPUID says; for the marks in a plot. */
 #ifndef VMM_BENCH_TLB_H
 #define VMM_BENCH_TLB_H
 

@@ -47,8 +47,8 @@ struct address {
 	uint64_t address;
 } __attribute__((packed));
 
-/* Revision 6.0. What hardware-reduced ACPI has no use for stays zero; but for the timer, which
- * kernels look for all the same. */
+/* Revision 6.0. Fields that hardware-reduced ACPI has no use for stay zero; but for the timer,
+ * which kernels look for all the same. */
 struct fadt {
 	struct header header;
 	uint32_t firmware_control, dsdt;

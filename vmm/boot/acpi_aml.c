@@ -104,7 +104,8 @@ void aml_eisa_id(struct aml *aml, const char *id)
 	aml_byte(aml, digits & 255);
 }
 
-/* What aml_end() completes begins with its length, which has room here in its longest form. */
+/* An object that aml_end() completes begins with its length, for which this leaves room in its
+ * longest form. */
 #define LENGTH_BYTES 2
 
 static size_t begin(struct aml *aml)

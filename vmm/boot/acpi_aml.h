@@ -26,7 +26,7 @@ void aml_string(struct aml *aml, const char *text);
 /* "PNP0501", as ACPI packs such names into an integer. */
 void aml_eisa_id(struct aml *aml, const char *id);
 
-/* Each returns what its aml_end() wants. */
+/* Each returns the value to pass to its aml_end(). */
 size_t aml_begin_scope(struct aml *aml, const char *path);
 size_t aml_begin_device(struct aml *aml, const char *name);
 size_t aml_begin_package(struct aml *aml, uint8_t element_count);

@@ -1,11 +1,11 @@
 /*
- * What loader.c and the boot protocols share. A protocol is a struct loader_format: it puts the
- * kernel in, which does all the checking of the image; then come the module and the command line,
- * the same for all; and then it tells the kernel where everything is.
+ * Shared by loader.c and the boot protocols. A protocol is a struct loader_format: it checks the
+ * image and puts the kernel in; then come the module and the command line, the same for all; and
+ * then it tells the kernel where everything is.
  *
- * The kernel and the module lie below the device hole. Up to LOADER_LOW_END there is memory, in
- * which the loader has its tables, unless the kernel itself wants to lie there: then they follow
- * it. From there to 1 MiB nobody may have anything.
+ * The kernel and the module lie below the device hole. The memory up to LOADER_LOW_END holds the
+ * loader's tables, unless the kernel itself wants to lie there: then they follow it. From there to
+ * 1 MiB nothing may be placed.
  */
 #ifndef VMM_BOOT_FORMAT_H
 #define VMM_BOOT_FORMAT_H
@@ -56,8 +56,8 @@ struct loader_format {
 	bool (*probe)(const struct loader_image *image);
 	/* Checks the image, puts the kernel in, sets the result's entry. 0 or -errno, logged. */
 	int (*put)(struct loader *loader);
-	/* Writes what the protocol has the kernel find, and sets the rest of the result. 0 or
-	 * -errno of ept_write(). */
+	/* Writes the data that the protocol promises the kernel, and sets the rest of the result. 0
+	 * or -errno of ept_write(). */
 	int (*tell)(struct loader *loader);
 };
 
@@ -78,8 +78,9 @@ static inline uint32_t loader_table(const struct loader *loader, uint32_t table)
 }
 
 /*
- * Puts image bytes where the kernel wants them, with zeros up to memory_size behind them: what was
- * never touched. 0 or -errno, logged: the place must be RAM below the device hole.
+ * Puts image bytes where the kernel wants them. The memory behind them, up to memory_size, was
+ * never touched and reads as zeros. 0 or -errno, logged: the place must be RAM below the device
+ * hole.
  */
 int loader_put(struct loader *loader, uint64_t at, uint64_t offset, uint64_t file_size,
 	       uint64_t memory_size);

@@ -1,6 +1,7 @@
 /*
- * What all boot protocols need: telling them apart, bytes into place with every bound checked, the
- * module, the command line, the map of memory. format.h has the layout of the first MiB.
+ * The work that all boot protocols need: telling them apart, putting bytes into place with every
+ * bound checked, the module, the command line, the map of memory. format.h has the layout of the
+ * first MiB.
  */
 #include "vmm/boot/loader.h"
 
@@ -41,7 +42,7 @@ int loader_refuse(const char *format, ...)
 	return -ENOEXEC;
 }
 
-/* Passes on what a write to guest memory said, which is logged. */
+/* Passes on the result of a write to guest memory; an error is logged. */
 static int fill(int error)
 {
 	if (error != 0 && error != -ECANCELED)
@@ -78,7 +79,8 @@ static uint64_t low_memory(const struct loader *loader)
 	return ranges[0].length;
 }
 
-/* Whether RAM goes on to this end of what the kernel wants to begin with. 0 or -ENOMEM, logged. */
+/* Whether RAM reaches to the end of the memory that the kernel wants at its start. 0 or -ENOMEM,
+ * logged. */
 static int check_room(const struct loader *loader, uint64_t end)
 {
 	uint64_t room = low_memory(loader);

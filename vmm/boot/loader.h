@@ -1,6 +1,6 @@
 /*
  * Puts a kernel into guest memory as its boot protocol says: its command line, its memory map and
- * one module, which is quire's root archive or Linux' initrd. Which protocol it is, the image tells
+ * one module, which is quire's root archive or Linux' initrd. The image tells which protocol it has
  * (loader_formats in loader.c).
  */
 #ifndef VMM_BOOT_LOADER_H

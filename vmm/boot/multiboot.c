@@ -59,7 +59,7 @@ struct memory_map_entry {
 #define LOADER_NAME	  "bifold"
 #define LOADER_NAME_TABLE (LOADER_MEMORY_MAP + 0x100u)
 
-/* The header, and where it is in the image. What lies past the image's end reads as zeros. */
+/* The header, and where it is in the image. Bytes past the image's end read as zeros. */
 static bool find_header(const struct loader_image *image, struct header *header, uint32_t *at)
 {
 	for (*at = 0; *at <= SEARCH_LENGTH - HEADER_LEAST; *at += 4) {

@@ -1,6 +1,6 @@
 /*
- * Where the devices of a machine are: what the ACPI tables tell Linux, what quire's command line
- * tells quire, and what the buses are filled with.
+ * The places of a machine's devices: the ACPI tables tell them to Linux and the command line tells
+ * them to quire, and the buses are filled by them.
  *
  * Guest-physical addresses: RAM from 0 to at most 3 GiB, devices in the hole above, RAM again from
  * 4 GiB (ept/space.h).

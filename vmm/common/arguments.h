@@ -1,5 +1,5 @@
 /*
- * The command line's options, and what is said of words that are none.
+ * The command line's options, and the messages for words that are none.
  */
 #ifndef VMM_COMMON_ARGUMENTS_H
 #define VMM_COMMON_ARGUMENTS_H
@@ -16,8 +16,8 @@
 int arguments_next(int argc, char **argv, const char *shorts, const struct option *options);
 
 /*
- * What follows the options, from optind on, has to be as many words as what names: "PATH SIZE". 0,
- * or -EINVAL with a line logged.
+ * Checks that as many words follow the options, from optind on, as `what` names: "PATH SIZE". 0, or
+ * -EINVAL with a line logged.
  */
 int arguments_expect(int argc, char **argv, const char *what);
 
@@ -35,8 +35,8 @@ struct arguments {
 int arguments_parse(int argc, char **argv, const struct arguments *arguments, void *context);
 
 /*
- * That of the names, each at an offset of size bytes from the last, the first being a string's
- * address, which word is most like; NULL: it is like none. names ends with a NULL.
+ * The one of the names, each at an offset of size bytes from the last, the first being a string's
+ * address, that word is most like; NULL: it is like none. names ends with a NULL.
  */
 const char *arguments_nearest(const char *word, const char *const *names, size_t size);
 
@@ -47,9 +47,9 @@ const char *arguments_nearest(const char *word, const char *const *names, size_t
 void arguments_print_words(FILE *file, const char *text, int column);
 
 /*
- * What one prints through it to the file that it hands out is printed in lines of at most 80
- * columns: a longer one goes on in the next, deeper than it begins. begin may answer file itself,
- * where memory is short; end takes what begin answered.
+ * Prints text in lines of at most 80 columns: begin hands out a file to print to, and a longer line
+ * goes on in the next, deeper than it begins. begin may return file itself, where memory is short;
+ * end takes what begin returned.
  */
 struct arguments_fit {
 	FILE *file, *through;

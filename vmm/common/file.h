@@ -9,14 +9,13 @@
 int file_open_input(const char *path, int *fd, uint64_t *size);
 
 /*
- * What will be written once, at the end: a file (made if it is not there, and left as it is until
- * file_begin()), a FIFO that somebody reads, a terminal or another character device; "-" is
+ * Opens an output that is written once, at the end: a file (made if it is not there, and left as it
+ * is until file_begin()), a FIFO with a reader, a terminal or another character device; "-" is
  * standard output, which the caller must not close. 0 or -errno, logged.
  */
 int file_open_output(const char *path, FILE **file);
 
-/* Empties it, but for standard output. What is written from now on waits for who reads. 0 or
- * -errno. */
+/* Empties it, but for standard output. Writes from now on wait for the reader. 0 or -errno. */
 int file_begin(FILE *file);
 
 #endif

@@ -9,9 +9,9 @@
 
 /*
  * Measured with findings of guests that have many page tables for few pages, by the memory cgroup's
- * count: a shadow page costs KVM a page of entries, a page of what they stand for, a header, and a
- * part of the lists of who maps a page. A tenth of the budget for them: with a quarter of that a
- * sort in half its memory is no slower.
+ * count: a shadow page costs KVM a page of entries, a page of the frame numbers they stand for, a
+ * header, and a part of the lists of the entries that map a page. A tenth of the budget for them:
+ * with a quarter of that a sort in half its memory is no slower.
  */
 #define SHADOW_PAGE_BYTES  10240u
 #define SHADOW_PAGES_LEAST 64u /* KVM's own least */

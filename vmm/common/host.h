@@ -8,16 +8,17 @@
 /* "ept", "npt" or "shadow": how KVM here folds guest-physical addresses. */
 const char *host_second_layer(void);
 
-/* How many levels the tables of KVM's second layer have here, for pages of 4 KiB. */
+/* The number of levels that the tables of KVM's second layer have here, for pages of 4 KiB. */
 unsigned host_second_levels(void);
 
 /* Whether KVM here emulates a guest's ring 0: it has neither VMX nor SVM. */
 bool host_emulates_ring0(void);
 
 /*
- * What this host spends on a guest beside what the memory manager holds, in bytes, for a guest
- * under such a budget: it is charged to the budget. What is not in it are some MiB for any program
- * of this kind, and what grows with the guest's memory: HOST_BYTES_PER_MIB at the very most.
+ * The memory, in bytes, that this host spends on a guest under such a budget, beside what the
+ * memory manager holds: it is charged to the budget. It does not include some MiB for any program
+ * of this kind, nor the part that grows with the guest's memory: HOST_BYTES_PER_MIB at the very
+ * most.
  */
 uint64_t host_spends(unsigned cpu_count, uint64_t budget_bytes);
 

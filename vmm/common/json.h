@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A count beyond what it can be is what JSON has for one: 2^63 - 1. */
+/* A count too large for JSON's integers becomes the largest of them: 2^63 - 1. */
 static inline json_t *json_of_count(uint64_t value)
 {
 	return json_integer(value <= INT64_MAX ? (json_int_t)value : INT64_MAX);

@@ -1,5 +1,5 @@
 /*
- * PROGRAM: found, looked at, and refused with a reason before a machine is made for it.
+ * Finds and checks PROGRAM, and refuses it with a reason, before a machine is made for it.
  */
 #ifndef VMM_COMMON_PROGRAM_H
 #define VMM_COMMON_PROGRAM_H

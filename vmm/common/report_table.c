@@ -1,4 +1,5 @@
-/* The report for people. Of a guest that runs it came over a socket, and may lack anything. */
+/* The report for people. The report of a running guest came over a socket, and may lack
+ * anything. */
 #include "base/addr.h"
 #include "base/units.h"
 #include "vmm/common/arguments.h"

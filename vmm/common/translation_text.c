@@ -1,4 +1,5 @@
-/* A translation for people, from its JSON: what came over a socket is printed, never trusted. */
+/* A translation for people, from its JSON, which may have come over a socket: it is printed, never
+ * trusted. */
 #include <errno.h>
 #include <string.h>
 

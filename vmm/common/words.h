@@ -1,6 +1,6 @@
 /*
- * The words for people, and the names in JSON that they stand for: docs/glossary.md. Whatever shows
- * the state of pages or the kinds of faults takes them from here.
+ * The words for people, and the names in JSON that they stand for: docs/glossary.md. All code that
+ * shows the state of pages or the kinds of faults takes them from here.
  */
 #ifndef VMM_COMMON_WORDS_H
 #define VMM_COMMON_WORDS_H
@@ -22,7 +22,7 @@ extern const struct word words_of_frames[WORDS_OF_FRAMES];
 #define WORDS_OF_FAULTS 4
 extern const struct word words_of_faults[WORDS_OF_FAULTS];
 
-/* The text for a state or a kind that a guest has named: any other name is its own text. */
+/* The text for a state or a kind that a guest has named; any other name is returned as it is. */
 const char *word_text(const char *name);
 
 #endif

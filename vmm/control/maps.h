@@ -1,6 +1,6 @@
 /*
- * A guest's address space as ranges, each with what its pages may be used for, how large they are,
- * and in which states their frames are. As JSON.
+ * A guest's address space as ranges in JSON, each with the rights and the size of its pages and the
+ * states of their frames.
  */
 #ifndef VMM_CONTROL_MAPS_H
 #define VMM_CONTROL_MAPS_H

@@ -48,7 +48,7 @@ static bool get_number(const json_t *params, const char *name, uint64_t *value, 
 	return false;
 }
 
-/* Whose page tables a question is about. */
+/* The page tables that a question is about. */
 struct view {
 	unsigned vcpu;
 	bool cr3_given;

@@ -188,7 +188,7 @@ static void answer_line(struct control *control, struct client *c, const char *l
 	json_decref(request);
 }
 
-/* The first of what has come: a line, or too much for one. */
+/* The first line that has come, or the beginning of one that is too long. */
 static void take_line(struct control *control, struct client *c)
 {
 	char *end = memchr(c->in, '\n', c->in_size), *line;
@@ -264,7 +264,7 @@ static void serve(struct control *control, struct client *c, short events)
 		drop(c);
 }
 
-/* A place for one more: a free one, or that of who has been silent longest. */
+/* A place for one more: a free one, or that of the client that has been silent longest. */
 static struct client *find_place(struct control *control, bool used)
 {
 	struct client *best = NULL;

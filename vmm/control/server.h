@@ -21,7 +21,7 @@
 
 struct control;
 
-/* By what a program can tell refusals apart: the names are in docs/control.md. */
+/* The codes by which programs tell refusals apart: docs/control.md has their names. */
 enum control_code {
 	CONTROL_FAILED, /* on our side */
 	CONTROL_NOT_JSON,
@@ -41,7 +41,7 @@ struct control_error {
 	char text[CONTROL_ERROR_SIZE];
 };
 
-/* For answer() to say why it does not. */
+/* For an answer() that refuses: sets its reason. */
 void control_refuse(struct control_error *error, enum control_code code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
@@ -58,7 +58,7 @@ struct control_method {
 
 /*
  * Makes the socket and starts the thread. A socket at path that nobody answers is replaced;
- * anything else there is left alone, and -EADDRINUSE. methods ends with a NULL name and is the
+ * anything else there is left alone: -EADDRINUSE. methods ends with a NULL name and is the
  * caller's. 0 or -errno, with a line logged.
  */
 int control_create(const char *path, const struct control_method *methods, void *context,

@@ -43,14 +43,14 @@ int control_socket_connect(const char *path)
 		return fd;
 	error = -errno;
 	close(fd);
-	/* Of what is no socket the kernel says the same as of one that nobody listens at. */
+	/* The kernel's answer for a file that is no socket is the same as for a socket without a
+	 * listener. */
 	if (error == -ECONNREFUSED && stat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
 		error = -ENOTSOCK;
 	return error;
 }
 
-/* What is at path that may not be there? NULL: nothing, and if it was a dead socket, not any more.
- */
+/* Removes a dead socket at path. Returns why the path is not free, or NULL when it is. */
 static const char *make_way(const char *path)
 {
 	struct stat status;

@@ -1,4 +1,4 @@
-/* The socket's file: made, found, and removed. */
+/* Makes, finds and removes the socket's file. */
 #ifndef VMM_CONTROL_SOCKET_H
 #define VMM_CONTROL_SOCKET_H
 

@@ -1,4 +1,4 @@
-/* How a running guest is: the monitor's side. */
+/* The state of a running guest: the monitor's side. */
 #include "vmm/control/stat.h"
 
 #include <unistd.h>

@@ -1,5 +1,5 @@
 /*
- * How a running guest is: one JSON object.
+ * The state of a running guest, as one JSON object.
  *
  * Its members are those of the report (vmm/machine/report.h), and:
  *   version, pid       the monitor's

@@ -1,7 +1,6 @@
 /*
- * --auto-balloon: shows pilot/autoballoon.h, once a second and on the devices' loop, how the guest,
- * the manager and the host are off for memory, and gives the balloon the target that it answers
- * with.
+ * --auto-balloon: gives pilot/autoballoon.h, once a second and on the devices' loop, a sample of
+ * the memory of the guest, the manager and the host, and sets the balloon's target to its answer.
  */
 #ifndef VMM_MACHINE_AUTO_BALLOON_H
 #define VMM_MACHINE_AUTO_BALLOON_H

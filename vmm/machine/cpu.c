@@ -1,5 +1,5 @@
 /*
- * What processor a vCPU is: what CPUID tells the guest, and the model-specific registers and the
+ * Sets up a vCPU's processor: what CPUID tells the guest, and the model-specific registers and the
  * local APIC as a PC's firmware would have left them.
  */
 #include <errno.h>

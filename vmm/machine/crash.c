@@ -1,6 +1,6 @@
 /*
- * What is known of a machine that cannot go on: registers, the bytes at RIP, and for RIP and CR2
- * both folds: the guest's page tables entry by entry, then the memslot and host page under them.
+ * Describes a machine that cannot go on: registers, the bytes at RIP, and for RIP and CR2 both
+ * folds: the guest's page tables entry by entry, then the memslot and host page under them.
  */
 #include <errno.h>
 #include <linux/kvm.h>

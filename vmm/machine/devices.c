@@ -14,7 +14,7 @@
 #include "vmm/machine/devices_json.h"
 #include "vmm/machine/internal.h"
 
-/* How long a slow reader of the console may take for what is left at the end. */
+/* The time that a slow reader of the console may take for the output left at the end. */
 #define DRAIN_MS 2000
 
 /* --- what the balloon tells the manager --- */
@@ -194,8 +194,8 @@ static size_t count_disks(const struct devices_config *config)
 }
 
 /*
- * What a disk may pin at a time: half of what the manager lets be pinned (a quarter of the budget)
- * is for all of them.
+ * The most that a disk may pin at a time. All disks together get half of what the manager lets be
+ * pinned, which is a quarter of the budget.
  */
 static uint64_t pin_bytes(const struct machine *machine, size_t disk_count)
 {

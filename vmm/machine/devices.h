@@ -3,7 +3,7 @@
  * ioeventfd for each queue, an irqfd for each device), and served by one thread, the loop's.
  *
  * A device's place and interrupt line follow from its number (vmm/boot/platform.h): console,
- * balloon, entropy source, then the disks in the order given; what is not there takes no number.
+ * balloon, entropy source, then the disks in the order given; an absent device takes no number.
  */
 #ifndef VMM_MACHINE_DEVICES_H
 #define VMM_MACHINE_DEVICES_H
@@ -39,7 +39,7 @@ struct devices_config {
 	int console_fd;	   /* where the console's output goes */
 };
 
-/* (C) constant after create; (O) whoever creates, starts and stops */
+/* (C) constant after create; (O) the thread that creates, starts and stops */
 struct devices {
 	struct machine *machine;		     /* (C) */
 	struct loop *loop;			     /* (C) */
@@ -54,15 +54,15 @@ struct devices {
 	bool started;				     /* (O) */
 };
 
-/* After the machine's VM and memory have been made. 0 or -errno, logged; then what was made is
- * devices_destroy()'s all the same. */
+/* After the machine's VM and memory have been made. 0 or -errno, logged; then devices_destroy() is
+ * still due for what was made. */
 int devices_create(struct devices *devices, struct machine *machine,
 		   const struct devices_config *config);
 
 /* Starts the loop's thread. 0 or -errno. */
 int devices_start(struct devices *devices);
 
-/* Ends it, and writes what the guest has printed. No vCPU may run any more. */
+/* Ends it, and writes out all that the guest has printed. No vCPU may run any more. */
 void devices_stop(struct devices *devices);
 
 /* Stops, and frees all. For zeroed devices too. */

@@ -1,4 +1,4 @@
-/* How the devices of a running guest are, as JSON: the functions of the rows in devices.c. */
+/* The state of a running guest's devices, as JSON: the functions of the rows in devices.c. */
 #include "base/clock.h"
 #include "vmm/common/json.h"
 #include "vmm/machine/auto_balloon.h"
@@ -75,7 +75,7 @@ json_t *devices_balloon_to_json(const struct devices *devices)
 	if (devices->balloon == NULL)
 		return json_null();
 	virtio_balloon_get(devices->balloon, &state);
-	/* For whoever looks next: these may be old. */
+	/* For the next reader: these may be old. */
 	if (clock_now_ns() - state.statistics_ns > STATISTICS_NS)
 		virtio_balloon_ask_statistics(devices->balloon);
 	object = state_to_json(&state);

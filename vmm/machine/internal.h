@@ -1,6 +1,6 @@
 /*
- * The inside of a machine, for the files of vmm/machine alone: its state, what the two kinds of
- * guest differ in, and what the files ask of each other.
+ * The inside of a machine, for the files of vmm/machine alone: its state, the differences between
+ * the two kinds of guest, and the calls between the files.
  */
 #ifndef VMM_MACHINE_INTERNAL_H
 #define VMM_MACHINE_INTERNAL_H
@@ -24,7 +24,8 @@ struct kvm_run;
 struct serial;
 struct vcpu;
 
-/* What a kind of guest needs of its machine. All hooks are required but where it says NULL. */
+/* The parts of a machine that depend on the kind of its guest. All hooks are required except where
+ * it says NULL. */
 struct machine_kind_ops {
 	/* The chips that KVM makes beside the interrupt controllers. 0 or -errno, and in *step the
 	 * name of what was refused. */
@@ -61,7 +62,7 @@ struct vcpu {
 	bool stood;		       /* (A) its process was stopped: the guest is to be told */
 	int thread_id;		       /* (A) as the kernel numbers its thread; 0: not started */
 	bool touched;		       /* (A) touch is to be told of at the next exit */
-	struct mm_balloon_touch touch; /* whoever has set touched owns it until it is clear again */
+	struct mm_balloon_touch touch; /* owned by the thread that set touched until it clears */
 };
 
 /* (C) constant after create; (L) lock; (A) atomic; (O) the creator's */
@@ -88,7 +89,7 @@ struct machine {
 
 	pthread_mutex_t lock;
 	pthread_cond_t gate;		  /* (L) a pause began to hold, or ended; or the stop */
-	unsigned pauses;		  /* (L) who wants the vCPUs outside */
+	unsigned pauses;		  /* (L) how many want the vCPUs outside */
 	bool held;			  /* (L) one of these is the user */
 	bool full;			  /* (L) one is the disk of the swap file */
 	bool stop_when_full;		  /* (C) instead */
@@ -103,7 +104,7 @@ struct machine {
 int machine_open_kvm(struct machine *machine);
 int machine_create_vm(struct machine *machine);
 
-/* cpu.c: what processor it is. 0 or -errno. */
+/* cpu.c: sets up the vCPU's processor. 0 or -errno. */
 int machine_set_processor(struct vcpu *vcpu);
 /* For the row of a kind that expects a PC: features beside those that KVM says it supports, and
  * registers as firmware leaves them. */
@@ -117,7 +118,7 @@ void *machine_vcpu_thread(void *vcpu);
 /* The vCPU whose thread has this number; NULL: none, as for 0. From any thread. */
 struct vcpu *machine_vcpu_of(struct machine *machine, int thread);
 void machine_kick(struct machine *machine);
-/* For the manager's hook: under -v, a line that says who it was, and where a vCPU is then. */
+/* For the manager's hook: under -v, a line that names the thread, and says where a vCPU is then. */
 void machine_balloon_touched(void *machine, const struct mm_balloon_touch *touch);
 
 /* pause.c. The hooks of struct mm_config: the guest stands while the disk of the swap file is full.

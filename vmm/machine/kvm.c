@@ -1,5 +1,5 @@
 /*
- * What a machine asks of KVM: the VM, its interrupt controllers, its vCPUs.
+ * Creates a machine's KVM objects: the VM, its interrupt controllers, its vCPUs.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -28,7 +28,7 @@ int kvm_stats_open(int fd);
 
 void kvm_stats_read(const struct machine *machine, uint64_t values[KVM_STAT_COUNT]);
 
-/* Only what is the VM's, such as the mappings. */
+/* Only the counters of the VM itself, such as the mappings. */
 void kvm_stats_read_vm(const struct machine *machine, uint64_t values[KVM_STAT_COUNT]);
 
 #endif

@@ -1,9 +1,10 @@
 /*
- * Putting a machine together, and the one way it ends.
+ * Puts a machine together, and stops it in the one way there is.
  *
- * A stop is: note the reason, make stop_fd readable (whoever polls wakes), kick the vCPUs. Where
- * the reason is that pages are no longer served, the guest's view is taken away as well, for a vCPU
- * that waits for a page would wait for ever, and must not be handed one that nobody vouches for.
+ * A stop is: note the reason, make stop_fd readable (which wakes the threads that poll it), kick
+ * the vCPUs. Where the reason is that pages are no longer served, the guest's view is taken away as
+ * well, for a vCPU that waits for a page would wait for ever, and must not be handed one that
+ * nobody vouches for.
  */
 #include "vmm/machine/internal.h"
 
@@ -212,8 +213,9 @@ static int check_budget(const struct mm_config *mm, uint64_t memory_bytes)
 }
 
 /*
- * What is charged are pages. A huge page under the manager's tables or the pool would hold up to
- * 2 MiB of the host for one that was touched: seen in the NPT lab, 4 MiB over a budget of 6.
+ * The budget is charged by pages. A huge page under the manager's tables or the pool would hold up
+ * to 2 MiB of the host for one page that was touched: seen in the NPT lab, 4 MiB over a budget of
+ * 6.
  */
 static void refuse_huge_pages(void)
 {
@@ -349,8 +351,8 @@ int machine_start(struct machine *machine)
 	int error = ept_space_start(machine->space);
 	sigset_t all, before;
 
-	/* A vCPU takes no signal but the kick. What it does itself must not be blocked, or nobody
-	 * would put the terminal back. */
+	/* A vCPU takes no signal but the kick. Signals of its own faults must not be blocked, or
+	 * nobody would put the terminal back. */
 	sigfillset(&all);
 	sigdelset(&all, SIGUSR1);
 	sigdelset(&all, SIGSEGV);

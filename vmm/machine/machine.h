@@ -21,7 +21,8 @@ struct ept_space;
 struct loader_guest;
 struct machine;
 
-/* The kinds of guest; what each needs of a machine is a row of machine_kinds[] in machine.c. */
+/* The kinds of guest; each has a row of machine_kinds[] in machine.c with its needs of a
+ * machine. */
 enum machine_kind {
 	MACHINE_QUIRE, /* our kernel, which speaks to the doorbell (guest/abi.h) */
 	MACHINE_STOCK, /* a kernel that expects a PC and knows nothing of bifold */
@@ -67,15 +68,15 @@ struct machine_config {
 };
 
 /*
- * 0 or -errno, with a line logged that says what was refused; then *machine is NULL, and nothing
- * of it is left.
+ * 0 or -errno, with a line logged that names the refusal; then *machine is NULL, and nothing of it
+ * is left.
  */
 int machine_create(const struct machine_config *config, struct machine **machine);
 
 /*
  * Puts the kernel and its module in and sets the first vCPU's registers; the others wait for INIT
- * and SIPI. What only the machine knows of the guest (stock, rsdp, stopped) is filled in. 0 or
- * -errno, logged.
+ * and SIPI. The members of the guest that only the machine knows (stock, rsdp, stopped) are filled
+ * in. 0 or -errno, logged.
  */
 int machine_load(struct machine *machine, const struct loader_guest *guest);
 
@@ -84,8 +85,8 @@ int machine_start(struct machine *machine);
 
 /*
  * End the machine for this reason, with this exit status. From any thread, any number of times: the
- * first counts, and is told so: whoever has something to say about it says it afterwards. Returns
- * at once; stop_fd becomes readable.
+ * first counts, and gets true, so that only its caller logs the reason, afterwards. Returns at
+ * once; stop_fd becomes readable.
  */
 bool machine_stop(struct machine *machine, enum machine_stop_kind kind, int status);
 
@@ -138,8 +139,7 @@ size_t machine_serial_input(struct machine *machine, const uint8_t *bytes, size_
  * port: the last console= says. */
 bool machine_console_is_virtio(const char *command_line);
 
-/* After machine_join(): writes what the guest printed and is not out yet, as in devices/output.h.
- */
+/* After machine_join(): writes output of the guest that is not out yet, as in devices/output.h. */
 void machine_drain(struct machine *machine, int give_up_fd);
 
 /* ---- pauses (pause.c) */
@@ -163,7 +163,7 @@ bool machine_held(struct machine *machine);
 /* Whether it stands until there is room on the disk of its swap file. */
 bool machine_standing(struct machine *machine);
 
-/* Bounds what KVM keeps of shadow tables by the budget (0: none). May be called at any time. */
+/* Bounds KVM's shadow tables by the budget (0: none). May be called at any time. */
 void machine_bound_tables(struct machine *machine, uint64_t budget_bytes);
 
 /* The process was stopped (SIGSTOP, Ctrl-Z in its shell) and goes on: the guest is told. */

@@ -1,5 +1,5 @@
 /*
- * Quire's row: its one device is the doorbell, which passes on what the guest says.
+ * Quire's row: its one device is the doorbell, which passes the guest's words on.
  */
 #include <errno.h>
 #include <linux/kvm.h>

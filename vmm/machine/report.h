@@ -1,6 +1,6 @@
 /*
- * What happened, for scripts (JSON) and for people (a status line; the table is
- * common/report_table.h's). The JSON is also most of the answer to 'bifold stat'.
+ * Reports on a run, for scripts (JSON) and for people (a status line; common/report_table.h has
+ * the table). The JSON is also most of the answer that 'bifold stat' gets from a running guest.
  */
 #ifndef VMM_MACHINE_REPORT_H
 #define VMM_MACHINE_REPORT_H

@@ -1,6 +1,6 @@
 /*
- * A stock guest's row: what a PC has that a kernel for one looks for, a serial port, a power
- * switch, the first chips and ACPI tables, and no doorbell.
+ * A stock guest's row: the parts of a PC that its kernel looks for (a serial port, a power switch,
+ * the first chips and ACPI tables), and no doorbell.
  */
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /*
- * An address seen through both layers: what a walker reads on its way, what holds the page in the
- * end, and what the way costs. Gathered from a machine, told as JSON, and printed from that for
- * people: by 'bifold translate' and at a fatal exit alike.
+ * An address seen through both layers: the entries that a walker reads on its way, where the page
+ * is in the end, and the cost of the way. Gathered from a machine, told as JSON, and printed from
+ * that for people: by 'bifold translate' and at a fatal exit alike.
  */
 #ifndef VMM_MACHINE_TRANSLATION_H
 #define VMM_MACHINE_TRANSLATION_H
@@ -45,8 +45,8 @@ struct machine;
  */
 int translation_paging(struct machine *machine, unsigned vcpu, struct ept_paging *paging);
 
-/* Walks paging's tables for address; the second adds what holds these tables. Nothing that is
- * looked at is changed. */
+/* Walks paging's tables for address; the second adds where these tables are. Changes nothing that
+ * it looks at. */
 void translation_make(struct machine *machine, unsigned vcpu, const struct ept_paging *paging,
 		      gva_t address, struct translation *translation);
 void translation_make_tables(struct machine *machine, struct translation *translation);
@@ -54,7 +54,7 @@ void translation_make_tables(struct machine *machine, struct translation *transl
 /* A new reference, or NULL without memory. */
 json_t *translation_to_json(const struct translation *translation);
 
-/* Only where it leads: to what page, and what a program may do there; or why not. */
+/* Only the result: the page, and the rights that a program has there; or why there is none. */
 json_t *translation_to_brief(const struct translation *translation);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * The vCPU: its first registers, its thread, and what it does with each exit.
+ * The vCPU: its first registers, its thread, and the handling of each exit.
  */
 #include <errno.h>
 #include <linux/kvm.h>
