@@ -117,7 +117,7 @@ static void make_manager(void)
 	CHECK(mm_create(&config, &machine.mm) == 0);
 }
 
-/* What a client has paused or stopped is not what the next input finds. */
+/* Undoes a client's pauses and stops, so that the next input finds a running machine. */
 static void set_right(void)
 {
 	machine_let_go(&machine);

@@ -37,7 +37,7 @@ static const uint16_t registers[] = {
 	VIRTIO_MMIO_CONFIG + 12,
 };
 
-/* What is left of the input; past its end are zeros. */
+/* The input that is left; past its end are zeros. */
 struct input {
 	const uint8_t *at, *end;
 };

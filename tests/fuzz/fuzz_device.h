@@ -40,7 +40,7 @@ struct fuzz_device {
 struct fuzz_device_ops {
 	/* Make the device over space and loop, and set virtio. */
 	void (*open)(struct fuzz_device *device);
-	/* What the host does: input comes, a terminal changes. NULL: nothing. */
+	/* An event of the host: input comes, a terminal changes. NULL: there are none. */
 	void (*event)(struct fuzz_device *device, unsigned what, uint32_t value);
 	/* The input is over, the device was reset and has started again. */
 	void (*close)(struct fuzz_device *device);

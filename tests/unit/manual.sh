@@ -7,5 +7,5 @@ if ! command -v mandoc >/dev/null; then
 	echo "SKIP manual: mandoc is not installed (tools/setup --tests installs it)"
 	exit 77
 fi
-# What it looks up in the database of manuals of this host says nothing of this one.
+# Whether this host's database has a manual that ours refers to says nothing about ours.
 ! mandoc -T lint "$1/docs/bifold.1" | grep -v 'STYLE: referenced manual not found' | grep .

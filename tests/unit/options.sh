@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What --help of each command says, the manual says too, and the program takes: the same options and
-# policies. --help fits a terminal of 80 columns.
+# Checks that --help of each command, the manual and the program have the same options and policies,
+# and that --help fits a terminal of 80 columns.
 # Usage: options.sh SOURCE_ROOT BIFOLD
 set -eu
 

@@ -45,7 +45,7 @@ for folder in runtime demo bench tests; do
 	room guest/programs/$folder 'guest/(abi|programs/(runtime|bench)/[a-z]+)\.h' 'std(arg|bool|def|int)\.h|cpuid\.h'
 done
 
-# The program. Who asks a guest knows the socket's protocol, and nothing of a machine.
+# The program. The side that asks a guest knows the socket's protocol, and nothing of a machine.
 shared='vmm/common/[a-z_]+\.h|base/[a-z]+\.h'
 room vmm/common 'base/[a-z]+\.h' "$posix|jansson\.h|linux/[a-z-]+\.h|elf\.h"
 room vmm/boot 'base/[a-z]+\.h|ept/space\.h' "$posix|linux/[a-z/]+\.h|elf\.h|endian\.h"

@@ -42,7 +42,7 @@ const char *alone_monitor(const char *command);
 const char *alone_gdb_option(void);
 void alone_poke(uint64_t physical, const void *bytes, unsigned length, const char *command);
 
-/* What the QEMU that the child runs holds of the host's memory, in bytes. */
+/* The host memory that the child's QEMU holds, in bytes. */
 uint64_t alone_resident(const struct child *child);
 
 /* The same on a plain PC. */

@@ -20,8 +20,8 @@
 #define PATH_BYTES     512
 
 /*
- * A cage's name: whose it is, and a number. Who shares this host's cgroups need not share its
- * process ids: a root of its own (tests/fresh) has a pid namespace of its own, too.
+ * A cage's name: its owner's, and a number. Processes that share this host's cgroups need not share
+ * its process ids: a root of its own (tests/fresh) has a pid namespace of its own, too.
  */
 #define NAME_FORMAT NAME_PREFIX "%llu-%d-" /* pid namespace, process */
 
@@ -168,7 +168,7 @@ static bool swaps_to_memory(const char *folder)
 	return statfs(folder, &status) == 0 && status.f_type == TMPFS_MAGIC;
 }
 
-/* What this command may hold, by what it was told; 0: no guest with a budget. */
+/* The memory that this command may hold, by its options; 0: no guest with a budget. */
 static uint64_t limit_of(const char *const *argv)
 {
 	const char *memory_text, *budget_text;
@@ -246,7 +246,7 @@ bool cage_killed(const char *cage)
 
 void cage_remove(char *cage)
 {
-	/* Who was killed is in it for a moment yet. */
+	/* A killed process is still in it for a moment. */
 	for (int i = 0; cage != NULL && i < 100 && rmdir(cage) != 0 && errno == EBUSY; i++)
 		usleep(10000);
 	free(cage);

@@ -9,8 +9,8 @@
 #define OPTIONS_MAX 40
 
 /*
- * What the kernel printed at the levels from emergency to warning, a line each behind this word;
- * but for what it says of an emulated processor's pace.
+ * Begins each line that the kernel printed at the levels from emergency to warning, except for
+ * those about an emulated processor's pace.
  */
 #define WARNED "kernel: "
 

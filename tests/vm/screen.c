@@ -343,7 +343,7 @@ const char *screen_text(const struct screen *s)
 	return text;
 }
 
-/* What comes within so long: false when nothing did. */
+/* Shows the output that comes within so long; false when none did. */
 static bool read_some(struct screen *s, int milliseconds)
 {
 	struct pollfd fd = { .fd = s->master, .events = POLLIN };

@@ -163,8 +163,8 @@ static uint64_t used_ring(void)
 	return strtoul(strstr(at, "0x"), NULL, 16);
 }
 
-/* What no device may say: more is done than there ever was. Nobody waits for it for ever, and the
- * other disk works on. */
+/* No device may say that more is done than there ever was. Nobody waits for such a device for ever,
+ * and the other disk works on. */
 Test(alone_devices, used_ring_that_lies)
 {
 	const char *other = disk_make("b", 8 * MIB), *out;
@@ -375,7 +375,7 @@ Test(alone_devices, balloon_tells_statistics)
 	end_balloon(child);
 }
 
-/* What a program gave back leaves the host, and what comes again reads as zero. */
+/* Memory that a program gave back leaves the host, and reads as zero when it comes again. */
 Test(alone_devices, free_pages_are_reported)
 {
 	struct child *child = start_balloon(256, "");

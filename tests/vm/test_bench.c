@@ -82,7 +82,7 @@ static void check_loops(const json_t *cell)
 	}
 }
 
-/* What KVM says it has mapped, against what the cell is of. */
+/* Compares the mappings that KVM reports with the page sizes of the cell. */
 static void check_mappings(const json_t *root, const json_t *cell)
 {
 	const json_t *mapped = json_object_get(cell, "second_layer_mappings");

@@ -1,4 +1,4 @@
-/* The cages of tests/vm/cage.h are each run's own, whoever else makes some on this host. */
+/* The cages of tests/vm/cage.h belong to one run each, whatever other runs make on this host. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -254,7 +254,7 @@ Test(devices, balloon_shrinks_when_memory_is_out)
 	end_untouched(child);
 }
 
-/* What the program gave back has left the host within five seconds. */
+/* Memory that the program gave back has left the host within five seconds. */
 Test(devices, free_pages_are_reported)
 {
 	struct child *child = start_program(WORDS("--memory", "128M"), WORDS("balloon"), "ready\n");

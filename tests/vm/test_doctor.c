@@ -124,7 +124,7 @@ ROW(all_is_missing,
 ROW(an_older_session, .change = "groups=--clear-groups", .said = "older than",
     .then = "log in again")
 
-/* What no script mends: it says what the user can do. */
+/* No script mends this: doctor says what the user can do. */
 Test(doctor, a_folder_that_is_not_ones_own)
 {
 	struct child *child;

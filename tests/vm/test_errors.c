@@ -308,7 +308,7 @@ Test(errors, words_that_make_no_sense)
 	expect_error(run_words(NULL, NULL, bifold_path(), "walk", NULL), 125, "no command");
 }
 
-/* What was meant, where that can be seen; where the help is, where not. */
+/* The message says what was meant, where that can be seen; where not, it says where the help is. */
 Test(errors, words_that_are_slips)
 {
 	static const struct {

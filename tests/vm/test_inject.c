@@ -45,8 +45,8 @@ static void init(void)
 TestSuite(inject, .init = init, .fini = harness_finish, .timeout = 3600);
 
 /*
- * What fails is the host's business; these are libc's own, and it aborts where they do. brk() fails
- * by its value, not by an error.
+ * Any call may fail but these: they are libc's own, which aborts where one fails. brk() fails by
+ * its value, not by an error.
  */
 static bool is_injectable(const char *name)
 {
@@ -180,7 +180,7 @@ static void fail_one(const struct call *call, unsigned number)
 	cr_expect(right || failed, "%s: status %d, output '%s', and it said: %s", inject,
 		  child->status, child->out_text, child->err_text);
 	cr_expect_eq(folder_count(scratch_path("swap")), 0, "%s: left in the swap folder", inject);
-	/* Who cannot look whether a socket is his own leaves it. */
+	/* A process that cannot look whether a socket is its own leaves it. */
 	cr_expect(access(scratch_path("control"), F_OK) != 0 ||
 			  strcmp(call->name, "newfstatat") == 0,
 		  "%s: left its socket", inject);

@@ -80,7 +80,7 @@ Test(linux_memory, a_disk_while_the_swap_folder_is_full)
 	cr_assert(strstr(guest->err_text, "broken") == NULL, "%s", guest->err_text);
 }
 
-/* What a program had comes back to the host within 5 s of its end, without a word from anyone. */
+/* A program's memory comes back to the host within 5 s of its end, without a word from anyone. */
 Test(linux_memory, freed_memory_comes_back)
 {
 	struct child *guest = linux_start(WORDS(NULL), false,
@@ -168,7 +168,7 @@ Test(linux_memory, balloon_gives_way_before_the_oom_killer)
 	cr_assert(strstr(guest->out_text, "oom_kill 0") != NULL, "%s", guest->out_text);
 }
 
-/* What the guest writes is in the file, and what it reads is the file's. */
+/* The file gets the data that the guest writes, and the guest reads the file's data. */
 Test(linux_memory, disks)
 {
 	const char *data = scratch_path("data");

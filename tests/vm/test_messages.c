@@ -1,6 +1,6 @@
 /*
- * What is said of words that cannot be meant: a row each, with what helps in it. The words are run
- * in the scratch folder, where there are an empty file "file", a program "w8", a file "x,rw", a
+ * The messages for words that cannot be meant: a row each, with the part that helps. The words are
+ * run in the scratch folder, where there are an empty file "file", a program "w8", a file "x,rw", a
  * folder "folder", a FIFO "fifo" that nobody reads, and no "nofile".
  */
 #include <criterion/criterion.h>
@@ -141,7 +141,7 @@ Test(messages, disk_with_a_comma_in_its_name)
 	check_rows(rows, sizeof(rows) / sizeof(rows[0]));
 }
 
-/* What is printed for people fits 80 columns. */
+/* Text for people fits 80 columns. */
 static void expect_narrow(const struct child *child, const char *what)
 {
 	size_t length;

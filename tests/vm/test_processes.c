@@ -29,7 +29,7 @@ static void expect(const struct child *child, int status, const char *out)
 		  child->out_text, child->err_text);
 }
 
-/* What a script says must be exactly this. */
+/* Runs a script, whose output must be exactly this. */
 static void shell(const char *cpus, const char *script, const char *out)
 {
 	struct child *child =

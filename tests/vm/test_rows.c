@@ -1,5 +1,5 @@
 /*
- * What quire's memory management does, feature by feature: a program that uses it and checks the
+ * Tests quire's memory management, feature by feature: a program that uses it and checks the
  * outcome, run twice - alone, and with a host budget of a third of what it touched the first time
  * (or the least that bifold takes, where that is more).
  */
@@ -126,8 +126,7 @@ ROW(working_set, "32M", "the working set is right", guest_program("workingset"))
 ROW(working_set_with_a_swap, "32M", "the working set is right", "--append", "swap=8M",
     guest_program("workingset"), "swap")
 
-/* What a hostile program tries to become quire by; what the host has of memory makes no difference.
- */
+/* A hostile program's ways to become quire; the amount of host memory makes no difference. */
 #define ROW_OF_DOORS(group, ...)                                                                   \
 	Test(rows, doors_##group)                                                                  \
 	{                                                                                          \
@@ -162,7 +161,7 @@ ROW(usertests_on_two_cpus, "16M", "tests, all right", "--cpus", "2", guest_progr
 ROW_BESIDE_TWO_CPUS(bombs, "16M", "bombs: quire lives", guest_program("bombs"), "all")
 ROW(bombs_on_two_cpus, "16M", "bombs: quire lives", "--cpus", "2", guest_program("bombs"), "all")
 
-/* What the tests above stand on: a leak is seen, and a name that is none is no success. */
+/* The tests above rest on this: a leak is seen, and an unknown name is no success. */
 Test(rows, usertests_find_leaks)
 {
 	struct child *child = run_bifold("--memory", "16M", guest_program("usertests"), "leak-page",

@@ -252,7 +252,7 @@ Test(run, arguments_by_the_thousand)
 	cr_assert_eq(strlen(child->out_text), 500 * 9 + 999 + sizeof(word));
 }
 
-/* What has no size before it is read: it is what it says, not nothing. */
+/* A file of /proc has no size before it is read: the guest gets its content, not nothing. */
 Test(run, files_of_proc_are_read)
 {
 	struct child *child = run_bifold("--file", "/proc/version:/etc/version", busybox_path(),

@@ -42,7 +42,7 @@ static void end_server(void)
 
 TestSuite(status, .init = start_server, .fini = end_server, .timeout = 120);
 
-/* What it says, which must work. */
+/* The output of a tmux command, which must succeed. */
 #define TMUX(...)                                                                                  \
 	tmux(run_words(NULL, NULL, "/usr/bin/env", "tmux", "-S", tmux_socket, "-f", "/dev/null",   \
 		       __VA_ARGS__, NULL))
@@ -107,7 +107,7 @@ static void type(const struct pane *pane, const char *text)
 	free(TMUX("send-keys", "-t", pane->name, "Enter"));
 }
 
-/* What was ever written to it, from an offset on; *size: where that ends. */
+/* Everything that was written to the pane, from an offset on; *size: where that ends. */
 static char *log_from(const struct pane *pane, size_t from, size_t *size)
 {
 	char *text = read_file(pane->log, size);

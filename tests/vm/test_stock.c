@@ -89,7 +89,7 @@ Test(stock, words_by_default)
 	cr_assert(strstr(run_pc(PC("multiboot"), "o")->out_text, "\nline: \n") != NULL);
 }
 
-/* What firmware would have left, tests/vm/programs/firmware.S finds and relies on. */
+/* tests/vm/programs/firmware.S finds the state that firmware would have left, and relies on it. */
 Test(stock, as_firmware_leaves_it)
 {
 	struct child *child = run_bifold("--force", "--memory", "16M", "--cpus", "2", "--timeout",

@@ -69,7 +69,7 @@ Test(top, vt100)
 	real_guest("vt100", false);
 }
 
-/* What a key did is in force, or why not is said. */
+/* A key's order takes effect, or the screen says why not. */
 Test(top, orders)
 {
 	fake_guest_start();

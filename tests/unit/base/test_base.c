@@ -149,7 +149,7 @@ static void skip_bytes(int fd, size_t count)
 		cr_assert_eq(read(fd, &byte, 1), 1);
 }
 
-/* What the pipe holds now. */
+/* The text that the pipe holds now. */
 static char *pipe_text(int fd)
 {
 	static char text[65536];

@@ -19,7 +19,7 @@
 #define DISK_FOREVER UINT32_MAX
 #define DISK_SHORT   INT64_MAX /* a fault: half of what was asked is moved, at least a byte */
 
-/* What the operations of one kind meet: after skip of them, times of them give result; but each
+/* A fault of the operations of one kind: after skip of them, times of them give result; but each
  * spare-th, unless that is 0, is spared. */
 struct disk_fault {
 	bool armed;

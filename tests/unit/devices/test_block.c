@@ -350,7 +350,7 @@ Test(block_own, read_only)
 		  before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
 }
 
-/* What cannot be answered breaks the device, until it is reset. */
+/* A request that cannot be answered breaks the device, until it is reset. */
 Test(block, malformed)
 {
 	unsigned slot = disk_next_slot();

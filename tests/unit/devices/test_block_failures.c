@@ -122,7 +122,7 @@ Test(failures_own, that_pass_again_and_again)
 	disk_close();
 }
 
-/* What comes back short goes on where it stopped. */
+/* A transfer that comes back short goes on where it stopped. */
 Test(failures, short_transfers)
 {
 	uint8_t bytes[8192];
@@ -169,7 +169,8 @@ Test(failures, io_uring_refuses)
 	cr_assert_eq(counts().errors, 0);
 }
 
-/* Who asks does not wait for a reset, which holds the lock while it waits for the file. */
+/* A thread that asks for the counts does not wait for a reset, which holds the lock while it waits
+ * for the file. */
 Test(failures, counts_are_got_with_the_lock_held, .timeout = 10)
 {
 	cr_assert_eq(disk_do(IN, 0, DISK_DATA, 512), OK);

@@ -123,8 +123,8 @@ Test(loop, a_file_cannot_be_watched)
 	loop_destroy(seen.loop);
 }
 
-/* Both are in the batch at hand; whoever comes first removes the other, whose number is used anew.
- */
+/* Both are in the batch at hand; the first one called removes the other, whose number is used
+ * anew. */
 Test(loop, a_removed_watch_is_not_called)
 {
 	struct seen a = { .loop = open_loop(), .fd = ready_event() };
@@ -210,7 +210,7 @@ Test(loop, stops_once_for_each_stop)
 	loop_destroy(NULL);
 }
 
-/* What the host refuses ends the loop with its error, and not the process. */
+/* A call that the host refuses ends the loop with its error, and not the process. */
 Test(loop, refused_change)
 {
 	struct loop *loop = open_loop();

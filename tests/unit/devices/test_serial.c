@@ -258,7 +258,7 @@ Test(serial, input_for_who_polls)
 
 /* --- output --- */
 
-/* What comes out until length bytes are there; returns the number of reads. */
+/* Reads the output until length bytes are there; returns the number of reads. */
 static unsigned read_all(char *text, size_t length)
 {
 	size_t used = 0;
@@ -386,7 +386,7 @@ Test(serial, a_stop_frees_who_waits)
 	cr_assert_lt(before, MUCH);
 	cr_assert_eq(write(stop_fd, &one, 8), 8);
 	pthread_join(printer, NULL);
-	/* What is left does not hold the end up either. */
+	/* Bytes that are left do not hold the end up either. */
 	end_loop();
 	serial_drain(serial, stop_fd);
 }

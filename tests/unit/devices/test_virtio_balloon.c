@@ -506,7 +506,8 @@ Test(virtio_balloon, reports_tell_the_poison)
 	expect_event(0, OF_REPORT, 0x200, 1);
 	cr_assert_eq(seen[0].poison, 0xaaaaaaaa);
 	cr_assert_eq(get_state().poison, 0xaaaaaaaa);
-	/* Who did not take the feature has no poison, whatever lies there; a reset clears it. */
+	/* A driver that did not take the feature has no poison, whatever lies there; a reset clears
+	 * it. */
 	driver_begin(&driver, F_REPORTING);
 	cr_assert_eq(driver_config(&driver, CONFIG_POISON, 4), 0);
 	virtio_mmio_ops.write(driver.virtio, VIRTIO_MMIO_CONFIG + CONFIG_POISON, 4, 0xaaaaaaaa);

@@ -96,7 +96,7 @@ static unsigned take_all(unsigned queue)
 	return count;
 }
 
-/* What the device writes is this; nothing more comes. */
+/* The device has written this text and nothing more. */
 static void expect_output(int fd, const char *text)
 {
 	struct pollfd ready = { .fd = fd, .events = POLLIN };

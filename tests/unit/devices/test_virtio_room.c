@@ -97,7 +97,8 @@ Test(virtio_room, is_not_to_be_had)
 	}
 }
 
-/* Who is in no device, as quire's port: several pages, one of which is wanting. */
+/* A caller outside of any device, such as quire's port: it accesses several pages, one of which is
+ * missing. */
 Test(virtio_room, is_waited_for_by_the_monitor)
 {
 	static uint8_t written[5 * PAGE_SIZE], read[sizeof(written)];
@@ -261,7 +262,8 @@ Test(virtio_room, input_comes_again)
 	close_console(console);
 }
 
-/* What there is room for is input; the rest comes again. And a drain does not try for ever. */
+/* As much input as there is room for is taken; the rest comes again. And a drain does not try for
+ * ever. */
 Test(virtio_room, input_as_far_as_there_is_room)
 {
 	struct virtio_console *console = open_console();

@@ -30,7 +30,8 @@ struct fake_manager {
 	int pins;
 };
 
-/* What the injected host answers. One test a process, so plain variables will do. */
+/* The answers of the injected host. Each test has a process of its own, so plain variables will
+ * do. */
 static struct {
 	unsigned long request; /* which ioctl */
 	int countdown;	       /* how many times */
@@ -420,8 +421,8 @@ static void thread_dies(struct fake_manager *manager, int error, const char *wha
 	cr_assert_eq(manager->error, error, "error %d: %s", manager->error, manager->what);
 	cr_assert(strstr(manager->what, what) != NULL, "it says: %s", manager->what);
 	pthread_cancel(toucher);
-	/* What waits for a page is let go, with an error instead of a page: here, SIGSEGV would be
-	 * the answer, so the page is served by hand. */
+	/* A thread that waits for a page is let go with an error instead: here that would be
+	 * SIGSEGV, so the page is served by hand. */
 	manager->answer = 0;
 	serve(manager, gfn(1), false, 0);
 	pthread_join(toucher, NULL);

@@ -127,7 +127,7 @@ Test(walk, not_present_at_each_level)
 	expect_end(0x400000, EPT_WALK_NOT_PRESENT, 3);
 	expect_end(0x80000000, EPT_WALK_NOT_PRESENT, 2);
 	expect_end(1ul << 39, EPT_WALK_NOT_PRESENT, 1);
-	/* What is not present has no reserved bits. */
+	/* An entry that is not present has no reserved bits. */
 	set(0x4000, 6, ~1ul);
 	expect_end(0x6000, EPT_WALK_NOT_PRESENT, 4);
 	cr_assert_eq(walk.step[3].reserved, 0);

@@ -1,4 +1,4 @@
-/* guest/programs/bench/calibrate.h, with clocks that stop whoever reads them. */
+/* Tests guest/programs/bench/calibrate.h, with clocks that stop their reader. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

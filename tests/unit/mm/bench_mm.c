@@ -1,12 +1,13 @@
 /*
- * What the manager itself costs, on the fake backing: a budget, a working set of twice that, and
- * the walks of docs/benchmarks.md. Not a test. Usage: bench_mm [BUDGET_MIB [POLICY [OPTIONS]]]
+ * Measures the cost of the manager itself, on the fake backing: a budget, a working set of twice
+ * that, and the walks of docs/benchmarks.md. Not a test.
+ * Usage: bench_mm [BUDGET_MIB [POLICY [OPTIONS]]]
  *
  * Environment: BENCH_SWAP (a directory, or "memory"; none: no swap), BENCH_FACTOR (working set in
  * percent of the budget), BENCH_CONTENT (enum content).
  *
- * After them, what it takes to lower the budget under touches, and to give memory up, by pages and
- * by runs.
+ * Then it measures how long it takes to lower the budget under touches, and to give memory up, by
+ * pages and by runs.
  *
  * "guest us" adds to the measured time what a real backing would take: a round trip for each
  * fault, and each page's fill, unmap and release, as measured through userfaultfd.

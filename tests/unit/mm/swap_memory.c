@@ -41,7 +41,8 @@ static void memory_close(void *file)
 	m->bytes = NULL;
 }
 
-/* What the told or random faults make of a transfer: bytes to move, or -errno. */
+/* The outcome of a transfer under the faults that were set, or random ones: bytes to move, or
+ * -errno. */
 static int64_t verdict(struct swap_memory *m, const struct mm_swap_request *r, uint64_t length)
 {
 	struct swap_fault *f = r->write ? &m->write : &m->read;

@@ -70,7 +70,7 @@ Test(budget, under_the_least)
 	fake_end(&fake);
 }
 
-/* What others spend is inside the budget, and follows it. */
+/* The memory that others spend is inside the budget, and follows it. */
 Test(budget, beside)
 {
 	uint64_t own;
@@ -298,7 +298,7 @@ Test(budget, cannot_fall)
 	fake_end(&fake);
 }
 
-/* What the guest gives up meanwhile lets it fall after all. */
+/* Pages that the guest gives up meanwhile let the budget fall after all. */
 Test(budget, falls_when_the_guest_gives_up)
 {
 	prepare(0);

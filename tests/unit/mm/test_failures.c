@@ -1,6 +1,6 @@
 /*
- * What goes wrong outside mm: the disk full or broken, data damaged on its way, the host refusing.
- * Pages stay where they are, or the failure names the page; never wrong data.
+ * Failures outside mm: the disk full or broken, data damaged on its way, the host refusing. Pages
+ * stay where they are, or the failure names the page; never wrong data.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -185,7 +185,7 @@ static bool full(void *context, int thread, uint64_t since_ns)
 	}
 	owner.since_ns = since_ns;
 	owner.calls++;
-	/* The lock is free: whoever wants to see how it stands can. */
+	/* The lock is free: other threads can look at the manager's state. */
 	cr_assert_eq(mm_check(fake.mm, stderr), 0);
 	cr_assert(!work_is_held(), "other faults wait for it");
 	if (owner.overtaken && owner.calls == 1) {
@@ -398,7 +398,8 @@ Test(full, a_falling_budget_relents_first)
 	lower_and_go_on(1);
 }
 
-/* Whoever waited says that it is over, though another has said so before it began. */
+/* The last thread that waited tells the owner that it is over, though another did so before it
+ * began. */
 Test(full, the_last_to_wait_lets_the_guest_go_on)
 {
 	prepare_owner();

@@ -1,6 +1,7 @@
 /*
- * What hashes decide, against contents made to have one: unkeyed XXH3 multiplies the halves of each
- * word, so two words that add up to the same in two ways make a pair, and anybody can make it.
+ * Tests the decisions that rest on hashes, against contents made to have the same one: unkeyed XXH3
+ * multiplies the halves of each word, so two words that add up to the same in two ways make a pair,
+ * and anybody can make it.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -310,7 +310,7 @@ Test(look, page_that_moves_away_meanwhile)
 	fake_end(&fake);
 }
 
-/* --- what cannot be read: an error for who looks, and nothing happens to the guest --- */
+/* --- pages that cannot be read: an error for the looking caller alone, not for the guest --- */
 
 Test(look, damaged_in_the_pool)
 {

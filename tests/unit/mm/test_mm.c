@@ -518,7 +518,7 @@ Test(mm, refaults)
 	cr_assert_eq(now()->refaults, 2);
 	cr_assert_eq(stats.refaults_near, 1);
 	cr_assert_gt(stats.pressure_ns, 0);
-	/* What was given up does not come back: it is new. */
+	/* A page that was given up does not come back: it is new. */
 	cr_assert_eq(mm_release(fake.mm, gfn(far(1)), 1, MM_RELEASE_REPORTED, 7), 0);
 	cr_assert_eq(fake_read(&fake, far(1)), 7);
 	cr_assert_eq(now()->refaults, 2);
@@ -542,8 +542,8 @@ Test(mm, names)
 }
 
 /*
- * What lies in the pool untouched while a walk turns over all the rest goes to the swap, and its
- * room to resident pages.
+ * Pages that lie in the pool untouched while a walk turns over all the rest go to the swap, and
+ * their room goes to resident pages.
  */
 Test(mm, cold_pool_makes_room)
 {

@@ -1,6 +1,7 @@
 /*
- * What the manager tells: the first failure first, and nothing with its lock held. Calls of the log
- * are taken out of its hands, and try the lock: a log that blocks would do so there.
+ * The manager's messages: the first failure comes first, and nothing is logged with the lock held.
+ * The test takes the place of the log and tries the lock in each call: a log that blocks would do
+ * so there.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -190,7 +190,7 @@ static void inject(struct model *m)
 	uint32_t what = rng_below(&m->rng, 5);
 	enum fake_op op = rng_below(&m->rng, FAKE_RELEASE + 1);
 
-	/* What is given back in part, and for good, ends the machine: test_partial.c. */
+	/* A release that fails in part, and for good, ends the machine: test_partial.c. */
 	if (op == FAKE_RELEASE)
 		what %= 3;
 	m->fake.inject[op].error = errors[what];
@@ -199,7 +199,7 @@ static void inject(struct model *m)
 	m->fake.inject[op].untold = 0;
 	if (op == FAKE_UNMAP && what >= 3)
 		m->fake.inject[op].untold = rng_below(&m->rng, 40);
-	/* What a fault needs itself is tried alone, and must not be refused for good. */
+	/* The page that a fault needs itself is tried alone, and must not be refused for good. */
 	m->fake.inject[op].spare_first = what >= 3;
 }
 

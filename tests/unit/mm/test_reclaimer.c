@@ -83,7 +83,7 @@ Test(reclaimer, pool_of_small_objects_stays_under_its_cap)
 	fake_end(&fake);
 }
 
-/* Nothing of the pool can go: each object in it is damaged, and left to who needs it. */
+/* Nothing of the pool can go: each object in it is damaged, and left to the fault that needs it. */
 static void damage_all(void)
 {
 	lock_take(&fake.mm->lock);

@@ -1,6 +1,6 @@
 /*
- * What the guest gives up, and when: {inflate, report, deflate} x {wherever a page may be, moving
- * or at rest}. Every page's content is read back afterwards, those of the neighbours too, and the
+ * Releases of pages by the guest: {inflate, report, deflate} x {wherever a page may be, moving or
+ * at rest}. Every page's content is read back afterwards, those of the neighbours too, and the
  * counters are what they must be.
  *
  * The manager knows pages of 4 KiB only; guests on larger host pages are not managed.
@@ -412,7 +412,7 @@ Test(release, touches_of_the_balloon)
 	fake_end(&fake);
 }
 
-/* Who it was, and what the page was; not more often than once a second. */
+/* The call names the thread and the page's state, and comes at most once a second. */
 Test(release, touches_are_told_of)
 {
 	swap_memory_reset();

@@ -114,7 +114,7 @@ Test(swap, no_memory_for_hashes)
 	begin(1000);
 	cr_assert_eq(swap_alloc(swap, 1, &got, refuse, NULL), SWAP_NO_SLOT);
 	cr_assert_eq(swap_alloc(swap, 200, &got, charge, NULL), 0);
-	/* What is charged for already can be used; beyond it nothing. */
+	/* Slots that are charged for already can be used; no more than those. */
 	cr_assert_eq(swap_alloc(swap, 200, &got, refuse, NULL), 200);
 	cr_assert_eq(got, 56);
 	swap_free(swap, 7);
@@ -343,7 +343,7 @@ static void ring_refuses(int error, bool write, unsigned after, unsigned part)
 	submit.error = error;
 	scattered(file, write, pages[write ? 0 : 1]);
 	cr_assert_gt(submit.refused, 0);
-	/* What was refused lies in the ring: nothing may be submitted to it again. */
+	/* The refused requests lie in the ring: nothing may be submitted to it again. */
 	submit.error = 0;
 	submit.calls = 0;
 	scattered(file, false, pages[1]);

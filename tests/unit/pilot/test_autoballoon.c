@@ -79,7 +79,8 @@ static void guest_balloon(void)
 	p.balloon += more;
 }
 
-/* What does not fit is swapped, and what may come back does; without a swap it is killed for. */
+/* Memory that does not fit is swapped, and comes back when it may; without a swap the guest kills
+ * for it. */
 static void guest_memory(void)
 {
 	int64_t deficit = p.load - p.swapped - (TOTAL - p.balloon);

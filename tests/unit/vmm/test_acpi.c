@@ -144,7 +144,7 @@ Test(acpi, madt)
 	cr_assert_eq(ioapics, 1);
 }
 
-/* What the second virtio device is, byte by byte as ACPI 6.4 writes it. */
+/* The second virtio device, byte by byte as ACPI 6.4 writes it. */
 static const uint8_t device_golden[] = {
 	0x5b, 0x82, 0x43, 0x04, 'V',  'R',  '0',  '1', /* Device (VR01), 0x43 bytes */
 	0x08, '_',  'H',  'I',	'D',  0x0d, 'L',  'N',	'R',  'O',  '0',  '0',

@@ -258,7 +258,7 @@ Test(control, client)
 	json_decref(params);
 }
 
-/* What is at the other end may be anything. */
+/* The other end may be anything. */
 static void answered_with(const char *answer, int wanted)
 {
 	char error[CONTROL_ERROR_SIZE] = "";
@@ -433,7 +433,8 @@ Test(control, half_open)
 	end();
 }
 
-/* Who does not take his answer, or never ends his line, is cut off in time; others go on. */
+/* A client that does not take its answer, or never ends its line, is cut off in time; others go
+ * on. */
 Test(control, slow_clients)
 {
 	int reader, writer, fd;
@@ -453,7 +454,7 @@ Test(control, slow_clients)
 	cr_assert_lt(clock_now_ns() - began, 1000000000ull);
 	cr_assert_null(hear(writer));
 	cr_assert_lt(clock_now_ns() - began, CONTROL_PATIENCE_NS + 2000000000ull);
-	/* What was sent is there, then nothing comes. */
+	/* The part that was sent is there, then nothing comes. */
 	{
 		size_t got = 0;
 

@@ -189,7 +189,7 @@ static int to_file(void *context, uint64_t offset, const void *data, size_t leng
 		       : -EIO;
 }
 
-/* What the archive says of one file, read back with cpio's own rules. */
+/* A file's entry in the archive, read back by cpio's own rules. */
 Test(loader, archive_is_cpio_with_aligned_files)
 {
 	struct archive *archive = archive_create();

@@ -1,4 +1,4 @@
-/* What 'bifold stat' makes of a guest's answer: the metrics, and any answer at all. */
+/* Tests the output of 'bifold stat' for a guest's answer: the metrics, and any answer at all. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -103,7 +103,8 @@ Test(stat, metrics)
 	expect(5, "bifold_disk_requests_total", "disk=\"0\"", "what=\"reads\"");
 	expect(7, "bifold_disk_requests_total", "disk=\"1\"", "what=\"writes\"");
 	expect(1, "bifold_disk_errors_total", "disk=\"1\"");
-	/* What the answer lacks is not there: no such counters of KVM's, nothing of 2 MiB. */
+	/* Figures that the answer lacks are left out: no such counters of KVM's, nothing of 2
+	 * MiB. */
 	cr_assert(!prometheus_find(&got, &value, "bifold_kvm_io_exits_total", NULL));
 	cr_assert_null(strstr(text, "bifold_kvm_io_exits_total"));
 	json_decref(stat);

@@ -228,7 +228,7 @@ Test(translation, json)
 	free(line);
 }
 
-/* What comes over a socket may be anything. */
+/* An answer that comes over a socket may be anything. */
 Test(translation, prints_whatever_comes)
 {
 	static const char *const answers[] = {

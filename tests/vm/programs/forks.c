@@ -41,7 +41,7 @@ static long sum(int depth, long number)
 	return total;
 }
 
-/* What the tree must give. */
+/* The sum that the tree must give. */
 static long expected(int depth, long number)
 {
 	long total = number;

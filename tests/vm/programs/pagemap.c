@@ -94,7 +94,7 @@ static void make_memory(void)
 	protect(memory + SMALL / 4, SMALL / 4, PROT_NONE);
 	protect(memory + SMALL / 2, SMALL / 4, PROT_READ | PROT_EXEC);
 	touch(must_map(SPREAD, 0), SPREAD, 100);
-	/* What the kernel does not have of these is left out. */
+	/* Mappings of these that the kernel does not have are left out. */
 	memory = map(2 * HUGE_PAGE, MAP_HUGETLB);
 	touch(memory, 2 * HUGE_PAGE, 8);
 	memory = must_map(3 * HUGE_PAGE, 0);

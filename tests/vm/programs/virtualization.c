@@ -1,4 +1,4 @@
-/* What the processor says of its own virtualization: "vmx", "svm" or "none". */
+/* Prints which virtualization the processor says it has: "vmx", "svm" or "none". */
 #include <cpuid.h>
 #include <stdio.h>
 
