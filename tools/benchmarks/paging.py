@@ -22,9 +22,9 @@ MEMORY = 192 * MIB
 SLACK = 8 * MIB
 
 
-# What a pair's two sides do: the rival's swap (None: neither side has a limit), the most that ours
-# may take of the rival's time, the phase of the program `demo` that is compared, our options and
-# demo's.
+# The pairs to compare. In each: the rival's swap (None: neither side has a limit), the most that
+# ours may take of the rival's time, the phase of the program `demo` that is compared, our options
+# and demo's.
 COMPRESSED = ["--budget", str(BUDGET), "--swap", "none"]
 PAIRS = [
     (
