@@ -7,7 +7,7 @@
  *   gfn_t  guest frame number: gpa >> PAGE_SHIFT
  *
  * Each is a struct of one member, so mixing two does not compile. Nothing here checks ranges:
- * that belongs to whoever knows the size of the guest.
+ * that is left to code that knows the size of the guest.
  */
 #ifndef BASE_ADDR_H
 #define BASE_ADDR_H

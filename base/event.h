@@ -9,8 +9,8 @@
 #define EVENT_TRIES 3
 
 /*
- * Makes an eventfd readable; one that is full is. 0 or -errno. Whoever waits would wait for ever if
- * this were given up at the first refusal.
+ * Makes an eventfd readable; a full one is readable already. 0 or -errno. It does not give up at
+ * the first refusal, or the waiting thread would wait for ever.
  */
 static inline int event_put(int fd)
 {

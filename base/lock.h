@@ -4,7 +4,8 @@
  * somebody waits, computes for long or calls the host. It costs a load of the thread's own memory,
  * and stays on in release builds.
  *
- * Waiting on a condition of the lock itself is no wait with it held, and waking others is allowed.
+ * Waiting on a condition of the lock itself is allowed, as that drops the lock, and so is waking
+ * others.
  */
 #ifndef BASE_LOCK_H
 #define BASE_LOCK_H

@@ -1,13 +1,13 @@
 /*
  * The monitor's words on standard error. A line is formatted into one buffer and written with one
- * write(2), so that threads do not interleave. The status line is shown or not: whoever logs
+ * write(2), so that threads do not interleave. The status line is shown or not: a thread that logs
  * clears it first, and its owner draws it again at its next tick. Once this process is not in the
  * terminal's foreground the row of the cursor is another's, and is neither cleared nor drawn.
  *
- * Nobody waits for who reads: a guest that fills a pipe which nobody empties would otherwise make
- * its monitor deaf. What standard error does not take now lies in a backlog and goes out with the
- * next line; what does not fit there is dropped and counted, and the count is said as soon as
- * something goes out again.
+ * Nobody waits for the reader: a guest that fills a pipe which nobody empties would otherwise make
+ * its monitor deaf. Text that standard error does not take now lies in a backlog and goes out with
+ * the next line; lines that do not fit there are dropped and counted, and the count is logged as
+ * soon as something goes out again.
  *
  * Standard error may be shared with others, so it is written to through an outlet (outlet.h).
  */
@@ -125,7 +125,7 @@ static void put_status(const char *text)
 		flush();
 }
 
-/* With the lock: what goes ahead of whatever is written now. */
+/* With the lock: the text to write ahead of anything else, which clears the status line. */
 static const char *clear_status(void)
 {
 	bool shown = status_shown;

@@ -1,9 +1,9 @@
 /*
  * The monitor's own words. They go to standard error, one line a call, prefixed "bifold: ".
  * errno is preserved. Any thread may call; a line is written with one write(2), so lines of
- * different threads do not mix. None of it waits for who reads: what standard error does not take
- * is kept for the next call as far as there is room, else dropped, and how many lines were is said
- * where they are missing.
+ * different threads do not mix. No call waits for the reader: text that standard error does not
+ * take is kept for the next call as far as there is room, and dropped otherwise. A line in its
+ * place says how many lines were dropped.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -31,15 +31,15 @@ void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2))); /
 void log_text(const char *text);
 
 /*
- * At the end, with no lock held: waits until what is kept has gone out, give_up_fd (or -1) is
+ * At the end, with no lock held: waits until all kept text has gone out, give_up_fd (or -1) is
  * readable, or standard error has taken nothing for so long (-1: for ever).
  */
 void log_drain(int give_up_fd, int milliseconds);
 
 /*
- * A status line, redrawn in place and cut to the terminal's width, where one can show (see
- * base/status.h; with --quiet nowhere): elsewhere this does nothing. A log line clears it first.
- * text without a newline, fields separated by two spaces; NULL clears it for good.
+ * A status line, redrawn in place and cut to the terminal's width. Does nothing where one cannot be
+ * shown (see base/status.h), or with --quiet. A log line clears it first. text without a newline,
+ * fields separated by two spaces; NULL clears it for good.
  */
 void log_status(const char *text);
 bool log_status_possible(void); /* now */

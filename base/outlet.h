@@ -2,8 +2,8 @@
  * A descriptor that others share, to write to without ever waiting. O_NONBLOCK, set on it, would
  * break the others' writes. So a pipe or a terminal is opened anew through /proc, a socket is told
  * with each call not to wait, and a file does not block. Where a new opening is refused (another
- * user's terminal), poll() is asked first, and what is written then is small enough for what it
- * calls writable.
+ * user's terminal), poll() is asked first, and each write is small enough for the room that poll()
+ * promises.
  */
 #ifndef BASE_OUTLET_H
 #define BASE_OUTLET_H

@@ -1,6 +1,6 @@
 /*
- * Where a status line may be: what it needs to know of the terminal that is standard error. The
- * line itself is log_status(), base/log.h.
+ * Decides where a status line may be shown, from the terminal that is standard error. The line
+ * itself is log_status(), base/log.h.
  */
 #ifndef BASE_STATUS_H
 #define BASE_STATUS_H
@@ -9,8 +9,9 @@
 #include <stddef.h>
 
 /*
- * It spoils nothing now: standard error is a terminal that can go back to the start of its line,
- * and this process is not in the terminal's background. That changes: ask each time.
+ * Whether the line would spoil nothing now: standard error is a terminal that can go back to the
+ * start of its line, and this process is not in the terminal's background. That changes: ask each
+ * time.
  */
 bool status_can_show(void);
 
@@ -19,8 +20,8 @@ bool status_can_show(void);
 bool status_is_apart_from(int fd);
 
 /*
- * How many bytes of text, plain ASCII, fit into a row of so many columns: all, or as many of its
- * fields as do, which two spaces separate; of the first alone, what goes.
+ * How many bytes of text, plain ASCII, fit into a row of so many columns: all, or as many whole
+ * fields as fit, which two spaces separate; if not even the first fits, as much of it as does.
  */
 size_t status_cut(const char *text, size_t columns);
 
