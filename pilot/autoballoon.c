@@ -1,6 +1,6 @@
 /*
- * The controller of the balloon. One step: observe() brings what is known up to date, decide()
- * tries the reasons to move in their order, and move() keeps the patience.
+ * The controller of the balloon. One step: observe() brings the controller's knowledge up to date,
+ * decide() tries the reasons to move in their order, and move() keeps the patience.
  *
  *   0        floor      low                           margin    + width
  *   |----------|----------|------------------------------|---------|---------> available memory
@@ -10,8 +10,8 @@
  *                by at once)
  *
  * Available memory is foretold from the guest's need, so that statistics from before a change of
- * the balloon mislead nobody; and what may be taken follows from the peak of need, so that a load
- * that comes and goes is left the memory for its coming. Patience lengthens the peak's memory.
+ * the balloon mislead nobody; and the memory that may be taken follows from the peak of need, so
+ * that a load that comes and goes keeps its memory. Patience lengthens the peak's memory.
  */
 #include "pilot/autoballoon.h"
 
@@ -68,7 +68,7 @@
 /* The knowledge of one step. */
 struct view {
 	uint64_t now, dt;     /* ns */
-	uint64_t due;	      /* of dt, what steps are made for */
+	uint64_t due;	      /* the part of dt that steps are made for */
 	uint64_t rise;	      /* of need, since the last statistics */
 	uint64_t low, margin; /* of available memory */
 	uint64_t desired;     /* balloon that leaves the margin above the peak */

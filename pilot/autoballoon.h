@@ -1,12 +1,12 @@
 /*
- * How large the guest's balloon should be: a controller without a clock, a device or a guest. It is
- * shown a sample every second or so and answers with a target; the same samples give the same
- * answers. Plain memory, no lock: the owner's.
+ * Decides how large the guest's balloon should be: a controller without a clock, a device or a
+ * guest. It gets a sample every second or so and answers with a target; the same samples give the
+ * same answers. Plain memory, no lock: the owner's.
  *
- * It works on what the guest needs: its memory less the balloon less what it calls available. The
- * balloon may have what was not needed of late, less a margin. The margin is a floor that is always
- * left, room for need to rise as fast as it was seen to, and a share that shrinks as the budget or
- * the host come under pressure. Then, in this order:
+ * It works on the guest's need: its memory less the balloon less the part it calls available. The
+ * balloon may have the memory that was not needed of late, less a margin. The margin is a floor
+ * that is always left, room for need to rise as fast as it was seen to, and a share that shrinks as
+ * the budget or the host come under pressure. Then, in this order:
  *   - give back at once when available memory is under the margin's lower end, or the guest swaps,
  *     kills, or stalls from what was just taken;
  *   - give back slowly when nobody has been pressed for memory for a time;
@@ -14,11 +14,11 @@
  *     a width.
  * Each reversal doubles the patience with which the next unhurried one is made.
  *
- * The ideas: a target that the guest's own statistics decide, and limits to its rate (Waldspurger,
- * "Memory Resource Management in VMware ESX Server", OSDI 2002); thresholds of free memory that
- * move with the host's pressure, and a most that a cycle may change (oVirt's Memory Overcommitment
- * Manager); small steps until it begins to hurt, and quicker ones back (Senpai, in Weiner et al.,
- * "TMO: Transparent Memory Offloading in Datacenters", ASPLOS 2022).
+ * The ideas: a target from the guest's own statistics, and limits to its rate (Waldspurger, "Memory
+ * Resource Management in VMware ESX Server", OSDI 2002); thresholds of free memory that move with
+ * the host's pressure, and a most that a cycle may change (oVirt's Memory Overcommitment Manager);
+ * small steps until it begins to hurt, and quicker ones back (Senpai, in Weiner et al., "TMO:
+ * Transparent Memory Offloading in Datacenters", ASPLOS 2022).
  */
 #ifndef PILOT_AUTOBALLOON_H
 #define PILOT_AUTOBALLOON_H
