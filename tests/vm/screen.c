@@ -304,6 +304,8 @@ void screen_start(struct screen *s, const char *type, int rows, int columns,
 	cr_assert_geq(s->pid, 0);
 	if (s->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* A script's background, where the suite may run, ignores it: no terminal does. */
+		signal(SIGINT, SIG_DFL);
 		close(s->master);
 		setenv("TERM", type, 1);
 		unsetenv("LINES");
