@@ -330,6 +330,9 @@ bool punch_some(struct mm *mm);
 /* tier/pool.c: gives blocks that the pool has emptied back to the host. Drops the lock if there are
  * any. */
 void trim_pool(struct mm *mm);
+/* A copy of an object to a page, verified. Without the lock. 0 or -EBADMSG. */
+int pool_unpack(struct mm *mm, struct codec *codec, const struct pool_object *object,
+		const char *data, void *page);
 
 /* tier/write_back.c. */
 /*

@@ -231,21 +231,18 @@ static const char *const outcome_names[] = {
 	[DOCTOR_PROBLEM] = "problem",
 };
 
-static void print_help(void)
-{
-	fputs("Usage: bifold doctor [OPTION...]\n"
-	      "\n"
-	      "Check this host, a line for each thing that 'bifold run' needs, and say how to\n"
-	      "mend what is wrong. Exit status 0: run can work here; 1: it cannot; 125: bad\n"
-	      "options.\n"
-	      "\n"
-	      "  --swap DIR   check this swap directory (default: $TMPDIR or /var/tmp)\n"
-	      "  --fix        print a script for root that mends what a script can; then exit\n"
-	      "               status 1 is for what it cannot\n"
-	      "  --json       print the findings as JSON\n"
-	      "  -h, --help   this text\n",
-	      stdout);
-}
+static const char help[] =
+	"Usage: bifold doctor [OPTION...]\n"
+	"\n"
+	"Check this host, a line for each thing that 'bifold run' needs, and say how to\n"
+	"mend what is wrong. Exit status 0: run can work here; 1: it cannot; 125: bad\n"
+	"options.\n"
+	"\n"
+	"  --swap DIR   check this swap directory (default: $TMPDIR or /var/tmp)\n"
+	"  --fix        print a script for root that mends what a script can; then exit\n"
+	"               status 1 is for what it cannot\n"
+	"  --json       print the findings as JSON\n"
+	"  -h, --help   this text\n";
 
 /* The script is for root: how this user runs it. */
 static void mend_by_script(struct doctor_finding *finding)
@@ -303,6 +300,22 @@ static int examine(const struct subject *subject, enum form form)
 	return status;
 }
 
+struct options {
+	struct subject subject;
+	enum form form;
+};
+
+static int take(int option, const char *value, void *context)
+{
+	struct options *options = context;
+
+	if (option == 's')
+		options->subject.swap_directory = value;
+	else
+		options->form = option == 'f' ? FORM_SCRIPT : FORM_JSON;
+	return 0;
+}
+
 int command_doctor(int argc, char **argv)
 {
 	static const struct option long_options[] = {
@@ -312,32 +325,14 @@ int command_doctor(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	struct subject subject = {
-		.swap_directory = path_temporary(),
+	static const struct arguments arguments = { long_options, help, "", take };
+	struct options options = {
+		.subject = { .swap_directory = path_temporary() },
+		.form = FORM_TEXT,
 	};
-	enum form form = FORM_TEXT;
-	int option;
+	int error = arguments_parse(argc, argv, &arguments, &options);
 
-	optind = 0;
-	while ((option = arguments_next(argc, argv, "h", long_options)) != -1) {
-		switch (option) {
-		case 's':
-			subject.swap_directory = optarg;
-			break;
-		case 'f':
-			form = FORM_SCRIPT;
-			break;
-		case 'j':
-			form = FORM_JSON;
-			break;
-		case 'h':
-			print_help();
-			return 0;
-		default:
-			return STATUS_USAGE;
-		}
-	}
-	if (arguments_expect(argc, argv, "") != 0)
-		return STATUS_USAGE;
-	return examine(&subject, form);
+	if (error != 0)
+		return error > 0 ? 0 : STATUS_USAGE;
+	return examine(&options.subject, options.form);
 }

@@ -53,6 +53,14 @@ static void keep(struct mm *mm, struct reclaim_work *work, struct victim *v, con
 	victim_stored(mm, v, FRAME_POOL, handle);
 }
 
+int pool_unpack(struct mm *mm, struct codec *codec, const struct pool_object *object,
+		const char *data, void *page)
+{
+	if (hash_object(&mm->key, data, object->length) != object->checksum)
+		return -EBADMSG;
+	return codec_decompress(codec, data, object->length, page);
+}
+
 /* Objects out of the pool, a handful to a turn of the lock. *ready: how many came out well. */
 static int load(struct mm *mm, struct fill_work *work, const struct fill_run *run, uint32_t *ready)
 {
@@ -68,14 +76,12 @@ static int load(struct mm *mm, struct fill_work *work, const struct fill_run *ru
 		lock_drop(&mm->lock);
 		for (uint32_t i = 0; i < n; i++) {
 			const struct pool_object *object = &work->objects[i];
-			const char *data = work->packed + i * POOL_OBJECT_MAX;
 
-			if (object->owner != run->first + *ready ||
-			    hash_object(&mm->key, data, object->length) != object->checksum)
-				error = -EBADMSG;
-			else
-				error = codec_decompress(&work->codec, data, object->length,
-							 work->staging + *ready * PAGE_SIZE);
+			error = object->owner != run->first + *ready
+					? -EBADMSG
+					: pool_unpack(mm, &work->codec, object,
+						      work->packed + i * POOL_OBJECT_MAX,
+						      work->staging + *ready * PAGE_SIZE);
 			if (error != 0)
 				break;
 			++*ready;

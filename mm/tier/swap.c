@@ -144,23 +144,28 @@ int swap_write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count)
 	return error;
 }
 
+/* Its page's hash, found once. Without the lock. */
+static void hash_victim(struct mm *mm, struct victim *v, const void *page)
+{
+	if (!v->hashed)
+		v->hash = hash_page(&mm->key, page);
+	v->hashed = true;
+}
+
 /* A copy in a slot from before, which the page still equals. */
 static bool has(struct mm *mm, struct reclaim_work *work, struct victim *v)
 {
 	if (v->slot == FRAME_NOWHERE)
 		return false;
-	v->hash = hash_page(&mm->key, work->page);
-	v->hashed = true;
+	hash_victim(mm, v, work->page);
 	v->clean = swap_hash_equal(mm->swap, v->slot, v->hash);
 	return v->clean;
 }
 
 static bool take(struct mm *mm, struct reclaim_work *work, struct victim *v, char *packed)
 {
-	if (work->swap && !v->hashed) {
-		v->hash = hash_page(&mm->key, work->page);
-		v->hashed = true;
-	}
+	if (work->swap)
+		hash_victim(mm, v, work->page);
 	return work->swap;
 }
 
@@ -203,12 +208,8 @@ static void hash_victims(struct mm *mm, struct reclaim_work *work, const uint32_
 			 uint32_t count)
 {
 	lock_drop(&mm->lock);
-	for (uint32_t i = 0; i < count; i++) {
-		struct victim *v = &work->victims[indices[i]];
-
-		if (!v->hashed)
-			v->hash = hash_page(&mm->key, work->pages[i].memory);
-	}
+	for (uint32_t i = 0; i < count; i++)
+		hash_victim(mm, &work->victims[indices[i]], work->pages[i].memory);
 	lock_take(&mm->lock);
 }
 

@@ -92,8 +92,7 @@ static uint32_t unpack_oldest(struct mm *mm, struct reclaim_work *work, uint32_t
 
 			/* A damaged one is left where it is: a fault that needs it will report
 			 * it. */
-			if (hash_object(&mm->key, data, object->length) != object->checksum ||
-			    codec_decompress(&work->codec, data, object->length, page) != 0)
+			if (pool_unpack(mm, &work->codec, object, data, page) != 0)
 				continue;
 			work->hashes[done] = hash_page(&mm->key, page);
 			work->pages[done].memory = page;
