@@ -120,18 +120,14 @@ int mm_differ(FILE *out, const char *what, uint64_t is, uint64_t should)
 
 int mm_check(struct mm *mm, FILE *out)
 {
-	static const char *const states[FRAME_STATES] = {
-		"untouched frames", "mapped frames",   "watched frames",     "evicting frames",
-		"releasing frames", "filling frames",  "same-filled frames", "pool frames",
-		"swap frames",	    "released frames",
-	};
 	struct census c;
 	int bad = 0;
 
 	lock_take(&mm->lock);
 	take_census(mm, &c);
 	for (int s = 0; s < FRAME_STATES; s++)
-		bad += mm_differ(out, states[s], mm->count[s], c.count[s]);
+		bad += mm_differ(out, frame_state_name((enum frame_state)s), mm->count[s],
+				 c.count[s]);
 	bad += mm_differ(out, "frames in a hole", c.nowhere, 0);
 	bad += mm_differ(out, "held bytes", mm->held,
 			 resident_frames(mm) * PAGE_SIZE + pool_bytes(mm->pool) + mm->tables);

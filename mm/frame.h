@@ -4,7 +4,7 @@
  *            fault: charge           zeros / value / pool / swap brought in
  *   UNTOUCHED ---------> FILLING -------------------------------------> MAPPED <---------------.
  *   RELEASED ---------->    |  ^ brought in ahead by a neighbour's fault   |                    |
- *   SAME, POOL, SWAP -->    '--' failed: back to the state it came from    | policy: watch      |
+ *   STORED ------------>    '--' failed: back to the state it came from    | policy: watch      |
  *      ^   ^                                                               v      touch         |
  *      |   |                                                            WATCHED ----------------|
  *      |   |                                                               |                    |
@@ -13,7 +13,9 @@
  *      |                          ^                                           touch, or storing
  *      |                          | the guest gives it up                     failed
  *      |                          '---------------- MAPPED, WATCHED
- *      '--- UNTOUCHED, SAME, POOL, SWAP -> RELEASED: the guest gives up what is not resident
+ *      '--- UNTOUCHED, STORED -> RELEASED: the guest gives up what is not resident
+ *
+ * STORED is SAME_FILLED, COMPRESSED or SWAPPED: which, the tiers say (tiers.h).
  *
  * The guest gives pages up through its balloon or by reporting them free (release.c). It may touch
  * one all the same. BALLOON says that the guest holds it in its balloon, whatever the state.
@@ -28,9 +30,9 @@
  * A batch's owner marks frames under the lock (EVICTING or WATCHED, with BATCH), works outside it,
  * and commits under it only those still EVICTING. BATCH stays until the owner lets go of the whole
  * batch, also on a frame whose eviction was cancelled: so a frame seen EVICTING at the commit has
- * been EVICTING all along, and its page unmapped and unchanged. Likewise a POOL frame marked BATCH
- * by write-back may be filled or given up meanwhile, but not evicted again: if it is POOL at the
- * commit, it is the same object.
+ * been EVICTING all along, and its page unmapped and unchanged. Likewise a COMPRESSED frame marked
+ * BATCH by write-back may be filled or given up meanwhile, but not evicted again: if it is
+ * COMPRESSED at the commit, it is the same object.
  *
  * MAPPED is a permission, not a promise: a cancelled frame may be unmapped by the tail of its
  * batch's range. That costs the guest one more fault. WATCHED (without BATCH), EVICTING once its
@@ -42,9 +44,9 @@
  *                       count[FILLING]
  *   held             == resident * PAGE_SIZE + pool_bytes + table_bytes
  *   held             <= budget in force, <= peak <= the most that was ever in force
- *   objects of pool  == frames that are POOL, or FILLING from or RELEASING to POOL
- *   slots of swap    == frames that are SWAP, or FILLING from or RELEASING to SWAP, or resident
- *                       with a kept slot, + slots in flight
+ *   objects of pool  == frames whose content is COMPRESSED (frame_content())
+ *   slots of swap    == frames whose content is SWAPPED, + resident ones with a kept slot, + slots
+ *                       in flight
  */
 #ifndef MM_FRAME_H
 #define MM_FRAME_H
@@ -52,21 +54,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FRAME_NOWHERE UINT32_MAX
+#include "mm/frame_state.h"
 
-enum frame_state {
-	FRAME_UNTOUCHED, /* no content: reads as zeros */
-	FRAME_MAPPED,	 /* resident, the guest may reach it */
-	FRAME_WATCHED,	 /* resident, unmapped */
-	FRAME_EVICTING,	 /* resident, unmapped, being stored */
-	FRAME_RELEASING, /* stored (or given up), its page is being given back */
-	FRAME_FILLING,	 /* being brought in */
-	FRAME_SAME,	 /* one 64-bit word, kept here */
-	FRAME_POOL,	 /* compressed */
-	FRAME_SWAP,	 /* in the swap file */
-	FRAME_RELEASED,	 /* given up by the guest: reads as one 64-bit word, kept here */
-	FRAME_STATES,
-};
+#define FRAME_NOWHERE UINT32_MAX
 
 enum frame_flag {
 	FRAME_BATCH = 1,   /* in somebody's batch: not to be picked */
@@ -77,10 +67,12 @@ enum frame_flag {
 };
 
 struct mm_frame {
-	uint64_t word;	/* SAME, RELEASED: the content. POOL, SWAP: when evicted, in evictions */
-	uint32_t where; /* POOL: handle. SWAP: slot. SAME: when evicted. Resident: a kept slot */
-	uint8_t state;	/* enum frame_state */
-	uint8_t then;	/* FILLING: came from; RELEASING: goes to */
+	/* SAME_FILLED, RELEASED: the content. COMPRESSED, SWAPPED: when evicted, in evictions. */
+	uint64_t word;
+	/* COMPRESSED: handle. SWAPPED: slot. SAME_FILLED: when evicted. Resident: a kept slot. */
+	uint32_t where;
+	uint8_t state; /* enum frame_state */
+	uint8_t then;  /* FILLING: came from; RELEASING: goes to */
 	uint8_t pins;
 	uint8_t flags;
 };
@@ -94,7 +86,7 @@ static inline bool frame_is_resident(const struct mm_frame *f)
 /* Its content, if it has any, is elsewhere: it can be brought in. */
 static inline bool frame_is_stored(const struct mm_frame *f)
 {
-	return f->state == FRAME_UNTOUCHED || f->state >= FRAME_SAME;
+	return f->state == FRAME_UNTOUCHED || f->state >= FRAME_SAME_FILLED;
 }
 
 /* The state that says where its content is: that between two states is the stored one. */
@@ -106,13 +98,14 @@ static inline enum frame_state frame_content(const struct mm_frame *f)
 /* Stored, and no more than its word. */
 static inline bool frame_is_word(const struct mm_frame *f)
 {
-	return f->state == FRAME_UNTOUCHED || f->state == FRAME_SAME || f->state == FRAME_RELEASED;
+	return f->state == FRAME_UNTOUCHED || f->state == FRAME_SAME_FILLED ||
+	       f->state == FRAME_RELEASED;
 }
 
 /* When it was evicted, in evictions, with its content in this stored state. */
 static inline uint32_t frame_stamp(const struct mm_frame *f, enum frame_state content)
 {
-	return content == FRAME_SAME ? f->where : (uint32_t)f->word;
+	return content == FRAME_SAME_FILLED ? f->where : (uint32_t)f->word;
 }
 
 #endif

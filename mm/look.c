@@ -11,19 +11,6 @@
 #define LOOKS_MAX	1000 /* how often a page may move away under our eyes */
 #define COUNT_AT_A_TIME 4096
 
-static enum mm_look_state look_state(enum frame_state state)
-{
-	static const enum mm_look_state states[FRAME_STATES] = {
-		[FRAME_UNTOUCHED] = MM_LOOK_UNTOUCHED, [FRAME_MAPPED] = MM_LOOK_MAPPED,
-		[FRAME_WATCHED] = MM_LOOK_WATCHED,     [FRAME_EVICTING] = MM_LOOK_EVICTING,
-		[FRAME_RELEASING] = MM_LOOK_RELEASING, [FRAME_FILLING] = MM_LOOK_FILLING,
-		[FRAME_SAME] = MM_LOOK_SAME_FILLED,    [FRAME_POOL] = MM_LOOK_COMPRESSED,
-		[FRAME_SWAP] = MM_LOOK_SWAPPED,	       [FRAME_RELEASED] = MM_LOOK_RELEASED,
-	};
-
-	return states[state];
-}
-
 /* One attempt. The lock is held, and dropped. */
 static int look_once(struct mm *mm, uint32_t number, struct mm_look *look, void *page)
 {
@@ -33,8 +20,8 @@ static int look_once(struct mm *mm, uint32_t number, struct mm_look *look, void 
 	int error = 0;
 
 	*look = (struct mm_look){
-		.state = look_state(f->state),
-		.content = look_state(content),
+		.state = f->state,
+		.content = content,
 		.slot = MM_LOOK_NO_SLOT,
 		.pins = f->pins,
 		.in_balloon = (f->flags & FRAME_BALLOON) != 0,
@@ -63,8 +50,7 @@ int mm_look(struct mm *mm, gfn_t frame, struct mm_look *look, void *page)
 	return error;
 }
 
-int mm_look_count(struct mm *mm, gfn_t first, uint64_t count,
-		  uint64_t counts[static MM_LOOK_STATES])
+int mm_look_count(struct mm *mm, gfn_t first, uint64_t count, uint64_t counts[static FRAME_STATES])
 {
 	uint64_t at = first.v;
 
@@ -76,21 +62,8 @@ int mm_look_count(struct mm *mm, gfn_t first, uint64_t count,
 
 		lock_take(&mm->lock);
 		for (; at < stop; at++)
-			counts[look_state(mm->frames[at].state)]++;
+			counts[mm->frames[at].state]++;
 		lock_drop(&mm->lock);
 	}
 	return 0;
-}
-
-const char *mm_look_state_name(enum mm_look_state state)
-{
-	static const char *const names[MM_LOOK_STATES] = {
-		[MM_LOOK_UNTOUCHED] = "untouched",     [MM_LOOK_MAPPED] = "mapped",
-		[MM_LOOK_WATCHED] = "watched",	       [MM_LOOK_EVICTING] = "evicting",
-		[MM_LOOK_RELEASING] = "releasing",     [MM_LOOK_FILLING] = "filling",
-		[MM_LOOK_SAME_FILLED] = "same_filled", [MM_LOOK_COMPRESSED] = "compressed",
-		[MM_LOOK_SWAPPED] = "swapped",	       [MM_LOOK_RELEASED] = "released",
-	};
-
-	return names[state];
 }

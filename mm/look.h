@@ -7,32 +7,19 @@
 #define MM_LOOK_H
 
 #include "base/addr.h"
+#include "mm/frame_state.h"
 #include "mm/mm.h"
-
-enum mm_look_state {
-	MM_LOOK_UNTOUCHED, /* reads as zeros */
-	MM_LOOK_RELEASED,  /* given up by the guest: reads as one word, mostly zero */
-	MM_LOOK_MAPPED,	   /* in host memory, the guest may reach it */
-	MM_LOOK_WATCHED,   /* in host memory, unmapped: a touch costs a minor fault */
-	MM_LOOK_EVICTING,  /* the same, being stored */
-	MM_LOOK_RELEASING, /* stored, its page is on its way back to the host */
-	MM_LOOK_FILLING,   /* on its way in */
-	MM_LOOK_SAME_FILLED,
-	MM_LOOK_COMPRESSED,
-	MM_LOOK_SWAPPED,
-	MM_LOOK_STATES,
-};
 
 #define MM_LOOK_NO_SLOT UINT32_MAX
 
 struct mm_look {
-	enum mm_look_state state;
+	enum frame_state state;
 	/*
 	 * Where the content comes from: the state itself, but for RELEASING and FILLING, which are
 	 * between two; their content is the stored one (SAME_FILLED, COMPRESSED, SWAPPED,
 	 * UNTOUCHED, RELEASED).
 	 */
-	enum mm_look_state content;
+	enum frame_state content;
 	uint64_t word;	   /* SAME_FILLED, RELEASED: the page is this over and over */
 	uint32_t length;   /* COMPRESSED: to so many bytes */
 	const char *codec; /* COMPRESSED: "lz4", "zstd" */
@@ -50,10 +37,6 @@ struct mm_look {
 int mm_look(struct mm *mm, gfn_t frame, struct mm_look *look, void *page);
 
 /* Adds to count[] in which states the count frames from first on are. -ERANGE. */
-int mm_look_count(struct mm *mm, gfn_t first, uint64_t count,
-		  uint64_t counts[static MM_LOOK_STATES]);
-
-/* "untouched", "mapped", ...: docs/glossary.md */
-const char *mm_look_state_name(enum mm_look_state state);
+int mm_look_count(struct mm *mm, gfn_t first, uint64_t count, uint64_t counts[static FRAME_STATES]);
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "base/addr.h"
 #include "mm/backing.h"
+#include "mm/frame_state.h"
 #include "mm/hist.h"
 #include "mm/store/compressor.h"
 #include "policy/policy.h"
@@ -55,8 +56,8 @@ struct mm_balloon_touch {
 	gfn_t frame;
 	int thread; /* whose fault it was; 0: it is not known, or the monitor pinned the page */
 	bool write; /* as mm_fault() was told; a pin: true */
-	const char *was; /* the frame's state before: "released" */
-	uint64_t pages;	 /* such pages so far: each counts once for each time it went in */
+	enum frame_state was;
+	uint64_t pages; /* such pages so far: each counts once for each time it went in */
 };
 
 /* A piece of guest memory: so many frames from first on. */

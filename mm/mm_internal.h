@@ -121,7 +121,7 @@ struct mm_notes {
 #define NOTE_SWAP_LIMIT 1 /* it is as large as it may be */
 	bool relented;	  /* the budget that was to be left is in force again */
 	uint64_t held, wanted;
-	struct mm_balloon_touch touch; /* was NULL: there was none */
+	struct mm_balloon_touch touch; /* pages 0: there was none */
 };
 
 struct mm {

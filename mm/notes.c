@@ -10,7 +10,7 @@
 
 bool notes_pending(const struct mm *mm)
 {
-	return mm->notes.store_error != 0 || mm->notes.relented || mm->notes.touch.was != NULL;
+	return mm->notes.store_error != 0 || mm->notes.relented || mm->notes.touch.pages != 0;
 }
 
 struct mm_notes notes_take(struct mm *mm)
@@ -41,7 +41,7 @@ void notes_say(const struct mm_notes *notes)
 
 void notes_tell_of_touch(struct mm *mm, const struct mm_notes *notes)
 {
-	if (notes->touch.was != NULL && mm->config.balloon_touched != NULL)
+	if (notes->touch.pages != 0 && mm->config.balloon_touched != NULL)
 		mm->config.balloon_touched(mm->failed_context, &notes->touch);
 }
 

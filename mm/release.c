@@ -190,18 +190,6 @@ int mm_balloon_return(struct mm *mm, gfn_t first, uint32_t count)
 void frame_balloon_touch(struct mm *mm, uint32_t number, enum frame_state was, int thread,
 			 bool write)
 {
-	static const char *const names[FRAME_STATES] = {
-		[FRAME_UNTOUCHED] = "untouched",
-		[FRAME_MAPPED] = "mapped",
-		[FRAME_WATCHED] = "watched",
-		[FRAME_EVICTING] = "being evicted",
-		[FRAME_RELEASING] = "being released",
-		[FRAME_FILLING] = "being filled",
-		[FRAME_SAME] = "same-filled",
-		[FRAME_POOL] = "compressed",
-		[FRAME_SWAP] = "swapped",
-		[FRAME_RELEASED] = "released",
-	};
 	struct mm_frame *f = mm_frame(mm, number);
 	uint64_t now;
 
@@ -217,7 +205,7 @@ void frame_balloon_touch(struct mm *mm, uint32_t number, enum frame_state was, i
 		.frame = gfn(number),
 		.thread = thread,
 		.write = write,
-		.was = names[was],
+		.was = was,
 		.pages = mm->stats.balloon_touches,
 	};
 }

@@ -50,7 +50,7 @@ static void keep(struct mm *mm, struct reclaim_work *work, struct victim *v, con
 		}
 	}
 	mm->stats.evictions_compressed++;
-	victim_stored(mm, v, FRAME_POOL, handle);
+	victim_stored(mm, v, FRAME_COMPRESSED, handle);
 }
 
 int pool_unpack(struct mm *mm, struct codec *codec, const struct pool_object *object,
@@ -140,7 +140,7 @@ static void stats(const struct mm *mm, struct mm_stats *stats)
 
 static int check(const struct mm *mm, const uint32_t content[FRAME_STATES], FILE *out)
 {
-	return mm_differ(out, "pool objects", pool_objects(mm->pool), content[FRAME_POOL]) +
+	return mm_differ(out, "pool objects", pool_objects(mm->pool), content[FRAME_COMPRESSED]) +
 	       pool_check(mm->pool, out);
 }
 

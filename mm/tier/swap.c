@@ -178,7 +178,7 @@ static void keep(struct mm *mm, struct reclaim_work *work, struct victim *v, con
 	mm->stats.evictions_clean++;
 	mm->kept_slots--; /* its kept slot is its content again */
 	mm_frame(mm, v->frame)->where = FRAME_NOWHERE;
-	victim_stored(mm, v, FRAME_SWAP, v->slot);
+	victim_stored(mm, v, FRAME_SWAPPED, v->slot);
 }
 
 /* The victims for the swap, in order. */
@@ -238,7 +238,7 @@ static void keep_batch(struct mm *mm, struct reclaim_work *work)
 		}
 		swap_set_hash(mm->swap, slot, v->hash);
 		mm->stats.evictions_swapped++;
-		victim_stored(mm, v, FRAME_SWAP, slot);
+		victim_stored(mm, v, FRAME_SWAPPED, slot);
 	}
 }
 
@@ -290,7 +290,7 @@ static int look(struct mm *mm, uint32_t number, struct mm_look *look, void *page
 	error = swap_read_unverified(mm->swap, before.where, page);
 	lock_take(&mm->lock);
 	now = *mm_frame(mm, number);
-	moved = frame_content(&now) != FRAME_SWAP || now.where != before.where ||
+	moved = frame_content(&now) != FRAME_SWAPPED || now.where != before.where ||
 		now.word != before.word;
 	intact = error == 0 && !moved &&
 		 swap_hash_equal(mm->swap, now.where, hash_page(&mm->key, page));
@@ -305,7 +305,7 @@ static int look(struct mm *mm, uint32_t number, struct mm_look *look, void *page
 static void stats(const struct mm *mm, struct mm_stats *stats)
 {
 	stats->swap_bytes = mm->swap != NULL ? swap_slots_used(mm->swap) * PAGE_SIZE : 0;
-	stats->swap_frames = mm->count[FRAME_SWAP];
+	stats->swap_frames = mm->count[FRAME_SWAPPED];
 }
 
 static int check(const struct mm *mm, const uint32_t content[FRAME_STATES], FILE *out)
@@ -313,7 +313,7 @@ static int check(const struct mm *mm, const uint32_t content[FRAME_STATES], FILE
 	if (mm->swap == NULL)
 		return 0;
 	return mm_differ(out, "swap slots", swap_slots_used(mm->swap),
-			 (uint64_t)content[FRAME_SWAP] + mm->kept_slots + mm->slots_in_flight) +
+			 (uint64_t)content[FRAME_SWAPPED] + mm->kept_slots + mm->slots_in_flight) +
 	       swap_check(mm->swap, out);
 }
 

@@ -15,7 +15,7 @@ static void keep_same(struct mm *mm, struct reclaim_work *work, struct victim *v
 	struct mm_frame *f = mm_frame(mm, v->frame);
 
 	mm->stats.evictions_same_filled++;
-	victim_stored(mm, v, FRAME_SAME, 0);
+	victim_stored(mm, v, FRAME_SAME_FILLED, 0);
 	/* The word takes the stamp's place. */
 	f->where = (uint32_t)f->word;
 	f->word = v->value;
@@ -55,7 +55,7 @@ static void nothing_stats(const struct mm *mm, struct mm_stats *stats)
 
 static void same_stats(const struct mm *mm, struct mm_stats *stats)
 {
-	stats->same_filled_frames = mm->count[FRAME_SAME];
+	stats->same_filled_frames = mm->count[FRAME_SAME_FILLED];
 }
 
 /* There is no store beside the frames themselves. */

@@ -39,7 +39,7 @@ bool pool_is_cold(struct mm *mm, struct reclaim_work *work)
 	for (uint32_t i = 0; i < count; i++) {
 		const struct mm_frame *f = mm_frame(mm, work->owners[i]);
 
-		cold += f->state == FRAME_POOL &&
+		cold += f->state == FRAME_COMPRESSED &&
 			mm->eviction_clock - (uint32_t)f->word > COLD_TURNS * turn;
 	}
 	/* Old blocks take in young objects where room came free; they go along. */
@@ -57,7 +57,7 @@ static uint32_t mark_oldest(struct mm *mm, struct reclaim_work *work, bool dense
 		for (uint32_t i = 0; i < named; i++) {
 			struct mm_frame *f = mm_frame(mm, work->owners[i]);
 
-			if (f->state != FRAME_POOL || (f->flags & FRAME_BATCH))
+			if (f->state != FRAME_COMPRESSED || (f->flags & FRAME_BATCH))
 				continue;
 			f->flags |= FRAME_BATCH;
 			work->owners[count++] = work->owners[i];
@@ -78,7 +78,7 @@ static uint32_t unpack_oldest(struct mm *mm, struct reclaim_work *work, uint32_t
 		for (; i < marked && n < PACK_MAX; i++) {
 			struct mm_frame *f = mm_frame(mm, work->owners[i]);
 
-			if (f->state != FRAME_POOL)
+			if (f->state != FRAME_COMPRESSED)
 				continue;
 			pool_load(mm->pool, f->where, &work->objects[n],
 				  work->packed + n * POOL_OBJECT_MAX);
@@ -124,14 +124,14 @@ uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense)
 		struct mm_frame *f = mm_frame(mm, owners[i]);
 
 		/* BATCH kept it from being evicted anew: if it is POOL, it is the same object. */
-		if (work->pages[i].error != 0 || f->state != FRAME_POOL) {
+		if (work->pages[i].error != 0 || f->state != FRAME_COMPRESSED) {
 			swap_free(mm->swap, work->pages[i].slot);
 			continue;
 		}
 		pool_free(mm->pool, f->where);
 		f->where = work->pages[i].slot;
 		swap_set_hash(mm->swap, f->where, work->hashes[i]);
-		mm_set_state(mm, f, FRAME_SWAP);
+		mm_set_state(mm, f, FRAME_SWAPPED);
 		moved++;
 	}
 	for (uint32_t i = 0; i < marked; i++) {

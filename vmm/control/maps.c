@@ -16,7 +16,7 @@ struct range {
 	uint64_t start, end; /* the last byte's address + 1; 0 at the very top */
 	uint64_t rights;
 	uint64_t pages[3]; /* of 4 KiB, 2 MiB, 1 GiB */
-	uint64_t frames[MM_LOOK_STATES];
+	uint64_t frames[FRAME_STATES];
 	uint64_t unmanaged, outside; /* frames: the host kernel's; not memory at all */
 };
 
@@ -40,8 +40,8 @@ static json_t *range_to_json(const struct range *r)
 
 	for (int i = 0; i < 3; i++)
 		set_count(pages, sizes[i], r->pages[i]);
-	for (int i = 0; i < MM_LOOK_STATES; i++)
-		set_count(frames, mm_look_state_name((enum mm_look_state)i), r->frames[i]);
+	for (int i = 0; i < FRAME_STATES; i++)
+		set_count(frames, frame_state_name((enum frame_state)i), r->frames[i]);
 	set_count(frames, "unmanaged", r->unmanaged);
 	set_count(frames, "outside", r->outside);
 	return json_pack("{s:o, s:o, s:I, s:b, s:b, s:b, s:o, s:o}", "start", json_hex(r->start),

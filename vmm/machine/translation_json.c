@@ -35,13 +35,13 @@ static json_t *bits_to_json(int level, uint64_t entry)
 
 static void add_state(json_t *object, const struct mm_look *look)
 {
-	set(object, "state", json_string(mm_look_state_name(look->state)));
+	set(object, "state", json_string(frame_state_name(look->state)));
 	if (look->state != look->content)
-		set(object, "content", json_string(mm_look_state_name(look->content)));
-	if (look->content == MM_LOOK_SAME_FILLED ||
-	    (look->content == MM_LOOK_RELEASED && look->word != 0))
+		set(object, "content", json_string(frame_state_name(look->content)));
+	if (look->content == FRAME_SAME_FILLED ||
+	    (look->content == FRAME_RELEASED && look->word != 0))
 		set(object, "value", json_hex(look->word));
-	if (look->content == MM_LOOK_COMPRESSED) {
+	if (look->content == FRAME_COMPRESSED) {
 		set(object, "bytes", json_integer(look->length));
 		set(object, "compressor", json_string(look->codec));
 	}

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "vmm/common/words.h"
 #include "vmm/machine/internal.h"
 
 #define CR0_PE	    1u
@@ -199,7 +200,7 @@ static void say_touch(const struct mm_balloon_touch *touch, const char *by)
 	log_info("guest page 0x%llx (address 0x%llx) was %s, though the balloon holds it, by %s; "
 		 "it was %s; %llu such pages so far",
 		 (unsigned long long)touch->frame.v, (unsigned long long)gfn_to_gpa(touch->frame).v,
-		 touch->write ? "written" : "read", by, touch->was,
+		 touch->write ? "written" : "read", by, word_text(frame_state_name(touch->was)),
 		 (unsigned long long)touch->pages);
 }
 

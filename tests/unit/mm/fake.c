@@ -293,9 +293,9 @@ void fake_compare(struct fake *fake)
 		/* Only where the machine failed half-way. */
 		[FRAME_RELEASING] = ABSENT | UNMAPPED | MAPPED,
 		[FRAME_FILLING] = 0,
-		[FRAME_SAME] = ABSENT,
-		[FRAME_POOL] = ABSENT,
-		[FRAME_SWAP] = ABSENT,
+		[FRAME_SAME_FILLED] = ABSENT,
+		[FRAME_COMPRESSED] = ABSENT,
+		[FRAME_SWAPPED] = ABSENT,
 		[FRAME_RELEASED] = ABSENT,
 	};
 

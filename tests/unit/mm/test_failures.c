@@ -286,7 +286,7 @@ Test(failures, a_page_where_none_should_be)
 	refused(FAKE_FILL, -EEXIST);
 	cr_assert_eq(mm_fault(fake.mm, gfn(50), false), -EEXIST);
 	expect_failure(50, EEXIST, "absent");
-	cr_assert_eq(state(50), FRAME_POOL, "its content is still there");
+	cr_assert_eq(state(50), FRAME_COMPRESSED, "its content is still there");
 	fake_end(&fake);
 }
 

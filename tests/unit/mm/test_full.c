@@ -82,10 +82,10 @@ Test(full, the_file_grows_again)
 	fake_create(&fake, &config);
 	put(0, 300, 1);
 	mm_reclaim(fake.mm, 300);
-	cr_assert_eq(fake.mm->count[FRAME_SWAP], 100);
+	cr_assert_eq(fake.mm->count[FRAME_SWAPPED], 100);
 	cr_assert(swap_is_full(fake.mm->swap));
 	swap_memory.capacity = 0;
-	while (fake.mm->count[FRAME_SWAP] < 300)
+	while (fake.mm->count[FRAME_SWAPPED] < 300)
 		mm_reclaim(fake.mm, 300);
 	cr_assert(!swap_is_full(fake.mm->swap));
 	expect(0, 300, 1);

@@ -115,7 +115,7 @@ Test(hash, each_machine_has_a_key_of_its_own)
 		fake_create(&fake, &config);
 		cr_assert_eq(fake_put(&fake, 7, CONTENT_HALF, 1), 0);
 		cr_assert_eq(mm_reclaim(fake.mm, 1), 1);
-		cr_assert_eq(fake.mm->frames[7].state, FRAME_POOL);
+		cr_assert_eq(fake.mm->frames[7].state, FRAME_COMPRESSED);
 		pool_load(fake.mm->pool, fake.mm->frames[7].where, &objects[i], data[i]);
 		fake_end(&fake);
 	}

@@ -113,7 +113,7 @@ Test(hole, over_it)
 Test(hole, its_frames_are_outside_the_guest)
 {
 	static const uint32_t inside[] = { BELOW, BELOW + HOLE / 2, END - 1, FRAMES };
-	uint64_t counts[MM_LOOK_STATES] = { 0 };
+	uint64_t counts[FRAME_STATES] = { 0 };
 	struct mm_look look;
 
 	prepare("fifo");
@@ -158,7 +158,7 @@ Test(hole, ranges)
 		gfn_t first = gfn(cases[i].first);
 		uint32_t count = cases[i].count;
 		int should = cases[i].good ? 0 : -ERANGE;
-		uint64_t counts[MM_LOOK_STATES] = { 0 };
+		uint64_t counts[FRAME_STATES] = { 0 };
 
 		cr_assert_eq(mm_look_count(fake.mm, first, count, counts), should, "case %zu", i);
 		if (count < 10) {

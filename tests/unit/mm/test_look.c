@@ -62,11 +62,11 @@ static int look_at(uint32_t frame)
 }
 
 /* In this state, with what was put there. */
-static void expect(uint32_t frame, enum mm_look_state state, enum content kind)
+static void expect(uint32_t frame, enum frame_state state, enum content kind)
 {
 	cr_assert_eq(look_at(frame), 0);
-	cr_assert_eq(look.state, state, "%s, not %s", mm_look_state_name(look.state),
-		     mm_look_state_name(state));
+	cr_assert_eq(look.state, state, "%s, not %s", frame_state_name(look.state),
+		     frame_state_name(state));
 	content_make(expected, kind, frame, 1);
 	cr_assert_eq(memcmp(page, expected, PAGE_SIZE), 0);
 }
@@ -76,7 +76,7 @@ Test(look, untouched)
 	prepare();
 	fake_create(&fake, &config);
 	memset(page, 1, PAGE_SIZE);
-	expect(5, MM_LOOK_UNTOUCHED, CONTENT_ZERO);
+	expect(5, FRAME_UNTOUCHED, CONTENT_ZERO);
 	cr_assert_eq(look.slot, MM_LOOK_NO_SLOT);
 	cr_assert_eq(mm_look(fake.mm, gfn(FRAMES), &look, page), -ERANGE);
 	cr_assert_eq(mm_look(fake.mm, gfn(UINT64_MAX), &look, NULL), -ERANGE);
@@ -88,10 +88,10 @@ Test(look, resident_and_pinned)
 	prepare();
 	fake_create(&fake, &config);
 	fake_put(&fake, 5, CONTENT_RANDOM, 1);
-	expect(5, MM_LOOK_MAPPED, CONTENT_RANDOM);
+	expect(5, FRAME_MAPPED, CONTENT_RANDOM);
 	cr_assert_eq(look.pins, 0);
 	cr_assert_eq(mm_pin(fake.mm, gfn(5), 1), 0);
-	expect(5, MM_LOOK_MAPPED, CONTENT_RANDOM);
+	expect(5, FRAME_MAPPED, CONTENT_RANDOM);
 	cr_assert_eq(look.pins, 1);
 	mm_unpin(fake.mm, gfn(5), 1);
 	fake_end(&fake);
@@ -109,7 +109,7 @@ Test(look, watched)
 		fake_put(&fake, i, CONTENT_TEXT, 1);
 	for (uint32_t i = 0; i < FRAMES; i++)
 		if (fake.mm->frames[i].state == FRAME_WATCHED) {
-			expect(i, MM_LOOK_WATCHED, CONTENT_TEXT);
+			expect(i, FRAME_WATCHED, CONTENT_TEXT);
 			watched++;
 		}
 	cr_assert_gt(watched, 0);
@@ -122,8 +122,8 @@ Test(look, released)
 	fake_create(&fake, &config);
 	cr_assert_eq(fake_put(&fake, 5, CONTENT_RANDOM, 1), 0);
 	cr_assert_eq(mm_release(fake.mm, gfn(4), 2, MM_RELEASE_BALLOON, 0), 0);
-	expect(4, MM_LOOK_RELEASED, CONTENT_ZERO);
-	expect(5, MM_LOOK_RELEASED, CONTENT_ZERO);
+	expect(4, FRAME_RELEASED, CONTENT_ZERO);
+	expect(5, FRAME_RELEASED, CONTENT_ZERO);
 	cr_assert(look.in_balloon);
 	cr_assert_eq(mm_balloon_return(fake.mm, gfn(5), 1), 0);
 	cr_assert_eq(look_at(5), 0);
@@ -131,14 +131,14 @@ Test(look, released)
 	/* Poison. */
 	cr_assert_eq(mm_release(fake.mm, gfn(5), 1, MM_RELEASE_REPORTED, 0xaa), 0);
 	cr_assert_eq(look_at(5), 0);
-	cr_assert_eq(look.state, MM_LOOK_RELEASED);
+	cr_assert_eq(look.state, FRAME_RELEASED);
 	cr_assert_eq(look.word, 0xaa);
 	cr_assert_eq(*(uint64_t *)page, 0xaa);
 	cr_assert_eq(((uint64_t *)page)[PAGE_SIZE / 8 - 1], 0xaa);
 	fake_end(&fake);
 }
 
-static void stored(enum content kind, enum mm_look_state state)
+static void stored(enum content kind, enum frame_state state)
 {
 	for (uint32_t i = 0; i < 5; i++)
 		fake_put(&fake, i * 50, kind, 1);
@@ -151,7 +151,7 @@ Test(look, same_filled)
 {
 	prepare();
 	fake_create(&fake, &config);
-	stored(CONTENT_WORD, MM_LOOK_SAME_FILLED);
+	stored(CONTENT_WORD, FRAME_SAME_FILLED);
 	cr_assert_eq(memcmp(&look.word, page, sizeof(look.word)), 0);
 	fake_end(&fake);
 }
@@ -161,7 +161,7 @@ static void compressed(enum mm_compressor kind, const char *name)
 	prepare();
 	config.compressor = kind;
 	fake_create(&fake, &config);
-	stored(CONTENT_HALF, MM_LOOK_COMPRESSED);
+	stored(CONTENT_HALF, FRAME_COMPRESSED);
 	cr_assert(look.length > 1024 && look.length < 3700, "%u", look.length);
 	cr_assert_str_eq(look.codec, name);
 	/* Without content too. */
@@ -181,12 +181,12 @@ Test(look, swapped)
 {
 	prepare();
 	fake_create(&fake, &config);
-	stored(CONTENT_RANDOM, MM_LOOK_SWAPPED);
+	stored(CONTENT_RANDOM, FRAME_SWAPPED);
 	cr_assert_neq(look.slot, MM_LOOK_NO_SLOT);
 	cr_assert_eq(look.slot, fake.mm->frames[200].where);
 	/* Back in memory, with the slot kept. */
 	cr_assert_eq(fake_expect(&fake, 200, CONTENT_RANDOM, 1), 0);
-	expect(200, MM_LOOK_MAPPED, CONTENT_RANDOM);
+	expect(200, FRAME_MAPPED, CONTENT_RANDOM);
 	cr_assert_eq(look.slot, fake.mm->frames[200].where);
 	fake_end(&fake);
 }
@@ -194,7 +194,7 @@ Test(look, swapped)
 /* --- between two states: looked at from inside the backing --- */
 
 static struct {
-	enum mm_look_state state, content;
+	enum frame_state state, content;
 	enum content kind;
 	uint32_t frame;
 	unsigned looks;
@@ -207,8 +207,8 @@ static void look_between(void)
 		return; /* looking reads, too */
 	between.inside = true;
 	cr_assert_eq(mm_look(fake.mm, gfn(between.frame), &look, page), 0);
-	cr_assert_eq(look.state, between.state, "%s", mm_look_state_name(look.state));
-	cr_assert_eq(look.content, between.content, "%s", mm_look_state_name(look.content));
+	cr_assert_eq(look.state, between.state, "%s", frame_state_name(look.state));
+	cr_assert_eq(look.content, between.content, "%s", frame_state_name(look.content));
 	content_make(expected, between.kind, between.frame, 1);
 	cr_assert_eq(memcmp(page, expected, PAGE_SIZE), 0);
 	between.looks++;
@@ -236,7 +236,7 @@ Test(look, evicting)
 	prepare();
 	fake_create(&fake, &config);
 	fake_put(&fake, 7, CONTENT_TEXT, 1);
-	between.state = between.content = MM_LOOK_EVICTING;
+	between.state = between.content = FRAME_EVICTING;
 	between.kind = CONTENT_TEXT;
 	between.frame = 7;
 	fake.paged = on_page;
@@ -245,12 +245,12 @@ Test(look, evicting)
 	fake_end(&fake);
 }
 
-static void releasing(enum content kind, enum mm_look_state content)
+static void releasing(enum content kind, enum frame_state content)
 {
 	prepare();
 	fake_create(&fake, &config);
 	fake_put(&fake, 7, kind, 1);
-	between.state = MM_LOOK_RELEASING;
+	between.state = FRAME_RELEASING;
 	between.content = content;
 	between.kind = kind;
 	between.frame = 7;
@@ -263,9 +263,9 @@ static void releasing(enum content kind, enum mm_look_state content)
 
 Test(look, releasing)
 {
-	releasing(CONTENT_WORD, MM_LOOK_SAME_FILLED);
-	releasing(CONTENT_TEXT, MM_LOOK_COMPRESSED);
-	releasing(CONTENT_RANDOM, MM_LOOK_SWAPPED);
+	releasing(CONTENT_WORD, FRAME_SAME_FILLED);
+	releasing(CONTENT_TEXT, FRAME_COMPRESSED);
+	releasing(CONTENT_RANDOM, FRAME_SWAPPED);
 }
 
 Test(look, filling)
@@ -274,8 +274,8 @@ Test(look, filling)
 	fake_create(&fake, &config);
 	fake_put(&fake, 7, CONTENT_RANDOM, 1);
 	cr_assert_eq(mm_reclaim(fake.mm, 1), 1);
-	between.state = MM_LOOK_FILLING;
-	between.content = MM_LOOK_SWAPPED;
+	between.state = FRAME_FILLING;
+	between.content = FRAME_SWAPPED;
 	between.kind = CONTENT_RANDOM;
 	between.frame = 7;
 	swap_memory.transferring = on_transfer;
@@ -301,7 +301,7 @@ Test(look, page_that_moves_away_meanwhile)
 	prepare();
 	config.swap_bytes = 5 * PAGE_SIZE; /* no other slots to go to */
 	fake_create(&fake, &config);
-	stored(CONTENT_RANDOM, MM_LOOK_SWAPPED);
+	stored(CONTENT_RANDOM, FRAME_SWAPPED);
 	swap_memory.transferring = on_look;
 	cr_assert_eq(mm_look(fake.mm, gfn(100), &look, page), 0);
 	cr_assert_eq(between.looks, 1);
@@ -320,14 +320,14 @@ Test(look, damaged_in_the_pool)
 
 	prepare();
 	fake_create(&fake, &config);
-	stored(CONTENT_HALF, MM_LOOK_COMPRESSED);
+	stored(CONTENT_HALF, FRAME_COMPRESSED);
 	f = &fake.mm->frames[50];
 	pool_load(fake.mm->pool, f->where, &object, data);
 	pool_free(fake.mm->pool, f->where);
 	data[object.length / 2] ^= 16;
 	cr_assert_eq(pool_store(fake.mm->pool, &object, data, &f->where), 0);
 	cr_assert_eq(look_at(50), -EBADMSG);
-	cr_assert_eq(look.state, MM_LOOK_COMPRESSED);
+	cr_assert_eq(look.state, FRAME_COMPRESSED);
 	cr_assert_eq(fake.failure_count, 0);
 	fake_end(&fake);
 }
@@ -336,13 +336,13 @@ Test(look, damaged_in_the_swap)
 {
 	prepare();
 	fake_create(&fake, &config);
-	stored(CONTENT_RANDOM, MM_LOOK_SWAPPED);
+	stored(CONTENT_RANDOM, FRAME_SWAPPED);
 	swap_memory.bytes[fake.mm->frames[150].where * PAGE_SIZE + 7] ^= 1;
 	cr_assert_eq(look_at(150), -EBADMSG);
-	cr_assert_eq(look.state, MM_LOOK_SWAPPED);
-	expect(100, MM_LOOK_SWAPPED, CONTENT_RANDOM);
+	cr_assert_eq(look.state, FRAME_SWAPPED);
+	expect(100, FRAME_SWAPPED, CONTENT_RANDOM);
 	swap_memory.bytes[fake.mm->frames[150].where * PAGE_SIZE + 7] ^= 1;
-	expect(150, MM_LOOK_SWAPPED, CONTENT_RANDOM);
+	expect(150, FRAME_SWAPPED, CONTENT_RANDOM);
 	cr_assert_eq(fake.failure_count, 0);
 	fake_end(&fake);
 }
@@ -351,10 +351,10 @@ Test(look, disk_that_cannot_be_read)
 {
 	prepare();
 	fake_create(&fake, &config);
-	stored(CONTENT_RANDOM, MM_LOOK_SWAPPED);
+	stored(CONTENT_RANDOM, FRAME_SWAPPED);
 	swap_memory.read = (struct swap_fault){ .error = -EIO, .times = 1 };
 	cr_assert_eq(look_at(100), -EIO);
-	expect(100, MM_LOOK_SWAPPED, CONTENT_RANDOM);
+	expect(100, FRAME_SWAPPED, CONTENT_RANDOM);
 	fake_end(&fake);
 }
 
@@ -366,8 +366,8 @@ Test(look, backing_that_cannot_be_read)
 	fake.inject[FAKE_READ].error = -EIO;
 	fake.inject[FAKE_READ].times = 1;
 	cr_assert_eq(look_at(9), -EIO);
-	cr_assert_eq(look.state, MM_LOOK_MAPPED);
-	expect(9, MM_LOOK_MAPPED, CONTENT_TEXT);
+	cr_assert_eq(look.state, FRAME_MAPPED);
+	expect(9, FRAME_MAPPED, CONTENT_TEXT);
 	fake_end(&fake);
 }
 
@@ -377,27 +377,27 @@ Test(look, after_a_failure)
 	prepare();
 	fake.expect_failure = true;
 	fake_create(&fake, &config);
-	stored(CONTENT_RANDOM, MM_LOOK_SWAPPED);
+	stored(CONTENT_RANDOM, FRAME_SWAPPED);
 	swap_memory.read = (struct swap_fault){ .error = -EIO, .times = 1 };
 	cr_assert_eq(fake_expect(&fake, 50, CONTENT_RANDOM, 1), -EIO);
-	expect(100, MM_LOOK_SWAPPED, CONTENT_RANDOM);
+	expect(100, FRAME_SWAPPED, CONTENT_RANDOM);
 	fake_end(&fake);
 }
 
 Test(look, counts)
 {
-	uint64_t counts[MM_LOOK_STATES] = { 0 };
+	uint64_t counts[FRAME_STATES] = { 0 };
 
 	prepare();
 	fake_create(&fake, &config);
-	stored(CONTENT_RANDOM, MM_LOOK_SWAPPED);
+	stored(CONTENT_RANDOM, FRAME_SWAPPED);
 	fake_put(&fake, 3, CONTENT_TEXT, 1);
 	cr_assert_eq(mm_look_count(fake.mm, gfn(0), FRAMES, counts), 0);
-	cr_assert_eq(counts[MM_LOOK_SWAPPED], 5);
-	cr_assert_eq(counts[MM_LOOK_MAPPED], 1);
-	cr_assert_eq(counts[MM_LOOK_UNTOUCHED], FRAMES - 6);
+	cr_assert_eq(counts[FRAME_SWAPPED], 5);
+	cr_assert_eq(counts[FRAME_MAPPED], 1);
+	cr_assert_eq(counts[FRAME_UNTOUCHED], FRAMES - 6);
 	cr_assert_eq(mm_look_count(fake.mm, gfn(3), 1, counts), 0);
-	cr_assert_eq(counts[MM_LOOK_MAPPED], 2, "added to what was there");
+	cr_assert_eq(counts[FRAME_MAPPED], 2, "added to what was there");
 	cr_assert_eq(mm_look_count(fake.mm, gfn(1), FRAMES, counts), -ERANGE);
 	cr_assert_eq(mm_look_count(fake.mm, gfn(1), UINT64_MAX, counts), -ERANGE);
 	fake_end(&fake);

@@ -102,7 +102,7 @@ Test(mm, same_filled)
 {
 	prepare(FRAMES);
 	begin();
-	there_and_back(CONTENT_WORD, FRAME_SAME, MM_FAULT_POOL);
+	there_and_back(CONTENT_WORD, FRAME_SAME_FILLED, MM_FAULT_POOL);
 	cr_assert_eq(stats.evictions_same_filled, 1);
 	cr_assert_eq(stats.pool_bytes, 0);
 }
@@ -111,7 +111,7 @@ Test(mm, zero_filled)
 {
 	prepare(FRAMES);
 	begin();
-	there_and_back(CONTENT_ZERO, FRAME_SAME, MM_FAULT_POOL);
+	there_and_back(CONTENT_ZERO, FRAME_SAME_FILLED, MM_FAULT_POOL);
 	cr_assert_eq(fake.frames[FAKE_FILL], 0, "zeros are not copied");
 }
 
@@ -119,7 +119,7 @@ Test(mm, compressed_lz4)
 {
 	prepare(FRAMES);
 	begin();
-	there_and_back(CONTENT_HALF, FRAME_POOL, MM_FAULT_POOL);
+	there_and_back(CONTENT_HALF, FRAME_COMPRESSED, MM_FAULT_POOL);
 	cr_assert_eq(stats.evictions_compressed, 1);
 	cr_assert_eq(stats.pool_stored_bytes, 0);
 }
@@ -129,7 +129,7 @@ Test(mm, compressed_zstd)
 	prepare(FRAMES);
 	config.compressor = MM_COMPRESSOR_ZSTD;
 	begin();
-	there_and_back(CONTENT_TEXT, FRAME_POOL, MM_FAULT_POOL);
+	there_and_back(CONTENT_TEXT, FRAME_COMPRESSED, MM_FAULT_POOL);
 }
 
 Test(mm, incompressible_goes_to_swap)
@@ -137,7 +137,7 @@ Test(mm, incompressible_goes_to_swap)
 	prepare(FRAMES);
 	config.swap_directory = "memory";
 	begin();
-	there_and_back(CONTENT_RANDOM, FRAME_SWAP, MM_FAULT_SWAP);
+	there_and_back(CONTENT_RANDOM, FRAME_SWAPPED, MM_FAULT_SWAP);
 	cr_assert_eq(stats.evictions_swapped, 1);
 	cr_assert_eq(stats.swap_bytes, PAGE_SIZE, "the slot is kept");
 }
@@ -148,7 +148,7 @@ Test(mm, no_compressor_all_to_swap)
 	config.compressor = MM_COMPRESSOR_NONE;
 	config.swap_directory = "memory";
 	begin();
-	there_and_back(CONTENT_HALF, FRAME_SWAP, MM_FAULT_SWAP);
+	there_and_back(CONTENT_HALF, FRAME_SWAPPED, MM_FAULT_SWAP);
 }
 
 Test(mm, incompressible_stays_without_swap)

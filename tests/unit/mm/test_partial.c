@@ -140,7 +140,7 @@ Test(partial, map_of_the_frame_itself)
 Test(partial, map_of_watched_frames_ahead_of_a_fill)
 {
 	watch_all();
-	for (uint32_t i = first_in(FRAME_SWAP); fake.mm->count[FRAME_SWAP] > 0; i++) {
+	for (uint32_t i = first_in(FRAME_SWAPPED); fake.mm->count[FRAME_SWAPPED] > 0; i++) {
 		inject(FAKE_MAP, -ENOMEM, 3, 1);
 		fake.inject[FAKE_MAP].spare_first = true;
 		fake_read(&fake, i);
@@ -194,7 +194,7 @@ static void release_in_part(uint32_t untold)
 	mm_reclaim(fake.mm, 16);
 	cr_assert_eq(fake.failure_count, 1);
 	cr_assert_eq(fake.failure.frame.v, 9 - untold, "the first that may be there still");
-	cr_assert_eq(in_state(FRAME_SAME, 0, 16), 9 - untold);
+	cr_assert_eq(in_state(FRAME_SAME_FILLED, 0, 16), 9 - untold);
 	cr_assert_eq(in_state(FRAME_RELEASING, 0, 16), 16 - 9 + untold);
 	cr_assert_eq(held - fake.mm->held, (9 - untold) * PAGE_SIZE,
 		     "charged while it may be there");
@@ -257,7 +257,7 @@ Test(partial, fills)
 
 		if (k % 2 == 1) {
 			put(from - 50, 100, CONTENT_RANDOM);
-			while (in_state(FRAME_SWAP, from - 50, 100) < 100)
+			while (in_state(FRAME_SWAPPED, from - 50, 100) < 100)
 				mm_reclaim(fake.mm, 100);
 		}
 		fake_read(&fake, from);

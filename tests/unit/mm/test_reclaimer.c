@@ -92,7 +92,7 @@ static void damage_all(void)
 		struct pool_object object;
 		unsigned char data[POOL_OBJECT_MAX];
 
-		if (f->state != FRAME_POOL)
+		if (f->state != FRAME_COMPRESSED)
 			continue;
 		pool_load(fake.mm->pool, f->where, &object, data);
 		pool_free(fake.mm->pool, f->where);

@@ -49,15 +49,15 @@ static const struct {
 	[UNTOUCHED] = { "untouched", CONTENT_ZERO, FRAME_UNTOUCHED },
 	[RESIDENT] = { "resident", CONTENT_TEXT, FRAME_MAPPED },
 	[WATCHED] = { "watched", CONTENT_TEXT, FRAME_WATCHED },
-	[COMPRESSED] = { "compressed", CONTENT_TEXT, FRAME_POOL },
-	[SAME_FILLED] = { "same-filled", CONTENT_WORD, FRAME_SAME },
-	[SWAPPED] = { "swapped", CONTENT_RANDOM, FRAME_SWAP },
+	[COMPRESSED] = { "compressed", CONTENT_TEXT, FRAME_COMPRESSED },
+	[SAME_FILLED] = { "same-filled", CONTENT_WORD, FRAME_SAME_FILLED },
+	[SWAPPED] = { "swapped", CONTENT_RANDOM, FRAME_SWAPPED },
 	[KEPT_SLOT] = { "resident with a slot", CONTENT_RANDOM, FRAME_MAPPED },
 	[EVICTING] = { "being evicted", CONTENT_TEXT, FRAME_MAPPED },
 	[SWAPPING_OUT] = { "being swapped out", CONTENT_RANDOM, FRAME_MAPPED },
 	[GOING] = { "being given back", CONTENT_TEXT, FRAME_MAPPED },
-	[COMING] = { "being read in", CONTENT_RANDOM, FRAME_SWAP },
-	[WRITTEN_BACK] = { "being written back", CONTENT_TEXT, FRAME_POOL },
+	[COMING] = { "being read in", CONTENT_RANDOM, FRAME_SWAPPED },
+	[WRITTEN_BACK] = { "being written back", CONTENT_TEXT, FRAME_COMPRESSED },
 	[PINNED] = { "pinned, with a slot", CONTENT_RANDOM, FRAME_MAPPED },
 };
 
@@ -208,7 +208,7 @@ static bool starts_stored(void)
 {
 	enum frame_state s = places[now.place].state;
 
-	return s == FRAME_SAME || s == FRAME_POOL || s == FRAME_SWAP;
+	return s == FRAME_SAME_FILLED || s == FRAME_COMPRESSED || s == FRAME_SWAPPED;
 }
 
 /* All frames of the range and its margins into the place, but for what is a move. */
@@ -430,7 +430,7 @@ Test(release, touches_are_told_of)
 	cr_assert_eq(touch.frame.v, 12);
 	cr_assert_eq(touch.thread, 7);
 	cr_assert(touch.write);
-	cr_assert_str_eq(touch.was, "released");
+	cr_assert_eq(touch.was, FRAME_RELEASED);
 	cr_assert_eq(touch.pages, 1);
 	cr_assert_eq(mm_fault_of(fake.mm, gfn(13), false, 8), 0);
 	cr_assert_eq(touches, 1, "so soon");

@@ -68,11 +68,11 @@ static void fold(struct fold *f, uint64_t address, const struct mm_look *look)
 			   PAGE_SIZE },
 		.managed = true,
 		.look = *look,
-		.host = { .known = true, .present = look->state == MM_LOOK_MAPPED },
+		.host = { .known = true, .present = look->state == FRAME_MAPPED },
 	};
 }
 
-static const struct mm_look resident = { MM_LOOK_MAPPED, MM_LOOK_MAPPED, .slot = MM_LOOK_NO_SLOT };
+static const struct mm_look resident = { FRAME_MAPPED, FRAME_MAPPED, .slot = MM_LOOK_NO_SLOT };
 
 static void make(uint64_t address, const char *layer)
 {
@@ -127,9 +127,9 @@ static void expect_golden(const char *name, const char *text)
 static void page_of_4k(void)
 {
 	make(0x5123, "ept");
-	t.table[3].look = (struct mm_look){ MM_LOOK_SWAPPED, MM_LOOK_SWAPPED, .slot = 17 };
+	t.table[3].look = (struct mm_look){ FRAME_SWAPPED, FRAME_SWAPPED, .slot = 17 };
 	t.table[3].host.present = false;
-	t.page.look = (struct mm_look){ MM_LOOK_COMPRESSED, MM_LOOK_COMPRESSED, .length = 1203,
+	t.page.look = (struct mm_look){ FRAME_COMPRESSED, FRAME_COMPRESSED, .length = 1203,
 					.codec = "lz4", .slot = MM_LOOK_NO_SLOT };
 	t.page.host.present = false;
 	t.has_kvm_pages = true;
@@ -153,12 +153,12 @@ static void print_pages(FILE *out)
 	paging.cr4 |= 1ul << 22;
 	paging.pkru = 2u << 6;
 	make(0x6000, "ept");
-	t.page.look = (struct mm_look){ MM_LOOK_SAME_FILLED, MM_LOOK_SAME_FILLED,
+	t.page.look = (struct mm_look){ FRAME_SAME_FILLED, FRAME_SAME_FILLED,
 					.word = 0x2020202020202020, .slot = MM_LOOK_NO_SLOT };
 	t.page.host = (struct ept_host_page){ 0 };
 	print(out, "with a key, same-filled, nothing known of the host");
 	make(0x5000, "ept");
-	t.page.look = (struct mm_look){ MM_LOOK_RELEASING, MM_LOOK_SWAPPED, .slot = 4 };
+	t.page.look = (struct mm_look){ FRAME_RELEASING, FRAME_SWAPPED, .slot = 4 };
 	print(out, "on its way out");
 	t.page.managed = false;
 	t.second_levels = 5;
