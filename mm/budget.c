@@ -3,7 +3,8 @@
  *
  * It covers resident frames, the pool's blocks and the manager's own tables (frame records, the
  * policy's array, the pool's, the swap's bitmap and hashes, the staging memory of fills and
- * reclaim), and what others spend on the guest's behalf (mm_config.beside). Everything is charged
+ * reclaim), and what others spend on the guest's behalf (mm_config.beside, and page tables, by the
+ * units that were touched: mm_config.unit_bytes). Everything is charged
  * before it is taken and uncharged after it was given back, so `held` never understates and `peak`
  * is the truth.
  *
@@ -75,6 +76,12 @@ static uint32_t frames_that_exist(const struct mm_config *config)
 	return config->range_count > 0 ? count : config->frame_count;
 }
 
+/* The ranges' ends lie inside units, at the most. */
+static uint64_t units_that_exist(const struct mm_config *config)
+{
+	return frames_that_exist(config) / MM_UNIT_FRAMES + 2 * MM_RANGES_MAX;
+}
+
 void mm_sizes_for(const struct mm_config *config, uint64_t budget, struct mm_sizes *s)
 {
 	uint32_t frames = frames_that_exist(config);
@@ -89,6 +96,7 @@ void mm_sizes_for(const struct mm_config *config, uint64_t budget, struct mm_siz
 							  SWAP_NO_SLOT - 1)
 					: frames;
 	s->fixed_bytes = sizeof(struct mm) + config->frame_count / FRAME_CHUNK +
+			 config->frame_count / MM_UNIT_FRAMES +
 			 config->frame_count *
 				 (sizeof(struct mm_frame) + (uint64_t)config->policy->frame_size) +
 			 pool_table_bytes_least() +
@@ -131,7 +139,8 @@ uint64_t mm_least_budget(const struct mm_config *config)
 
 	/* A budget that leaves nothing spare gets every size at its least. */
 	mm_sizes_for(config, 1, &s);
-	own = s.fixed_bytes + pool_table_bytes(s.pool_max) + s.fill_work_bytes +
+	own = s.fixed_bytes + units_that_exist(config) * config->unit_bytes +
+	      pool_table_bytes(s.pool_max) + s.fill_work_bytes +
 	      works_at_start(config) * s.reclaim_work_bytes + RESERVE_LEAST + s.high +
 	      WORKING_PAGES * PAGE_SIZE;
 	/* The spending of others counts towards what must be found. */
@@ -156,6 +165,18 @@ void mm_uncharge(struct mm *mm, uint64_t bytes)
 {
 	CHECK(mm->held >= bytes);
 	mm->held -= bytes;
+}
+
+bool mm_charge_frame(struct mm *mm, uint32_t number, uint64_t limit)
+{
+	uint8_t *unit = &mm->units[number / MM_UNIT_FRAMES];
+	uint64_t tables = *unit == 0 ? mm->config.unit_bytes : 0;
+
+	if (!mm_charge(mm, PAGE_SIZE + tables, limit))
+		return false;
+	mm->tables += tables;
+	*unit = 1;
+	return true;
 }
 
 bool mm_charge_table(void *context, uint64_t bytes)

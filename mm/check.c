@@ -50,7 +50,8 @@ struct census {
 	uint32_t count[FRAME_STATES];
 	uint32_t content[FRAME_STATES]; /* by frame_content() */
 	uint32_t kept, pinned, seen, balloon;
-	uint32_t nowhere; /* frames of holes that are something all the same */
+	uint32_t uncharged; /* frames that were touched, in units that are not charged */
+	uint32_t nowhere;   /* frames of holes that are something all the same */
 };
 
 static void add_frame(struct census *c, const struct mm_frame *f)
@@ -73,13 +74,15 @@ static void add_frame(struct census *c, const struct mm_frame *f)
 static uint32_t add_chunk(struct census *c, const struct mm *mm, uint32_t first, uint32_t end)
 {
 	uint64_t next = (first / FRAME_CHUNK + 1) * FRAME_CHUNK;
-	uint32_t stop = next < end ? (uint32_t)next : end;
+	uint32_t stop = next < end ? (uint32_t)next : end, seen = c->seen;
 
 	if (mm->chunks[first / FRAME_CHUNK] == 0)
 		c->count[FRAME_UNTOUCHED] += stop - first;
 	else
 		for (uint32_t i = first; i < stop; i++)
 			add_frame(c, &mm->frames[i]);
+	if (mm->units[first / MM_UNIT_FRAMES] == 0)
+		c->uncharged += c->seen - seen;
 	return stop - first;
 }
 
@@ -129,6 +132,7 @@ int mm_check(struct mm *mm, FILE *out)
 		bad += mm_differ(out, frame_state_name((enum frame_state)s), mm->count[s],
 				 c.count[s]);
 	bad += mm_differ(out, "frames in a hole", c.nowhere, 0);
+	bad += mm_differ(out, "touched frames in uncharged units", c.uncharged, 0);
 	bad += mm_differ(out, "held bytes", mm->held,
 			 resident_frames(mm) * PAGE_SIZE + pool_bytes(mm->pool) + mm->tables);
 	bad += mm_differ(out, "held above peak", mm->held > mm->peak, 0);

@@ -189,7 +189,7 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 		if (op == FILL_NONE || (at != number && (f->flags & FRAME_BALLOON)))
 			continue;
 		if (op != FILL_MAP) {
-			if (at != number && !mm_charge(mm, PAGE_SIZE, mm->sizes.limit))
+			if (at != number && !mm_charge_frame(mm, at, mm->sizes.limit))
 				break;
 			f->then = f->state;
 			mm_set_state(mm, f, FRAME_FILLING);
@@ -312,8 +312,8 @@ static int no_room(struct mm *mm, const struct reclaim_effort *effort, struct at
 	return a->full ? -ENOSPC : -ENOMEM;
 }
 
-/* One page, charged; or no_room(). */
-static int make_room(struct mm *mm, struct attempt *a)
+/* One page for the frame, charged; or no_room(). */
+static int make_room(struct mm *mm, uint32_t number, struct attempt *a)
 {
 	struct reclaim_effort effort = { 0 };
 	bool brief = mm->full_since_ns != 0;
@@ -322,7 +322,7 @@ static int make_room(struct mm *mm, struct attempt *a)
 	/* Everything was tried just now, in vain. */
 	if (brief)
 		reclaim_once_more(mm, &effort);
-	while (mm->starves || !mm_charge(mm, PAGE_SIZE, mm->sizes.limit)) {
+	while (mm->starves || !mm_charge_frame(mm, number, mm->sizes.limit)) {
 		int error = reclaim_direct(mm, &effort);
 
 		a->reclaimed = true;
@@ -353,7 +353,7 @@ static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a
 {
 	struct fill_work *work = fill_work_take(mm);
 	struct mm_frame *f = mm_frame(mm, number);
-	int error = make_room(mm, a);
+	int error = make_room(mm, number, a);
 
 	if (error == 0 && !frame_is_stored(f)) {
 		mm_uncharge(mm, PAGE_SIZE);

@@ -213,7 +213,8 @@ int mm_create(const struct mm_config *config, struct mm **out)
 	init_fields(mm, config);
 	mm->frames = calloc(mm->frame_count, sizeof(*mm->frames));
 	mm->chunks = calloc(mm->frame_count / FRAME_CHUNK + 1, 1);
-	if (mm->frames == NULL || mm->chunks == NULL)
+	mm->units = calloc(mm->frame_count / MM_UNIT_FRAMES + 1, 1);
+	if (mm->frames == NULL || mm->chunks == NULL || mm->units == NULL)
 		goto fail;
 	CHECK(mm_charge_table(mm, mm->sizes.fixed_bytes));
 	budget_charge_beside(mm);
@@ -265,6 +266,7 @@ void mm_destroy(struct mm *mm)
 	free(mm->host.frames);
 	free(mm->frames);
 	free(mm->chunks);
+	free(mm->units);
 	pthread_cond_destroy(&mm->shortage);
 	pthread_cond_destroy(&mm->changed);
 	pthread_mutex_destroy(&mm->lock);

@@ -65,7 +65,8 @@ struct mm_range {
 	uint32_t first, count;
 };
 
-#define MM_RANGES_MAX 2
+#define MM_RANGES_MAX  2
+#define MM_UNIT_FRAMES 512 /* what one page of a page table maps, aligned */
 
 struct mm_config {
 	uint32_t frame_count; /* one more than the highest frame */
@@ -100,6 +101,11 @@ struct mm_config {
 	 */
 	uint64_t (*beside)(void *context, uint64_t budget_bytes);
 	void *beside_context;
+	/*
+	 * What they spend, in bytes, on each unit of MM_UNIT_FRAMES frames from the first touch of
+	 * one of them on, for good: page tables. It is held inside the budget, too.
+	 */
+	uint64_t unit_bytes;
 
 	/*
 	 * The disk of the swap file is full, and a fault cannot go on: nothing else can be given

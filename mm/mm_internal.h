@@ -148,6 +148,7 @@ struct mm {
 	/* (L) */
 	struct mm_frame *frames;
 	uint8_t *chunks; /* of FRAME_CHUNK frames: 0 while no record in it was ever changed */
+	uint8_t *units;	 /* of MM_UNIT_FRAMES frames: 1 once config.unit_bytes are charged for it */
 	uint32_t count[FRAME_STATES];
 	uint32_t kept_slots;	   /* resident frames that keep a swap slot */
 	uint32_t slots_in_flight;  /* allocated, not yet committed */
@@ -240,6 +241,8 @@ void budget_follow(struct mm *mm, uint64_t gained);
 bool budget_relent(struct mm *mm);
 bool mm_charge(struct mm *mm, uint64_t bytes, uint64_t limit);
 void mm_uncharge(struct mm *mm, uint64_t bytes);
+/* A page that will be the frame's, and its unit, if it is the first page there. */
+bool mm_charge_frame(struct mm *mm, uint32_t number, uint64_t limit);
 bool mm_charge_table(void *mm, uint64_t bytes); /* within the budget, counted as table */
 /* Adjusts the charge for what others spend to the budget in force, which has the room for it. */
 void budget_charge_beside(struct mm *mm);

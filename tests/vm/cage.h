@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 #define CAGE_BYTES	   (4ull << 20) /* what any program of this kind takes */
-#define CAGE_BYTES_PER_MIB 8192ull	/* see HOST_BYTES_PER_MIB in vmm/common/host.h */
+#define CAGE_BYTES_PER_MIB 4096ull	/* see HOST_BYTES_PER_MIB in vmm/common/host.h */
 
 /*
  * The cage for this command, owned by the caller; NULL where it runs no guest with a budget, or

@@ -86,8 +86,8 @@ static void same_as_host(const char *applet, const char *option)
 {
 	const char *words = make_words("1048576");
 	struct child *host = run_words(NULL, NULL, busybox_path(), applet, option, words, NULL);
-	struct child *guest = run_bifold("--memory", "32M", "--budget", "4M", "--file", words, "--",
-					 busybox_path(), applet, option, "/words.txt");
+	struct child *guest = run_bifold("--memory", "32M", "--budget", "4352K", "--file", words,
+					 "--", busybox_path(), applet, option, "/words.txt");
 	char *host_name = strstr(host->out_text, words);
 
 	expect_status(guest, host->status);

@@ -125,6 +125,11 @@ uint64_t host_spends(unsigned cpu_count, uint64_t budget_bytes)
 	       (shadows() ? shadow_bytes(budget_bytes) : 0);
 }
 
+uint64_t host_unit_bytes(void)
+{
+	return (shadows() ? 2 : 3) * 4096;
+}
+
 uint32_t host_shadow_pages(uint64_t budget_bytes, uint64_t memory_bytes)
 {
 	uint64_t pages = memory_bytes / 4096 * SHADOW_PERMILLE / 1000;

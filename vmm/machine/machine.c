@@ -265,6 +265,7 @@ static int create_memory(struct machine *machine, const struct machine_config *c
 	machine->stop_when_full = config->stop_when_full;
 	mm.beside = spends;
 	mm.beside_context = machine;
+	mm.unit_bytes = host_unit_bytes();
 	error = check_budget(&mm, config->memory_bytes);
 	if (error != 0)
 		return error;

@@ -97,6 +97,34 @@ Test(budget, beside)
 	fake_finish(&fake);
 }
 
+/* So are the page tables, from the first touch of a unit on; a budget must have room for all. */
+Test(budget, units)
+{
+	uint64_t none, per_unit = KIB(12), units = (FRAMES + 511) / 512;
+
+	prepare(0);
+	none = least;
+	config.unit_bytes = per_unit;
+	least = mm_least_budget(&config);
+	cr_assert_geq(least, none + units * per_unit);
+	cr_assert_leq(least, none + (units + 4) * per_unit);
+	fake_create(&fake, &config);
+	none = now()->table_bytes;
+	/* Two in one unit, and the last frame, whose unit is not whole. */
+	cr_assert_eq(fake_put(&fake, 7, CONTENT_WORD, 1), 0);
+	cr_assert_eq(fake_put(&fake, 300, CONTENT_WORD, 1), 0);
+	cr_assert_eq(fake_put(&fake, FRAMES - 1, CONTENT_WORD, 1), 0);
+	cr_assert_eq(now()->table_bytes, none + 2 * per_unit);
+	/* A page that goes leaves its tables. */
+	cr_assert_eq(mm_reclaim(fake.mm, 3), 3);
+	cr_assert_eq(now()->table_bytes, none + 2 * per_unit);
+	cr_assert_eq(mm_set_budget(fake.mm, least), 0);
+	put_all(FRAMES, 2);
+	cr_assert_eq(now()->budget_bytes, least);
+	expect_all(FRAMES, 2);
+	fake_end(&fake);
+}
+
 Test(budget, up)
 {
 	prepare(0);

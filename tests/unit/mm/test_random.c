@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/units.h"
 #include "tests/long.h"
 #include "tests/unit/mm/fake.h"
 #include "policy/table.h"
@@ -296,11 +297,15 @@ static void run(const struct mm_config *config, uint64_t steps, const char *name
 
 static struct mm_config prepare(void)
 {
+	struct mm_config config;
+
 	swap_memory_reset();
 	fake_init(&model.fake, FRAMES);
 	model.fake.hole_first = HOLE_FIRST;
 	model.fake.hole_count = HOLE_COUNT;
-	return fake_config(&model.fake);
+	config = fake_config(&model.fake);
+	config.unit_bytes = KIB(12);
+	return config;
 }
 
 Test(random, sfifo_lz4_swap)
