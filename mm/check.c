@@ -134,7 +134,7 @@ int mm_check(struct mm *mm, FILE *out)
 	bad += mm_differ(out, "frames in a hole", c.nowhere, 0);
 	bad += mm_differ(out, "touched frames in uncharged units", c.uncharged, 0);
 	bad += mm_differ(out, "held bytes", mm->held,
-			 resident_frames(mm) * PAGE_SIZE + pool_bytes(mm->pool) + mm->tables);
+			 resident_frames(mm) * PAGE_SIZE + tiers_bytes(mm) + mm->tables);
 	bad += mm_differ(out, "held above peak", mm->held > mm->peak, 0);
 	bad += mm_differ(out, "held above budget", mm->held > mm->budget, 0);
 	bad += mm_differ(out, "peak above budget", mm->peak > mm->budget_most, 0);

@@ -365,7 +365,7 @@ static int fill(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a
 		error = fill_runs(mm, work, number, a);
 	}
 	fill_work_put(mm, work);
-	trim_pool(mm);
+	tiers_trim(mm);
 	mm_kick_reclaimer(mm);
 	return error;
 }

@@ -42,7 +42,7 @@
  *   sum of count[]   == frames that exist; those of holes are UNTOUCHED and nothing else
  *   resident         == count[MAPPED] + count[WATCHED] + count[EVICTING] + count[RELEASING] +
  *                       count[FILLING]
- *   held             == resident * PAGE_SIZE + pool_bytes + table_bytes
+ *   held             == resident * PAGE_SIZE + tiers_bytes() + table_bytes
  *   held             <= budget in force, <= peak <= the most that was ever in force
  *   objects of pool  == frames whose content is COMPRESSED (frame_content())
  *   slots of swap    == frames whose content is SWAPPED, + resident ones with a kept slot, + slots

@@ -1,14 +1,12 @@
-/* Creates and destroys the manager, and answers its policy and its pool. */
+/* Creates and destroys the manager, and answers its policy. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/log.h"
-#include "base/units.h"
-#include "mm/mm_internal.h"
+#include "mm/tiers.h"
 
-#define HASH_RESERVE   KIB(32)
 #define HUNT_WINDOW_NS 4000000000ull
 
 void mm_wait(struct mm *mm)
@@ -83,29 +81,6 @@ static uint32_t host_resident_count(const struct mm_policy_host *host)
 	return mm->count[FRAME_MAPPED] + mm->count[FRAME_WATCHED];
 }
 
-/* Answers to the pool. */
-/*
- * The pool leaves a little of the reserve to the swap's hashes: a page of them is what lets 256
- * pages go to the swap, and without it a full pool would look like a full disk.
- */
-static bool pool_charge(void *context, uint64_t bytes)
-{
-	struct mm *mm = context;
-	uint64_t left = mm->swap != NULL ? HASH_RESERVE : 0;
-
-	return mm_charge(mm, bytes, mm->budget == UINT64_MAX ? UINT64_MAX : mm->budget - left);
-}
-
-static void pool_uncharge(void *context, uint64_t bytes)
-{
-	mm_uncharge(context, bytes);
-}
-
-static void pool_moved(void *context, uint32_t owner, uint32_t handle)
-{
-	((struct mm *)context)->frames[owner].where = handle;
-}
-
 static int create_policy(struct mm *mm, const struct mm_config *config)
 {
 	const struct mm_policy_ops *ops = config->policy;
@@ -130,21 +105,6 @@ static int create_policy(struct mm *mm, const struct mm_config *config)
 	}
 	error = ops->init(&mm->host, options, &mm->policy);
 	free(options);
-	return error;
-}
-
-static int create_stores(struct mm *mm, const struct mm_config *config)
-{
-	struct pool_host host = { pool_charge, pool_uncharge, pool_moved, mm };
-	int error = pool_create(mm->sizes.pool_max, &host, &mm->pool);
-
-	if (error != 0 || config->swap_directory == NULL)
-		return error;
-	error = swap_create(config->swap_directory, mm->sizes.slot_count, config->swap_io, &mm->key,
-			    &mm->swap);
-	if (error != 0)
-		log_error("cannot make a swap file in %s: %s", config->swap_directory,
-			  strerror(-error));
 	return error;
 }
 
@@ -226,7 +186,7 @@ int mm_create(const struct mm_config *config, struct mm **out)
 	error = create_policy(mm, config);
 	if (error != 0)
 		goto fail;
-	error = create_stores(mm, config);
+	error = tiers_create(mm, config);
 	if (error != 0)
 		goto fail;
 	error = works_init(mm);
@@ -261,8 +221,7 @@ void mm_destroy(struct mm *mm)
 	works_finish(mm);
 	if (mm->policy != NULL)
 		mm->policy_ops->finish(mm->policy);
-	swap_destroy(mm->swap);
-	pool_destroy(mm->pool);
+	tiers_destroy(mm);
 	free(mm->host.frames);
 	free(mm->frames);
 	free(mm->chunks);

@@ -321,33 +321,8 @@ uint32_t victims_release(struct mm *mm, struct reclaim_work *work);
 /* reclaimer.c. */
 void *reclaimer_main(void *mm);
 
-/* tier/swap.c. */
-bool swap_usable(struct mm *mm, bool forced);
-/* Slots for count pages into work->pages, as contiguous as can be. How many there were. */
-uint32_t swap_assign_slots(struct mm *mm, struct reclaim_work *work, uint32_t count);
-/* Writes work->pages, and drops the lock meanwhile. The first error among them. */
-int swap_write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count);
-/* Gives spare slots back to the disk, if it is due: true when there were any. Drops the lock. */
+/* tier/swap.c: gives spare slots back to the disk, if it is due: true when there were any. Drops
+ * the lock. */
 bool punch_some(struct mm *mm);
-
-/* tier/pool.c: gives blocks that the pool has emptied back to the host. Drops the lock if there are
- * any. */
-void trim_pool(struct mm *mm);
-/* A copy of an object to a page, verified. Without the lock. 0 or -EBADMSG. */
-int pool_unpack(struct mm *mm, struct codec *codec, const struct pool_object *object,
-		const char *data, void *page);
-
-/* tier/write_back.c. */
-/*
- * Writes pool objects to the swap, oldest first. Returns how many pages went. dense: also of blocks
- * that hold so many that their room comes free only after several calls.
- */
-uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense);
-/* The same while write_back_due(), within reason. */
-uint32_t drain_pool(struct mm *mm, struct reclaim_work *work, bool lenient);
-/* Is the oldest in the pool colder than what is resident? */
-bool pool_is_cold(struct mm *mm, struct reclaim_work *work);
-/* Is the pool over its cap (by a slack, if lenient) and the swap fit to take from it? */
-bool write_back_due(struct mm *mm, bool lenient);
 
 #endif

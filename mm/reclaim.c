@@ -21,7 +21,6 @@
 #include "base/clock.h"
 #include "mm/tiers.h"
 
-#define COMPACT_BLOCKS	 2 /* a batch */
 #define FRUITLESS_ROUNDS 4 /* over all that is resident, before a shortage is final */
 
 static int by_frame(const void *a, const void *b)
@@ -229,23 +228,21 @@ static void end_batch(struct mm *mm, struct reclaim_work *work)
 uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, bool forced,
 		       uint32_t *examined)
 {
-	work->swap = swap_usable(mm, forced);
-	if (work->swap && forced && swap_slots_spare(mm->swap) == 0)
-		swap_try_to_grow(mm->swap);
 	work->gone = 0;
 	work->unplaced = false;
-	pool_compact(mm->pool, COMPACT_BLOCKS);
+	for (int i = 0; i < MM_TIER_COUNT; i++)
+		if (mm_tiers[i]->begin != NULL)
+			mm_tiers[i]->begin(mm, work, forced);
 	*examined = choose(mm, work, want);
 	if (work->victim_count > 0) {
 		lock_drop(&mm->lock);
 		unmap_victims(mm, work);
 		lock_take(&mm->lock);
 		store_victims(mm, work);
-		work->disk_full |= work->unplaced && mm->swap != NULL && swap_is_full(mm->swap);
 		work->gone += victims_release(mm, work);
 		end_batch(mm, work);
 	}
-	trim_pool(mm);
+	tiers_trim(mm);
 	return work->gone;
 }
 
@@ -291,10 +288,10 @@ int reclaim_direct(struct mm *mm, struct reclaim_effort *effort)
 		effort->disk_full = false;
 	work->disk_full = work->wrote = false;
 	gone = reclaim_batch(mm, work, mm->sizes.direct_batch, effort->rounds > 0, &examined);
-	gone += drain_pool(mm, work, true);
-	/* Pages short of a victim, as all may be pinned: then it is the pool that must give. */
-	if (gone == 0 && effort->rounds > 0 && mm->swap != NULL)
-		gone += write_back(mm, work, true);
+	gone += tiers_drain(mm, work, true);
+	/* Pages short of a victim, as all may be pinned: then it is the tiers that must give. */
+	if (gone == 0 && effort->rounds > 0)
+		gone += tiers_give(mm, work);
 	effort->disk_full |= work->disk_full;
 	effort->wrote |= work->wrote;
 	effort->took_ns += clock_now_ns() - began;

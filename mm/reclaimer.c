@@ -1,9 +1,9 @@
 /*
  * The background thread. It has two things to do, and neither waits for the other:
  *   reclaim      keep headroom between the watermarks, and let a falling budget fall;
- *   write back   keep the pool under its cap.
+ *   drain        send on what a tier in host memory has over its share.
  * When there is nothing of that, it gives what is free of the swap file back to the disk.
- * Either may be in vain: nothing that is resident can go, or nothing in the pool. Then that one
+ * Either may be in vain: nothing that is resident can go, or nothing in the tiers. Then that one
  * rests, for a time that doubles, and the other goes on. A fault that is short of headroom kicks
  * the thread out of its sleep, unless it is reclaim that rests: all was looked at in vain just now,
  * and faults that must will try by themselves.
@@ -11,7 +11,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
-#include "mm/mm_internal.h"
+#include "mm/tiers.h"
 
 #define REST_LEAST_NS (10 * 1000 * 1000ull)
 #define REST_MOST_NS  (1000 * 1000 * 1000ull)
@@ -66,9 +66,10 @@ static void reclaim_some(struct mm *mm, struct reclaim_work *work, struct rest *
 	uint32_t examined = 0, gone = 0;
 
 	if (mm->held + mm->sizes.high > mm->sizes.limit) {
-		if (pool_is_cold(mm, work))
-			gone = write_back(mm, work, false);
-		else
+		bool cold;
+
+		gone = tiers_give_cold(mm, work, &cold);
+		if (!cold)
 			gone = reclaim_batch(mm, work, mm->sizes.batch, false, &examined);
 	}
 	budget_follow(mm, gone * PAGE_SIZE);
@@ -85,9 +86,9 @@ static void reclaim_some(struct mm *mm, struct reclaim_work *work, struct rest *
 	}
 }
 
-static void write_some_back(struct mm *mm, struct reclaim_work *work, struct rest *rest)
+static void drain_some(struct mm *mm, struct reclaim_work *work, struct rest *rest)
 {
-	if (!write_back_due(mm, false) || drain_pool(mm, work, false) > 0)
+	if (!tiers_are_over(mm, false) || tiers_drain(mm, work, false) > 0)
 		rest_not(rest);
 	else
 		rest_longer(rest);
@@ -104,7 +105,7 @@ void *reclaimer_main(void *context)
 	while (!mm->stopping) {
 		uint64_t now = clock_now_ns(), until = UINT64_MAX;
 		bool over = reclaim_due(mm);
-		bool due = write_back_due(mm, false);
+		bool due = tiers_are_over(mm, false);
 		struct reclaim_work *work;
 
 		if (notes_pending(mm)) {
@@ -130,7 +131,7 @@ void *reclaimer_main(void *context)
 		if (over && reclaim.until_ns <= now)
 			reclaim_some(mm, work, &reclaim, &fruitless);
 		if (due && drain.until_ns <= now)
-			write_some_back(mm, work, &drain);
+			drain_some(mm, work, &drain);
 		reclaim_work_put(mm, work);
 	}
 	lock_drop(&mm->lock);

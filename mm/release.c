@@ -142,7 +142,7 @@ static uint32_t sweep(struct mm *mm, uint32_t first, uint32_t end, enum mm_relea
 		mm_fail(mm, bad, *error, "giving its memory back to the host failed");
 	lock_take(&mm->lock);
 	commit(mm, &s);
-	trim_pool(mm);
+	tiers_trim(mm);
 	return n;
 }
 

@@ -1,5 +1,7 @@
-/* The tables of the tiers. */
+/* The tables of the tiers, and what is asked of all of them. */
 #include "mm/tiers.h"
+
+#define GIVES_MAX 8 /* in one go */
 
 const struct mm_tier_ops *const mm_tiers[MM_TIER_COUNT] = {
 	&mm_tier_nothing,
@@ -32,4 +34,84 @@ const struct mm_tier_ops *mm_tier_of(enum frame_state state)
 const char *frame_state_name(enum frame_state state)
 {
 	return states[state].name;
+}
+
+int tiers_create(struct mm *mm, const struct mm_config *config)
+{
+	int error = 0;
+
+	for (int i = 0; i < MM_TIER_COUNT && error == 0; i++)
+		if (mm_tiers[i]->create != NULL)
+			error = mm_tiers[i]->create(mm, config);
+	return error;
+}
+
+void tiers_destroy(struct mm *mm)
+{
+	for (int i = MM_TIER_COUNT; i-- > 0;)
+		if (mm_tiers[i]->destroy != NULL)
+			mm_tiers[i]->destroy(mm);
+}
+
+uint64_t tiers_bytes(const struct mm *mm)
+{
+	uint64_t bytes = 0;
+
+	for (int i = 0; i < MM_TIER_COUNT; i++)
+		if (mm_tiers[i]->bytes != NULL)
+			bytes += mm_tiers[i]->bytes(mm);
+	return bytes;
+}
+
+void tiers_trim(struct mm *mm)
+{
+	for (int i = 0; i < MM_TIER_COUNT; i++)
+		if (mm_tiers[i]->trim != NULL)
+			mm_tiers[i]->trim(mm);
+}
+
+static bool is_over(const struct mm *mm, const struct mm_tier_ops *tier, bool lenient)
+{
+	return tier->is_over != NULL && !mm->has_failed && tier->is_over(mm, lenient);
+}
+
+bool tiers_are_over(const struct mm *mm, bool lenient)
+{
+	for (int i = 0; i < MM_TIER_COUNT; i++)
+		if (is_over(mm, mm_tiers[i], lenient))
+			return true;
+	return false;
+}
+
+uint32_t tiers_drain(struct mm *mm, struct reclaim_work *work, bool lenient)
+{
+	uint32_t total = 0, went;
+
+	for (int i = 0; i < MM_TIER_COUNT; i++) {
+		went = 1;
+		for (int k = 0; k < GIVES_MAX && went > 0 && is_over(mm, mm_tiers[i], lenient); k++)
+			total += went = mm_tiers[i]->give(mm, work, true);
+	}
+	return total;
+}
+
+uint32_t tiers_give_cold(struct mm *mm, struct reclaim_work *work, bool *cold)
+{
+	*cold = false;
+	for (int i = 0; i < MM_TIER_COUNT && !mm->has_failed; i++) {
+		*cold = mm_tiers[i]->is_cold != NULL && mm_tiers[i]->is_cold(mm, work);
+		if (*cold)
+			return mm_tiers[i]->give(mm, work, false);
+	}
+	return 0;
+}
+
+uint32_t tiers_give(struct mm *mm, struct reclaim_work *work)
+{
+	uint32_t went = 0;
+
+	for (int i = 0; i < MM_TIER_COUNT; i++)
+		if (mm_tiers[i]->give != NULL)
+			went += mm_tiers[i]->give(mm, work, true);
+	return went;
 }

@@ -5,7 +5,7 @@
  *
  * A row (mm/tier/) knows frames; the store that it fills (mm/store/: the pool, the swap file, the
  * codecs) does not. A further tier is a file with its row, a state of frames, and a line in each
- * table of tiers.c.
+ * table of tiers.c. The rest of the manager asks the tiers as a whole, by the calls below the rows.
  *
  * Every hook is called with the lock held, unless it says otherwise, and must be there, unless it
  * says NULL.
@@ -21,7 +21,33 @@ struct mm_tier_ops {
 	const char *load_failed;  /* for the message */
 	bool slow;		  /* sizes.swap_window bounds what is loaded at once, not window */
 
+	/* --- the store */
+
+	/* Makes and frees it; without the lock. NULL, both: it has none. After a create() that
+	 * failed, destroy() is called, too. */
+	int (*create)(struct mm *mm, const struct mm_config *config);
+	void (*destroy)(struct mm *mm);
+	/* The host memory that it holds, all of it charged. NULL: none. */
+	uint64_t (*bytes)(const struct mm *mm);
+	/* Gives memory that it has emptied back to the host. Drops the lock if there is any. NULL:
+	 * nothing. */
+	void (*trim)(struct mm *mm);
+
+	/* --- a tier in host memory gives it up: its pages go on to a tier after it. NULL, all: it
+	 * holds none worth it. */
+
+	/* Has it more than its share (by a slack, if lenient), and can it give? */
+	bool (*is_over)(const struct mm *mm, bool lenient);
+	/* Are its oldest pages colder than what is resident, and can it give? */
+	bool (*is_cold)(struct mm *mm, struct reclaim_work *work);
+	/* Sends its oldest pages on: how many went. dense: also those of whose memory nothing comes
+	 * free before several calls. Drops the lock. */
+	uint32_t (*give)(struct mm *mm, struct reclaim_work *work, bool dense);
+
 	/* --- eviction. work->page is a private copy of the victim's page. */
+
+	/* A batch begins. forced: although keeping pages failed lately. NULL: nothing to do. */
+	void (*begin)(struct mm *mm, struct reclaim_work *work, bool forced);
 
 	/* Without the lock. The tier has this very content already: to keep it takes no memory and
 	 * no write. NULL: never. */
@@ -72,6 +98,20 @@ extern const struct mm_tier_ops *const mm_tiers[MM_TIER_COUNT];
 
 /* NULL: the page is resident. */
 const struct mm_tier_ops *mm_tier_of(enum frame_state state);
+
+/* --- All tiers, in their order. With the lock held, but for the first two. */
+
+int tiers_create(struct mm *mm, const struct mm_config *config);
+void tiers_destroy(struct mm *mm);
+uint64_t tiers_bytes(const struct mm *mm);
+void tiers_trim(struct mm *mm);
+/* Is one over its share? */
+bool tiers_are_over(const struct mm *mm, bool lenient);
+/* How many pages the tiers sent on: those that are over their share until they are not, within
+ * reason; one that is cold, *cold: there was one; and all, once. */
+uint32_t tiers_drain(struct mm *mm, struct reclaim_work *work, bool lenient);
+uint32_t tiers_give_cold(struct mm *mm, struct reclaim_work *work, bool *cold);
+uint32_t tiers_give(struct mm *mm, struct reclaim_work *work);
 
 /* check.c: one breach, told to out, when they are not equal; else 0. */
 int mm_differ(FILE *out, const char *what, uint64_t is, uint64_t should);

@@ -1,13 +1,61 @@
 /* The compressed pool's row: objects in host memory, within the budget. */
 #include <errno.h>
 
-#include "mm/tiers.h"
+#include "base/units.h"
+#include "mm/tier/tier.h"
+
+#define HASH_RESERVE   KIB(32)
+#define COMPACT_BLOCKS 2 /* a batch */
 
 /*
  * With a swap to go to, an object this much smaller than a page is not worth its pool memory:
  * what it frees does not pay for keeping it.
  */
 #define WORTH_POOL_BYTES (PAGE_SIZE * 3 / 4)
+
+/*
+ * The pool leaves a little of the reserve to the swap's hashes: a page of them is what lets 256
+ * pages go to the swap, and without it a full pool would look like a full disk.
+ */
+static bool charge(void *context, uint64_t bytes)
+{
+	struct mm *mm = context;
+	uint64_t left = mm->swap != NULL ? HASH_RESERVE : 0;
+
+	return mm_charge(mm, bytes, mm->budget == UINT64_MAX ? UINT64_MAX : mm->budget - left);
+}
+
+static void uncharge(void *context, uint64_t bytes)
+{
+	mm_uncharge(context, bytes);
+}
+
+static void moved(void *context, uint32_t owner, uint32_t handle)
+{
+	((struct mm *)context)->frames[owner].where = handle;
+}
+
+static int create(struct mm *mm, const struct mm_config *config)
+{
+	struct pool_host host = { charge, uncharge, moved, mm };
+
+	return pool_create(mm->sizes.pool_max, &host, &mm->pool);
+}
+
+static void destroy(struct mm *mm)
+{
+	pool_destroy(mm->pool);
+}
+
+static uint64_t bytes(const struct mm *mm)
+{
+	return pool_bytes(mm->pool);
+}
+
+static void begin(struct mm *mm, struct reclaim_work *work, bool forced)
+{
+	pool_compact(mm->pool, COMPACT_BLOCKS);
+}
 
 static bool take(struct mm *mm, struct reclaim_work *work, struct victim *v, char *packed)
 {
@@ -119,15 +167,15 @@ static int look(struct mm *mm, uint32_t number, struct mm_look *look, void *page
 	return codec_decompress_once(mm->compressor, data, object.length, page);
 }
 
-void trim_pool(struct mm *mm)
+static void trim(struct mm *mm)
 {
-	struct pool_trim trim;
+	struct pool_trim t;
 
-	while (pool_trim_begin(mm->pool, &trim)) {
+	while (pool_trim_begin(mm->pool, &t)) {
 		lock_drop(&mm->lock);
-		pool_trim_give(mm->pool, &trim);
+		pool_trim_give(mm->pool, &t);
 		lock_take(&mm->lock);
-		pool_trim_end(mm->pool, &trim);
+		pool_trim_end(mm->pool, &t);
 	}
 }
 
@@ -147,6 +195,14 @@ static int check(const struct mm *mm, const uint32_t content[FRAME_STATES], FILE
 const struct mm_tier_ops mm_tier_pool = {
 	.fault = MM_FAULT_POOL,
 	.load_failed = "reading it back from the compressed pool failed",
+	.create = create,
+	.destroy = destroy,
+	.bytes = bytes,
+	.trim = trim,
+	.is_over = pool_is_over,
+	.is_cold = pool_is_cold,
+	.give = pool_give,
+	.begin = begin,
 	.take = take,
 	.keep = keep,
 	.load = load,

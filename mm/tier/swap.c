@@ -8,9 +8,11 @@
  * again), and only a fault that would otherwise fail tries in between.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "base/clock.h"
-#include "mm/tiers.h"
+#include "base/log.h"
+#include "mm/tier/tier.h"
 
 #define BACKOFF_LEAST_NS   (10 * 1000 * 1000ull)
 #define BACKOFF_MOST_NS	   (2 * 1000 * 1000 * 1000ull)
@@ -19,7 +21,26 @@
 #define STEAL_LOOK	   4096 /* frames looked at for a kept slot in one go */
 #define GROW_REST_NS	   (1000 * 1000 * 1000ull)
 
-bool swap_usable(struct mm *mm, bool forced)
+static int create(struct mm *mm, const struct mm_config *config)
+{
+	int error;
+
+	if (config->swap_directory == NULL)
+		return 0;
+	error = swap_create(config->swap_directory, mm->sizes.slot_count, config->swap_io, &mm->key,
+			    &mm->swap);
+	if (error != 0)
+		log_error("cannot make a swap file in %s: %s", config->swap_directory,
+			  strerror(-error));
+	return error;
+}
+
+static void destroy(struct mm *mm)
+{
+	swap_destroy(mm->swap);
+}
+
+bool swap_usable(const struct mm *mm, bool forced)
 {
 	if (mm->swap == NULL)
 		return false;
@@ -144,6 +165,13 @@ int swap_write_pages(struct mm *mm, struct reclaim_work *work, uint32_t count)
 	return error;
 }
 
+static void begin(struct mm *mm, struct reclaim_work *work, bool forced)
+{
+	work->swap = swap_usable(mm, forced);
+	if (work->swap && forced && swap_slots_spare(mm->swap) == 0)
+		swap_try_to_grow(mm->swap);
+}
+
 /* Its page's hash, found once. Without the lock. */
 static void hash_victim(struct mm *mm, struct victim *v, const void *page)
 {
@@ -213,7 +241,7 @@ static void hash_victims(struct mm *mm, struct reclaim_work *work, const uint32_
 	lock_take(&mm->lock);
 }
 
-static void keep_batch(struct mm *mm, struct reclaim_work *work)
+static void write_batch(struct mm *mm, struct reclaim_work *work)
 {
 	uint32_t indices[BATCH_MAX];
 	uint32_t count = gather(mm, work, indices), assigned;
@@ -240,6 +268,12 @@ static void keep_batch(struct mm *mm, struct reclaim_work *work)
 		mm->stats.evictions_swapped++;
 		victim_stored(mm, v, FRAME_SWAPPED, slot);
 	}
+}
+
+static void keep_batch(struct mm *mm, struct reclaim_work *work)
+{
+	write_batch(mm, work);
+	work->disk_full |= work->unplaced && mm->swap != NULL && swap_is_full(mm->swap);
 }
 
 static int load(struct mm *mm, struct fill_work *work, const struct fill_run *run, uint32_t *ready)
@@ -321,6 +355,9 @@ const struct mm_tier_ops mm_tier_swap = {
 	.fault = MM_FAULT_SWAP,
 	.load_failed = "reading it back from the swap file failed",
 	.slow = true,
+	.create = create,
+	.destroy = destroy,
+	.begin = begin,
 	.has = has,
 	.take = take,
 	.keep = keep,

@@ -4,18 +4,15 @@
  */
 #include <stdlib.h>
 
-#include "mm/mm_internal.h"
+#include "mm/tier/tier.h"
 
 #define COLD_TURNS	2
-#define WRITE_BACKS	8 /* in one go */
 #define CAP_SLACK_SHARE 8 /* direct reclaim lets the pool run over its cap by so much */
 
-bool write_back_due(struct mm *mm, bool lenient)
+bool pool_is_over(const struct mm *mm, bool lenient)
 {
 	uint64_t cap = mm->sizes.pool_cap;
 
-	if (mm->swap == NULL || mm->has_failed)
-		return false;
 	if (lenient)
 		cap += cap / CAP_SLACK_SHARE;
 	return pool_bytes(mm->pool) > cap && swap_usable(mm, false);
@@ -33,7 +30,7 @@ bool pool_is_cold(struct mm *mm, struct reclaim_work *work)
 			pool_objects(mm->pool);
 	uint32_t cursor = 0, count, cold = 0;
 
-	if (mm->swap == NULL || mm->has_failed || !swap_usable(mm, false))
+	if (!swap_usable(mm, false))
 		return false;
 	count = pool_oldest(mm->pool, &cursor, false, work->owners, mm->sizes.write_back);
 	for (uint32_t i = 0; i < count; i++) {
@@ -110,11 +107,14 @@ static int by_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense)
+uint32_t pool_give(struct mm *mm, struct reclaim_work *work, bool dense)
 {
 	uint32_t owners[SWAP_BATCH];
-	uint32_t marked = mark_oldest(mm, work, dense), ready, assigned, moved = 0;
+	uint32_t marked, ready, assigned, moved = 0;
 
+	if (mm->swap == NULL)
+		return 0;
+	marked = mark_oldest(mm, work, dense);
 	qsort(work->owners, marked, sizeof(work->owners[0]), by_number);
 	ready = unpack_oldest(mm, work, marked, owners);
 	assigned = ready > 0 ? swap_assign_slots(mm, work, ready) : 0;
@@ -138,22 +138,8 @@ uint32_t write_back(struct mm *mm, struct reclaim_work *work, bool dense)
 		mm_frame(mm, work->owners[i])->flags &= (uint8_t)~FRAME_BATCH;
 		frame_offer(mm, work->owners[i]);
 	}
-	trim_pool(mm);
+	tiers_trim(mm);
 	mm->stats.written_back += moved;
 	mm_wake(mm);
 	return moved;
-}
-
-uint32_t drain_pool(struct mm *mm, struct reclaim_work *work, bool lenient)
-{
-	uint32_t total = 0;
-
-	for (int i = 0; i < WRITE_BACKS && write_back_due(mm, lenient); i++) {
-		uint32_t moved = write_back(mm, work, true);
-
-		if (moved == 0)
-			break;
-		total += moved;
-	}
-	return total;
 }

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/units.h"
-#include "mm/mm_internal.h"
+#include "mm/tiers.h"
 #include "tests/unit/mm/fake.h"
 
 #define FRAMES	20000
@@ -104,7 +104,7 @@ static void damage_all(void)
 
 static bool sleeps_over_its_cap(struct mm *mm)
 {
-	return mm->reclaimer_idle && write_back_due(mm, false);
+	return mm->reclaimer_idle && tiers_are_over(mm, false);
 }
 
 static bool has_headroom(struct mm *mm)

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "mm/look.h"
-#include "mm/mm_internal.h"
+#include "mm/tiers.h"
 #include "tests/unit/mm/fake.h"
 #include "policy/table.h"
 
@@ -155,7 +155,7 @@ static void write_all_back(void)
 
 	lock_take(&fake.mm->lock);
 	work = reclaim_work_take(fake.mm, true);
-	EXPECT(write_back(fake.mm, work, false) > 0);
+	EXPECT(mm_tier_pool.give(fake.mm, work, false) > 0);
 	reclaim_work_put(fake.mm, work);
 	lock_drop(&fake.mm->lock);
 }
