@@ -41,7 +41,7 @@ struct run {
 	struct run_options options;
 	uint64_t start_ns;
 	struct run_guest guest;
-	FILE *report_file;
+	struct file_output report;
 	struct machine *machine;
 	struct control *control;
 	struct terminal *terminal; /* of a stock guest */
@@ -68,7 +68,7 @@ static int check_host(const struct run *run)
 static int open_report(struct run *run)
 {
 	return run->options.report_path != NULL
-		       ? file_open_output(run->options.report_path, &run->report_file)
+		       ? file_open_output(run->options.report_path, &run->report)
 		       : 0;
 }
 
@@ -377,16 +377,12 @@ static int tell(struct run *run, int status)
 		report_print_table(json, stdout);
 	else if (log_verbosity() > 0)
 		print_table(json);
-	if (run->report_file != NULL)
-		error = file_begin(run->report_file);
-	if (run->report_file != NULL && error == 0)
-		error = report_write(json, run->report_file);
+	if (run->report.path != NULL)
+		error = file_begin(&run->report);
+	if (run->report.path != NULL && error == 0)
+		error = file_end(&run->report, report_write(json, run->report.file));
 	json_decref(json);
-	if (error != 0) {
-		log_error("%s: %s", run->options.report_path, strerror(-error));
-		return MACHINE_STATUS_FAILED;
-	}
-	return status;
+	return error == 0 ? status : MACHINE_STATUS_FAILED;
 }
 
 /* The signals that end the guest; while it runs also Ctrl-Z, and those of a terminal that changed.
@@ -494,8 +490,7 @@ int command_run(int argc, char **argv)
 	terminal_destroy(run.terminal);
 	control_destroy(run.control);
 	machine_destroy(run.machine);
-	if (run.report_file != NULL && run.report_file != stdout)
-		fclose(run.report_file);
+	file_end(&run.report, 0);
 	log_drain(run.signal_fd, LOG_PATIENCE_MS);
 	if (run.signal_fd >= 0)
 		close(run.signal_fd);

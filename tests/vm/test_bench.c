@@ -262,13 +262,17 @@ Test(bench, no_gnuplot)
 	cr_expect(strstr(child->err_text, "gnuplot") != NULL, "%s", child->err_text);
 }
 
-/* Both outputs end only when no process of the bench is left. */
+static int in_scratch(void)
+{
+	return chdir(scratch_path("."));
+}
+
+/* Both outputs end only when no process of the bench is left; and no empty file is. */
 Test(bench, interrupted)
 {
-	const char *const words[] = {
-		bifold_path(), "bench", "translation", "--rounds", "64", NULL
-	};
-	struct child *child = child_start(words, NULL);
+	const char *const words[] = { bifold_path(), "bench",	  "translation", "--rounds",
+				      "64",	     "--csv=new", NULL };
+	struct child *child = child_start(words, in_scratch);
 
 	child_wait_for(child, true, "bench: 1 of ");
 	kill(child->pid, SIGINT);
@@ -276,6 +280,7 @@ Test(bench, interrupted)
 	cr_expect_eq(child->status, 130, "status %d: %s", child->status, child->err_text);
 	cr_expect(strstr(child->err_text, "Interrupt") != NULL, "%s", child->err_text);
 	cr_expect_str_empty(child->out_text);
+	cr_expect_eq(access(scratch_path("new"), F_OK), -1);
 }
 
 Test(bench, bad_options)

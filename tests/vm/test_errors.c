@@ -136,7 +136,8 @@ Test(errors, report_to_a_fifo_that_is_read)
 	close(fd);
 }
 
-/* A run that comes to nothing leaves an older report alone; the next one leaves nothing of it. */
+/* A run that comes to nothing leaves an older report alone, and no empty one; the next one leaves
+ * nothing of the older. */
 Test(errors, report_is_emptied_when_it_is_written)
 {
 	static const char old[] = "an older report, which is long\n";
@@ -149,6 +150,10 @@ Test(errors, report_is_emptied_when_it_is_written)
 	expect_error(run_bifold("--report", report, "--budget", "64K", busybox_path(), "true"), 125,
 		     "the least that works is");
 	cr_assert_str_eq(read_file(report, &size), old);
+	unlink(report);
+	expect_error(run_bifold("--report", report, "--budget", "64K", busybox_path(), "true"), 125,
+		     "the least that works is");
+	cr_assert_eq(access(report, F_OK), -1);
 	memset(longer, 'x', sizeof(longer));
 	write_file(report, longer, sizeof(longer));
 	cr_assert_eq(run_bifold("--report", report, busybox_path(), "true")->status, 0);
@@ -238,10 +243,12 @@ static int no_files(void)
 
 Test(errors, files_that_may_not_grow)
 {
+	const char *report = scratch_path("r.json");
+
 	need_kvm();
-	expect_error(
-		run_bifold_in(no_files, "--report", scratch_path("r.json"), busybox_path(), "true"),
-		125, "File too large");
+	expect_error(run_bifold_in(no_files, "--report", report, busybox_path(), "true"), 125,
+		     "File too large");
+	cr_assert_eq(access(report, F_OK), -1);
 }
 
 Test(errors, budget_larger_than_memory_runs)

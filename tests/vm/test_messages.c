@@ -4,9 +4,12 @@
  * folder "folder", a FIFO "fifo" that nobody reads, and no "nofile".
  */
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/vm/guests.h"
@@ -128,6 +131,80 @@ Test(messages, command_lines)
 	};
 
 	check_rows(rows, sizeof(rows) / sizeof(rows[0]));
+}
+
+/* An output is tried before the work: a command that then comes to nothing leaves none behind. */
+Test(messages, no_empty_output_is_left)
+{
+	static const struct row rows[] = {
+		{ { "maps", "--plot", "new", "file" }, 1, "file: it is no socket", NULL },
+		{ { "bench", "translation", "--json=new", "--csv=none/x" },
+		  125,
+		  "none/x: No such file",
+		  NULL },
+	};
+
+	check_rows(rows, sizeof(rows) / sizeof(rows[0]));
+	cr_expect_eq(access(scratch_path("new"), F_OK), -1);
+}
+
+static int listen_there(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(address.sun_path, socket_path());
+	cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	cr_assert_eq(listen(fd, 1), 0);
+	return fd;
+}
+
+/* Nor does one that is killed while it waits for the guest. */
+Test(messages, no_empty_output_of_one_that_is_killed)
+{
+	const char *plot = scratch_path("new");
+	const char *const words[] = { bifold_path(), "maps", "--plot", plot, socket_path(), NULL };
+	int listener = listen_there(), fd;
+	struct child *child = child_start(words, NULL);
+
+	fd = accept(listener, NULL, NULL);
+	kill(child->pid, SIGKILL);
+	child_finish(child, NULL, 0);
+	cr_expect_eq(child->status, 128 + SIGKILL, "%d: %s", child->status, child->err_text);
+	cr_expect_eq(access(plot, F_OK), -1);
+	close(fd);
+	close(listener);
+}
+
+static void answer_once(int listener, const char *answer)
+{
+	FILE *stream = fdopen(accept(listener, NULL, NULL), "r+");
+	char question[256];
+
+	cr_assert(fgets(question, sizeof(question), stream) != NULL);
+	cr_assert(fputs(answer, stream) >= 0);
+	fclose(stream);
+}
+
+Test(messages, what_is_no_address_space_empties_no_plot)
+{
+	const char *plot = scratch_path("old"), *path = socket_path();
+	const char *const words[] = { bifold_path(), "maps", "--json", "--plot", plot, path, NULL };
+	int listener = listen_there();
+	struct child *child;
+	size_t size;
+	char *text;
+
+	write_file(plot, "old", 3);
+	child = child_start(words, NULL);
+	answer_once(listener, "{\"id\": 1, \"result\": {}}\n");
+	child_finish(child, NULL, 0);
+	cr_expect_eq(child->status, 1);
+	cr_expect_not_null(strstr(child->err_text, "is no address space"), "%s", child->err_text);
+	text = read_file(plot, &size);
+	cr_expect_str_eq(text, "old");
+	free(text);
+	close(listener);
 }
 
 /* A file of the whole name is what is meant. */

@@ -14,8 +14,7 @@
 struct options {
 	json_t *params; /* of the question */
 	bool json;
-	const char *plot; /* or NULL */
-	FILE *plot_file;
+	struct file_output plot;
 	const char *path;
 };
 
@@ -38,7 +37,7 @@ static const char help[] =
 /* Before the guest is asked. */
 static int open_plot(struct options *options)
 {
-	const char *name = options->plot;
+	const char *name = options->plot.path;
 	const char *slash = strrchr(name, '/'), *dot = strrchr(slash != NULL ? slash : name, '.');
 
 	if (strcmp(name, "-") == 0 && options->json) {
@@ -50,7 +49,7 @@ static int open_plot(struct options *options)
 			  (int)(dot - name), name);
 		return -EINVAL;
 	}
-	return file_open_output(name, &options->plot_file);
+	return file_open_output(name, &options->plot);
 }
 
 static int take(int option, const char *value, void *context)
@@ -59,7 +58,7 @@ static int take(int option, const char *value, void *context)
 
 	if (option != 'p')
 		return ask_option(option, value, options->params, &options->json);
-	options->plot = value;
+	options->plot.path = value;
 	return 0;
 }
 
@@ -74,36 +73,31 @@ static int parse(int argc, char **argv, struct options *options)
 	int error = arguments_parse(argc, argv, &arguments, options);
 
 	options->path = argv[optind];
-	return error == 0 && options->plot != NULL ? open_plot(options) : error;
+	return error == 0 && options->plot.path != NULL ? open_plot(options) : error;
 }
 
-static int draw(const json_t *maps, const struct options *options)
+static int draw(const json_t *maps, struct file_output *plot)
 {
-	int error = file_begin(options->plot_file);
+	int error = file_begin(plot);
 
-	if (error == 0)
-		error = maps_draw(maps, options->plot_file);
-	if (fflush(options->plot_file) != 0 && error == 0)
-		error = -errno;
-	if (error != 0)
-		log_error("%s: %s", options->plot, strerror(-error));
-	return error;
+	return error != 0 ? error : file_end(plot, maps_draw(maps, plot->file));
 }
 
-static int show(const json_t *maps, const struct options *options)
+static int show(const json_t *maps, struct options *options)
 {
-	int error = 0;
+	bool drawn = options->plot.path != NULL;
+	bool printed = !options->json && options->plot.file != stdout;
 
-	if (options->json) {
+	if (options->json)
 		ask_print_json(maps);
-	} else if (options->plot == NULL || strcmp(options->plot, "-") != 0) {
-		error = maps_print(maps, stdout);
-		if (error != 0)
-			log_error("the guest's answer is no address space");
+	/* Before the plot's file is emptied. */
+	if ((drawn || printed) && !json_is_array(json_object_get(maps, "ranges"))) {
+		log_error("the guest's answer is no address space");
+		return STATUS_NO;
 	}
-	if (error == 0 && options->plot != NULL)
-		error = draw(maps, options);
-	return error == 0 ? 0 : STATUS_NO;
+	if (printed)
+		maps_print(maps, stdout);
+	return !drawn || draw(maps, &options->plot) == 0 ? 0 : STATUS_NO;
 }
 
 int command_maps(int argc, char **argv)
@@ -120,7 +114,6 @@ int command_maps(int argc, char **argv)
 	status = maps != NULL ? show(maps, &options) : STATUS_NO;
 	json_decref(maps);
 	json_decref(options.params);
-	if (options.plot_file != NULL && options.plot_file != stdout)
-		fclose(options.plot_file);
+	file_end(&options.plot, 0);
 	return status;
 }

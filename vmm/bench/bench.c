@@ -33,44 +33,38 @@ static void catch_signals(void)
 static int write_csv(const struct bench_sweep *sweep, FILE *file)
 {
 	bench_write_csv(sweep, file);
-	return fflush(file) == 0 ? 0 : -errno;
+	return 0;
 }
 
 static int write_table(const struct bench_sweep *sweep, FILE *file)
 {
 	bench_print_table(sweep, file);
-	return fflush(file) == 0 ? 0 : -errno;
+	return 0;
 }
 
 typedef int write_fn(const struct bench_sweep *sweep, FILE *file);
 
-/* file NULL: nowhere. path: for messages. */
-static int write_to(const struct bench_sweep *sweep, FILE *file, const char *path, write_fn *write)
+static int write_to(const struct bench_sweep *sweep, struct file_output *output, write_fn *write)
 {
-	int error = 0;
+	int error;
 
-	if (file == NULL)
+	if (output->path == NULL)
 		return 0;
-	error = file_begin(file);
-	if (error == 0)
-		error = write(sweep, file);
-	if (fflush(file) != 0 && error == 0)
-		error = -errno;
-	if (error != 0)
-		log_error("%s: %s", file == stdout ? "standard output" : path, strerror(-error));
-	return error;
+	error = file_begin(output);
+	return error != 0 ? error : file_end(output, write(sweep, output->file));
 }
 
-static int tell(const struct bench_sweep *sweep)
+static int tell(const struct bench_sweep *sweep, struct bench_options *options)
 {
-	const struct bench_options *options = sweep->options;
-	bool table = options->json_file != stdout && options->csv_file != stdout;
-	int error = write_to(sweep, table ? stdout : NULL, NULL, write_table);
+	struct file_output table = { .path = "-", .file = stdout };
+	int error = 0;
 
+	if (options->json.file != stdout && options->csv.file != stdout)
+		error = write_to(sweep, &table, write_table);
 	if (error == 0)
-		error = write_to(sweep, options->json_file, options->json, bench_write_json);
+		error = write_to(sweep, &options->json, bench_write_json);
 	if (error == 0)
-		error = write_to(sweep, options->csv_file, options->csv, write_csv);
+		error = write_to(sweep, &options->csv, write_csv);
 	if (error == 0 && options->plot != NULL)
 		error = bench_plot(sweep, options->plot);
 	return error;
@@ -95,7 +89,7 @@ static int bench_translation(int argc, char **argv)
 	} else if (error == -EBADMSG) {
 		log_error("memory did not hold what was put there: no figures");
 		status = STATUS_NO;
-	} else if (error != 0 || tell(sweep) != 0) {
+	} else if (error != 0 || tell(sweep, &options) != 0) {
 		status = STATUS_FAILED;
 	}
 	bench_sweep_finish(sweep);

@@ -177,10 +177,10 @@ static int parse_one(struct bench_options *options, int option, const char *valu
 		options->reserve = true;
 		return 0;
 	case OPTION_JSON:
-		options->json = value != NULL ? value : "-";
+		options->json.path = value != NULL ? value : "-";
 		return 0;
 	case OPTION_CSV:
-		options->csv = value != NULL ? value : "-";
+		options->csv.path = value != NULL ? value : "-";
 		return 0;
 	case OPTION_PLOT:
 		options->plot = value;
@@ -230,22 +230,26 @@ static int check_plot(const char *folder)
 	return 0;
 }
 
+static bool is_standard(const struct file_output *output)
+{
+	return output->path != NULL && strcmp(output->path, "-") == 0;
+}
+
 static int settle(struct bench_options *options)
 {
 	if (options->least > options->most) {
 		log_error("--least is more than --most");
 		return -EINVAL;
 	}
-	if (options->json != NULL && options->csv != NULL && strcmp(options->json, "-") == 0 &&
-	    strcmp(options->csv, "-") == 0) {
+	if (is_standard(&options->json) && is_standard(&options->csv)) {
 		log_error("--json and --csv cannot both have the standard output: give one a FILE");
 		return -EINVAL;
 	}
 	if (options->plot != NULL && check_plot(options->plot) != 0)
 		return -EINVAL;
-	if (options->json != NULL && file_open_output(options->json, &options->json_file) != 0)
+	if (options->json.path != NULL && file_open_output(options->json.path, &options->json) != 0)
 		return -EINVAL;
-	if (options->csv != NULL && file_open_output(options->csv, &options->csv_file) != 0)
+	if (options->csv.path != NULL && file_open_output(options->csv.path, &options->csv) != 0)
 		return -EINVAL;
 	options->loop[BENCH_CHASE] = true; /* what all else is compared with */
 	return 0;
@@ -284,9 +288,6 @@ int bench_options_parse(struct bench_options *options, int argc, char **argv)
 
 void bench_options_finish(struct bench_options *options)
 {
-	FILE *const files[] = { options->json_file, options->csv_file };
-
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		if (files[i] != NULL && files[i] != stdout)
-			fclose(files[i]);
+	file_end(&options->json, 0);
+	file_end(&options->csv, 0);
 }

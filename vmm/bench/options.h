@@ -4,22 +4,21 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "vmm/bench/result.h"
+#include "vmm/common/file.h"
 
 struct bench_options {
 	bool guest[BENCH_PAGES], host[BENCH_PAGES]; /* page sizes that take part */
 	bool loop[BENCH_LOOPS];
 	uint64_t least, most; /* working set, bytes: powers of two */
 	unsigned rounds, passes;
-	unsigned accesses;	    /* the least of a round */
-	unsigned events;	    /* of each kind; 0: none */
-	unsigned timeout_seconds;   /* of each run */
-	bool reserve;		    /* set huge pages aside where they are missing */
-	const char *json, *csv;	    /* NULL: none; "-": to standard output, in the table's place */
-	FILE *json_file, *csv_file; /* the same, open */
-	const char *plot;	    /* a directory, or NULL */
+	unsigned accesses;	      /* the least of a round */
+	unsigned events;	      /* of each kind; 0: none */
+	unsigned timeout_seconds;     /* of each run */
+	bool reserve;		      /* set huge pages aside where they are missing */
+	struct file_output json, csv; /* "-": in the table's place */
+	const char *plot;	      /* a directory, or NULL */
 };
 
 /*
@@ -28,7 +27,7 @@ struct bench_options {
  */
 int bench_options_parse(struct bench_options *options, int argc, char **argv);
 
-/* Closes its files. */
+/* Closes those that were not written. */
 void bench_options_finish(struct bench_options *options);
 
 #endif
