@@ -24,6 +24,7 @@ void mm_stats_get(struct mm *mm, struct mm_stats *stats)
 	stats->peak_bytes = mm->peak;
 	stats->resident_bytes = resident_frames(mm) * PAGE_SIZE;
 	stats->watched_bytes = (uint64_t)mm->count[FRAME_WATCHED] * PAGE_SIZE;
+	stats->tier_bytes = tiers_bytes(mm);
 	for (int i = 0; i < MM_TIER_COUNT; i++)
 		mm_tiers[i]->stats(mm, stats);
 	stats->table_bytes = mm->tables;

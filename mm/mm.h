@@ -132,7 +132,8 @@ struct mm_stats {
 	uint64_t peak_bytes;	      /* the most that ever was */
 	uint64_t resident_bytes;      /* frames in host memory, mapped or watched */
 	uint64_t watched_bytes;	      /* of these, unmapped */
-	uint64_t pool_bytes;	      /* host memory the pool holds */
+	uint64_t tier_bytes;	      /* host memory that all tiers hold */
+	uint64_t pool_bytes;	      /* of it, the pool */
 	uint64_t pool_stored_bytes;   /* compressed bytes of the live objects in it */
 	uint64_t pool_frames;	      /* pages those objects stand for */
 	uint64_t same_filled_frames;

@@ -66,10 +66,8 @@ static void reclaim_some(struct mm *mm, struct reclaim_work *work, struct rest *
 	uint32_t examined = 0, gone = 0;
 
 	if (mm->held + mm->sizes.high > mm->sizes.limit) {
-		bool cold;
-
-		gone = tiers_give_cold(mm, work, &cold);
-		if (!cold)
+		gone = tiers_give_cold(mm, work);
+		if (gone == 0)
 			gone = reclaim_batch(mm, work, mm->sizes.batch, false, &examined);
 	}
 	budget_follow(mm, gone * PAGE_SIZE);

@@ -95,15 +95,14 @@ uint32_t tiers_drain(struct mm *mm, struct reclaim_work *work, bool lenient)
 	return total;
 }
 
-uint32_t tiers_give_cold(struct mm *mm, struct reclaim_work *work, bool *cold)
+uint32_t tiers_give_cold(struct mm *mm, struct reclaim_work *work)
 {
-	*cold = false;
-	for (int i = 0; i < MM_TIER_COUNT && !mm->has_failed; i++) {
-		*cold = mm_tiers[i]->is_cold != NULL && mm_tiers[i]->is_cold(mm, work);
-		if (*cold)
-			return mm_tiers[i]->give(mm, work, false);
-	}
-	return 0;
+	uint32_t went = 0;
+
+	for (int i = 0; i < MM_TIER_COUNT && went == 0 && !mm->has_failed; i++)
+		if (mm_tiers[i]->is_cold != NULL && mm_tiers[i]->is_cold(mm, work))
+			went = mm_tiers[i]->give(mm, work, false);
+	return went;
 }
 
 uint32_t tiers_give(struct mm *mm, struct reclaim_work *work)

@@ -66,7 +66,7 @@ void report_fill(struct report *report, struct machine *machine)
 {
 	const struct machine_about *about = machine_about(machine);
 	struct mm *mm = machine_mm(machine);
-	uint64_t pool_bytes;
+	uint64_t own_bytes;
 
 	memset(report, 0, sizeof(*report));
 	report->memory_bytes = machine_memory_bytes(machine);
@@ -82,10 +82,9 @@ void report_fill(struct report *report, struct machine *machine)
 	machine_user_start(machine, &report->start_to_user_ns, &report->start_to_user_cpu_ns);
 	if (report->start_to_user_ns != 0)
 		report->start_to_user_ns -= about->start_ns;
-	pool_bytes = report->stats.pool_bytes;
-	report->monitor_bytes = report_own_bytes();
-	report->monitor_bytes -=
-		pool_bytes < report->monitor_bytes ? pool_bytes : report->monitor_bytes;
+	own_bytes = report_own_bytes();
+	if (own_bytes > report->stats.tier_bytes)
+		report->monitor_bytes = own_bytes - report->stats.tier_bytes;
 }
 
 static void add_numbers(json_t *root, const struct report *report)
