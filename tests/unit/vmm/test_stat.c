@@ -6,8 +6,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "mm/tiers.h"
 #include "tests/prometheus.h"
 #include "vmm/common/json.h"
+#include "vmm/common/words.h"
 #include "vmm/ask/stat.h"
 #include "vmm/ask/top_model.h"
 
@@ -297,4 +299,23 @@ Test(stat, any_answer)
 		top_permille(&model, "swap", 990);
 	}
 	top_model_finish(&model);
+}
+
+/* A state that was forgotten there would be missing on every screen. */
+Test(stat, each_state_that_lasts_has_its_word)
+{
+	int lasting = 0;
+
+	for (int s = 0; s < FRAME_STATES; s++) {
+		const char *name = frame_state_name((enum frame_state)s);
+		bool has = false;
+
+		if (s == FRAME_EVICTING || s == FRAME_RELEASING || s == FRAME_FILLING)
+			continue;
+		for (int i = 0; i < WORDS_OF_FRAMES; i++)
+			has |= strcmp(words_of_frames[i].name, name) == 0;
+		cr_expect(has, "%s", name);
+		lasting++;
+	}
+	cr_assert_eq(lasting, WORDS_OF_FRAMES);
 }
