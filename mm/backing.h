@@ -8,18 +8,31 @@
  *
  * An operation that fails may have been done in part, and a part is a result: *done says how many
  * frames, from first on, are done, whatever is returned. The frames behind them are as they were,
- * but for unmap and release: there the host does not say how far it came, and they may be done as
- * well.
+ * but for unmap, seal and release: there the host does not say how far it came, and they may be
+ * done as well.
  *
  * A frame is *present* when the backing holds a page for it, *mapped* when the guest reaches that
  * page without a fault. Mapped implies present.
+ *
+ * There are two ways to hear of a touch of a frame that is present and not mapped:
+ *   notice   it is a fault, and map() lets the guest in;
+ *   scan     it is none: the host kernel maps the frame by itself, and scan() tells afterwards
+ * which are mapped. Unmapping does not keep the guest from a frame then, so one that is to be
+ *            stored is *sealed*: the guest may read it, and a write is a fault, until map() lifts
+ *            the seal, or release() and a new page.
  */
 #ifndef MM_BACKING_H
 #define MM_BACKING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/addr.h"
+
+enum mm_watch {
+	MM_WATCH_NOTICE,
+	MM_WATCH_SCAN,
+};
 
 struct mm_backing_ops {
 	/*
@@ -32,16 +45,32 @@ struct mm_backing_ops {
 	 */
 	int (*fill)(void *backing, gfn_t first, uint32_t count, const void *source, uint32_t *done);
 
-	/* Map count present frames. A frame mapped already is not an error. */
+	/*
+	 * Let the guest reach count present frames: notice maps them, and one that is mapped
+	 * already is not an error; scan lifts their seals, if they have any.
+	 */
 	int (*map)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 
 	/*
 	 * Take count present frames out of the guest's sight; the pages stay. When it returns, no
-	 * access of the guest to them is under way any more: the next one faults.
+	 * access of the guest to them is under way any more: the next one faults, or (scan) maps
+	 * the frame again.
 	 */
 	int (*unmap)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 
-	/* Give the pages of count unmapped frames back to the host. They are absent then. */
+	/*
+	 * Only for scan. Seal count present frames, mapped or not: when it returns, no write of the
+	 * guest to them is under way any more. After an error more may be sealed than is told.
+	 */
+	int (*seal)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
+
+	/* Only for scan. mapped[i]: is frame first + i? After an error, nothing is known. */
+	int (*scan)(void *backing, gfn_t first, uint32_t count, bool *mapped);
+
+	/*
+	 * Give the pages of count frames back to the host. They are absent then. notice: they are
+	 * unmapped before; scan: sealed, or unmapped and of no use to the guest any more.
+	 */
 	int (*release)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 
 	/*

@@ -16,6 +16,7 @@ void mm_stats_get(struct mm *mm, struct mm_stats *stats)
 {
 	lock_take(&mm->lock);
 	*stats = mm->stats;
+	stats->watch = mm->config.watch;
 	stats->budget_bytes = or_none(mm->budget);
 	stats->budget_wanted_bytes = or_none(mm->wanted);
 	stats->budget_most_bytes = or_none(mm->budget_most);

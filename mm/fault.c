@@ -20,11 +20,13 @@
 
 #define HUNT_SHARE 2 /* of a window: half of it is much */
 
-static enum fill_op op_of(const struct mm_frame *f)
+/* A watched frame is the host kernel's to map, where touches are found by scanning. */
+static enum fill_op op_of(const struct mm *mm, const struct mm_frame *f)
 {
 	if (frame_is_stored(f))
 		return frame_is_word(f) && f->word == 0 ? FILL_ZERO : FILL_LOAD;
-	return f->state == FRAME_WATCHED && !(f->flags & FRAME_BATCH) ? FILL_MAP : FILL_NONE;
+	return f->state == FRAME_WATCHED && !(f->flags & FRAME_BATCH) && !mm->scans ? FILL_MAP
+										    : FILL_NONE;
 }
 
 /* distance: evictions since its own. */
@@ -82,7 +84,7 @@ static void map_watched(struct mm *mm, uint32_t first, uint32_t count)
 	while (first < end) {
 		uint32_t n = 0, done;
 
-		while (first + n < end && op_of(mm_frame(mm, first + n)) == FILL_MAP)
+		while (first + n < end && op_of(mm, mm_frame(mm, first + n)) == FILL_MAP)
 			n++;
 		if (n == 0) {
 			first++;
@@ -182,7 +184,7 @@ static void collect(struct mm *mm, struct fill_work *work, uint32_t number, uint
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t at = step > 0 ? number + i : number - i;
 		struct mm_frame *f = mm_frame(mm, at);
-		enum fill_op op = op_of(f);
+		enum fill_op op = op_of(mm, f);
 
 		tier = op == FILL_LOAD ? mm_tier_of(f->state) : NULL;
 		/* A page that the guest promised not to touch is not worth bringing in ahead. */
@@ -379,12 +381,12 @@ static int let_in(struct mm *mm, uint32_t number, struct attempt *a)
 
 	a->kind = MM_FAULT_MINOR;
 	a->doing = "mapping it failed";
-	if (op_of(f) == FILL_MAP) {
+	if (op_of(mm, f) == FILL_MAP) {
 		uint32_t first, count;
 
 		choose_window(mm, number, mm->sizes.window, &first, &count);
-		while (count > 1 && op_of(mm_frame(mm, first == number ? first + count - 1
-								       : first)) != FILL_MAP) {
+		while (count > 1 && op_of(mm, mm_frame(mm, first == number ? first + count - 1
+									   : first)) != FILL_MAP) {
 			first += first != number;
 			count--;
 		}

@@ -31,6 +31,7 @@ enum call {
 	CALL_FILL,
 	CALL_MAP,
 	CALL_UNMAP,
+	CALL_SEAL,
 	CALL_RELEASE,
 };
 
@@ -46,6 +47,8 @@ static int call_once(struct mm *mm, enum call call, gfn_t first, uint32_t count,
 		return mm->ops->map(mm->backing, first, count, done);
 	case CALL_UNMAP:
 		return mm->ops->unmap(mm->backing, first, count, done);
+	case CALL_SEAL:
+		return mm->ops->seal(mm->backing, first, count, done);
 	case CALL_RELEASE:
 		return mm->ops->release(mm->backing, first, count, done);
 	}
@@ -99,6 +102,11 @@ int frame_map(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done)
 int frame_unmap(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done)
 {
 	return on_range(mm, CALL_UNMAP, first, count, NULL, done);
+}
+
+int frame_seal(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done)
+{
+	return on_range(mm, CALL_SEAL, first, count, NULL, done);
 }
 
 int frame_release(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done)

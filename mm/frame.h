@@ -38,6 +38,11 @@
  * batch's range. That costs the guest one more fault. WATCHED (without BATCH), EVICTING once its
  * unmap returned, and RELEASING are surely not reachable by the guest.
  *
+ * Where touches are found by scanning (MM_WATCH_SCAN, backing.h) WATCHED says that the frame was
+ * unmapped, and the guest may have mapped it again: that shows when the policy wants it evicted. A
+ * frame that is EVICTING, once its seal returned, or RELEASING from there is surely not written by
+ * the guest; it may be read.
+ *
  * Counting identities (mm_check), with count[s] the frames in state s:
  *   sum of count[]   == frames that exist; those of holes are UNTOUCHED and nothing else
  *   resident         == count[MAPPED] + count[WATCHED] + count[EVICTING] + count[RELEASING] +

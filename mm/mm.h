@@ -87,6 +87,7 @@ struct mm_config {
 
 	const struct mm_backing_ops *backing_ops;
 	void *backing;
+	enum mm_watch watch; /* how the backing lets us hear of touches */
 
 	void (*failed)(void *context, const struct mm_failure *failure);
 	/* Before the thread that touched it goes on, with no mm lock held; not for every page when
@@ -124,6 +125,7 @@ struct mm_config {
 
 /* A snapshot. Bytes are bytes, counts are frames or events. */
 struct mm_stats {
+	enum mm_watch watch;	      /* how touches become known */
 	uint64_t budget_bytes;	      /* in force; 0: none */
 	uint64_t budget_wanted_bytes; /* less while it is being lowered; 0: none */
 	uint64_t budget_most_bytes;   /* the most that was ever in force; 0: none, at some time */
@@ -147,7 +149,8 @@ struct mm_stats {
 	uint64_t balloon_touches;	       /* pages used though the balloon held them */
 	uint64_t punched_frames, punched_runs; /* given back to the host for it, in so many calls */
 	uint64_t faults[MM_FAULT_KINDS];
-	uint64_t filled_ahead; /* pages brought in by fault-around or readahead */
+	uint64_t touches_found; /* watched pages that a scan found touched; with MM_WATCH_SCAN */
+	uint64_t filled_ahead;	/* pages brought in by fault-around or readahead */
 	uint64_t evictions_same_filled, evictions_compressed, evictions_swapped, evictions_clean,
 		evictions_cancelled;
 	uint64_t written_back; /* pool objects moved to the swap file (not among evictions_swapped)

@@ -71,6 +71,7 @@ struct fill_work {
 enum outcome {
 	OUT_UNDECIDED,
 	OUT_WATCH,     /* was only to be watched */
+	OUT_TOUCHED,   /* it was watched, and a scan found it touched */
 	OUT_BROKEN,    /* could not be unmapped */
 	OUT_CANCELLED, /* touched meanwhile */
 	OUT_KEEP,      /* could not be stored */
@@ -86,7 +87,7 @@ struct victim {
 	enum outcome outcome;
 	const struct mm_tier_ops *tier; /* OUT_TAKEN */
 	uint16_t length;		/* compressed */
-	bool mapped;
+	bool mapped;			/* and not watched, when it was picked */
 	bool hashed;
 	bool clean;	/* equal to what is in its kept slot */
 	uint64_t value; /* the word, or the compressed bytes' checksum */
@@ -137,6 +138,7 @@ struct mm {
 	struct mm_config config; /* as given, without its strings */
 	const struct mm_policy_ops *policy_ops;
 	enum mm_compressor compressor;
+	bool scans; /* MM_WATCH_SCAN */
 	struct hash_key key;
 	const struct mm_backing_ops *ops;
 	void *backing;
@@ -287,6 +289,7 @@ int frame_zero(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
 int frame_fill(struct mm *mm, uint32_t first, uint32_t count, const char *source, uint32_t *done);
 int frame_map(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
 int frame_unmap(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
+int frame_seal(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
 int frame_release(struct mm *mm, uint32_t first, uint32_t count, uint32_t *done);
 void frame_offer(struct mm *mm, uint32_t number); /* again to the policy, if due */
 

@@ -3,7 +3,10 @@
  *   1. (lock)    the policy names frames; those free to go are marked EVICTING or WATCHED, all
  *                with BATCH, sorted by frame number so that neighbours make ranges;
  *   2. (no lock) the mapped ones are unmapped in ranges: from here on a touch is a fault, and the
- *                fault cancels the eviction;
+ *                fault cancels the eviction. Where touches are found by scanning, only those to be
+ *                watched are unmapped. Those to be evicted that were watched are scanned, and stay
+ *                if they were touched; the others are sealed: from here on a write is a fault,
+ *                which cancels, and a read does no harm;
  *   3. by handfuls: (no lock) ask the tiers (tiers.h) for each page: does one have its content
  *                already, or else, which takes it? (lock) commit what is still EVICTING;
  *   4. what a tier keeps by batches (the swap) goes there together;
@@ -68,24 +71,84 @@ static uint32_t choose(struct mm *mm, struct reclaim_work *work, uint32_t want)
 	return (uint32_t)named;
 }
 
-/* Step 2. */
-static void unmap_victims(struct mm *mm, struct reclaim_work *work)
+/* --- step 2 */
+
+static bool is_mapped(const struct victim *v)
 {
-	for (uint32_t i = 0, n; i < work->victim_count; i += n) {
+	return v->mapped;
+}
+
+static bool is_to_watch(const struct victim *v)
+{
+	return v->mapped && v->outcome == OUT_WATCH;
+}
+
+static bool was_watched(const struct victim *v)
+{
+	return !v->mapped;
+}
+
+static bool is_to_evict(const struct victim *v)
+{
+	return v->outcome == OUT_UNDECIDED;
+}
+
+/* Does something to each range of neighbours of one kind. */
+static void on_victims(struct mm *mm, struct reclaim_work *work,
+		       bool (*kind)(const struct victim *),
+		       void (*act)(struct mm *mm, struct victim *v, uint32_t count))
+{
+	for (uint32_t i = 0, n; i<work->victim_count; i += n> 0 ? n : 1) {
 		struct victim *v = &work->victims[i];
-		uint32_t done;
 
 		for (n = 0;
-		     i + n < work->victim_count && v[n].mapped && v[n].frame == v[0].frame + n;)
+		     i + n < work->victim_count && kind(&v[n]) && v[n].frame == v[0].frame + n;)
 			n++;
-		if (n == 0) {
-			n = 1;
-			continue;
-		}
-		(void)frame_unmap(mm, v[0].frame, n, &done);
-		for (uint32_t k = done; k < n; k++)
-			v[k].outcome = OUT_BROKEN;
+		if (n > 0)
+			act(mm, v, n);
 	}
+}
+
+static void unmap_range(struct mm *mm, struct victim *v, uint32_t count)
+{
+	uint32_t done;
+
+	(void)frame_unmap(mm, v[0].frame, count, &done);
+	for (uint32_t k = done; k < count; k++)
+		v[k].outcome = OUT_BROKEN;
+}
+
+static void seal_range(struct mm *mm, struct victim *v, uint32_t count)
+{
+	uint32_t done;
+
+	(void)frame_seal(mm, v[0].frame, count, &done);
+	for (uint32_t k = done; k < count; k++)
+		v[k].outcome = OUT_BROKEN;
+}
+
+/* When it fails, nothing is known of the guest's touches, and the policy's word stands. */
+static void scan_range(struct mm *mm, struct victim *v, uint32_t count)
+{
+	bool mapped[BATCH_MAX];
+
+	if (mm->ops->scan(mm->backing, gfn(v[0].frame), count, mapped) != 0)
+		return;
+	for (uint32_t k = 0; k < count; k++)
+		if (mapped[k])
+			v[k].outcome = OUT_TOUCHED;
+}
+
+static void withdraw_victims(struct mm *mm, struct reclaim_work *work)
+{
+	LOCK_CHECK();
+	if (!mm->scans) {
+		on_victims(mm, work, is_mapped, unmap_range);
+		return;
+	}
+	on_victims(mm, work, is_to_watch, unmap_range);
+	on_victims(mm, work, was_watched, scan_range);
+	on_victims(mm, work, is_to_evict, seal_range);
 }
 
 /* Step 3, without the lock: which tier has or takes the page? */
@@ -123,33 +186,30 @@ void victim_stored(struct mm *mm, struct victim *v, enum frame_state then, uint3
 	v->outcome = OUT_STORED;
 }
 
+static bool is_stored(const struct victim *v)
+{
+	return v->outcome == OUT_STORED;
+}
+
+static void release_range(struct mm *mm, struct victim *v, uint32_t count)
+{
+	uint32_t done;
+	int error = frame_release(mm, v[0].frame, count, &done);
+
+	/* Any of the rest may be gone: the content of those frames is not known any more. */
+	for (uint32_t k = done; k < count; k++)
+		v[k].outcome = OUT_STUCK;
+	if (error != 0)
+		mm_fail(mm, v[done].frame, error, "giving its memory back to the host failed");
+}
+
 /* Step 5, for all victims stored so far. */
 uint32_t victims_release(struct mm *mm, struct reclaim_work *work)
 {
 	uint32_t gone = 0;
 
 	lock_drop(&mm->lock);
-	for (uint32_t i = 0, n; i < work->victim_count; i += n) {
-		struct victim *v = &work->victims[i];
-		uint32_t done;
-		int error;
-
-		for (n = 0; i + n < work->victim_count && v[n].outcome == OUT_STORED &&
-			    v[n].frame == v[0].frame + n;)
-			n++;
-		if (n == 0) {
-			n = 1;
-			continue;
-		}
-		error = frame_release(mm, v[0].frame, n, &done);
-		/* Any of the rest may be gone: the content of those frames is not known any
-		 * more. */
-		for (uint32_t k = done; k < n; k++)
-			v[k].outcome = OUT_STUCK;
-		if (error != 0)
-			mm_fail(mm, v[done].frame, error,
-				"giving its memory back to the host failed");
-	}
+	on_victims(mm, work, is_stored, release_range);
 	lock_take(&mm->lock);
 	for (uint32_t i = 0; i < work->victim_count; i++) {
 		struct mm_frame *f = mm_frame(mm, work->victims[i].frame);
@@ -200,6 +260,25 @@ static void store_victims(struct mm *mm, struct reclaim_work *work)
 			mm_tiers[i]->keep_batch(mm, work);
 }
 
+/* The victim stays in memory. */
+static void keep_resident(struct mm *mm, struct victim *v)
+{
+	struct mm_frame *f = mm_frame(mm, v->frame);
+	uint32_t done;
+
+	if (v->outcome == OUT_TOUCHED) {
+		mm_set_state(mm, f, FRAME_MAPPED);
+		mm->policy_ops->touched(mm->policy, v->frame);
+		mm->stats.touches_found++;
+		return;
+	}
+	/* If this fails it costs the guest a fault: MAPPED is a permission. */
+	(void)frame_map(mm, v->frame, 1, &done);
+	mm_set_state(mm, f, FRAME_MAPPED);
+	mm->policy_ops->inserted(mm->policy, v->frame);
+	mm->stats.store_failures += v->outcome != OUT_WATCH;
+}
+
 /* Step 6. */
 static void end_batch(struct mm *mm, struct reclaim_work *work)
 {
@@ -210,15 +289,8 @@ static void end_batch(struct mm *mm, struct reclaim_work *work)
 			     (v->outcome == OUT_BROKEN && f->state == FRAME_WATCHED);
 
 		f->flags &= (uint8_t)~FRAME_BATCH;
-		if (stays) {
-			uint32_t done;
-
-			/* If this fails it costs the guest a fault: MAPPED is a permission. */
-			(void)frame_map(mm, v->frame, 1, &done);
-			mm_set_state(mm, f, FRAME_MAPPED);
-			mm->policy_ops->inserted(mm->policy, v->frame);
-			mm->stats.store_failures += v->outcome != OUT_WATCH;
-		}
+		if (stays)
+			keep_resident(mm, v);
 		frame_offer(mm, v->frame);
 	}
 	work->victim_count = 0;
@@ -236,7 +308,7 @@ uint32_t reclaim_batch(struct mm *mm, struct reclaim_work *work, uint32_t want, 
 	*examined = choose(mm, work, want);
 	if (work->victim_count > 0) {
 		lock_drop(&mm->lock);
-		unmap_victims(mm, work);
+		withdraw_victims(mm, work);
 		lock_take(&mm->lock);
 		store_victims(mm, work);
 		work->gone += victims_release(mm, work);

@@ -7,8 +7,10 @@
  * and keeps its own record of each, frame_size bytes long, in an array that mm allocates zeroed and
  * charges to the budget.
  *
- * A *watched* frame is resident but unmapped: the guest's next touch costs a minor fault and
- * arrives as touched(). It is the access bit of this design.
+ * A *watched* frame is resident, and was unmapped. It is the access bit of this design: a touch
+ * arrives as touched(). Where the host can, the host kernel maps the page again by itself, and
+ * touched() comes when the frame is named for EVICT, in its stead; else each touch is a fault, and
+ * touched() comes at once.
  *
  * The policy's decisions are advice: mm skips a frame that is pinned or busy, and offers it again
  * through inserted() or touched() when that ends.
@@ -59,7 +61,8 @@ struct mm_policy_ops {
 	/* The frame became resident and mapped (first touch, refault, fault-around). Required. */
 	void (*inserted)(struct mm_policy *policy, uint32_t frame);
 
-	/* A watched frame was touched and is mapped again. Required. */
+	/* A watched frame was touched and is mapped again, or one that mm passed over is free.
+	 * Required. */
 	void (*touched)(struct mm_policy *policy, uint32_t frame);
 
 	/* The frame is no longer resident (evicted or discarded). Forget it. Required. */

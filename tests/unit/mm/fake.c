@@ -92,6 +92,7 @@ static int bring(struct fake *fake, gfn_t first, uint32_t count, const unsigned 
 		else
 			memset(page_of(fake, at), 0, PAGE_SIZE);
 		fake->present[at] = fake->mapped[at] = 1;
+		fake->sealed[at] = 0;
 		++*done;
 	}
 	pthread_mutex_unlock(&fake->lock);
@@ -117,10 +118,14 @@ static int fake_map(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 	demand_frames(fake, "map", first, count);
 	pthread_mutex_lock(&fake->lock);
 	*done = injected(fake, FAKE_MAP, count, &error);
+	fake->map_failed |= error != 0;
 	for (uint32_t i = 0; i < *done; i++) {
 		DEMAND(fake->present[first.v + i], "map of absent frame %llu",
 		       (unsigned long long)first.v + i);
-		fake->mapped[first.v + i] = 1;
+		if (fake->scans)
+			fake->sealed[first.v + i] = 0;
+		else
+			fake->mapped[first.v + i] = 1;
 	}
 	pthread_mutex_unlock(&fake->lock);
 	return error;
@@ -147,6 +152,54 @@ static int fake_unmap(void *backing, gfn_t first, uint32_t count, uint32_t *done
 	return error;
 }
 
+static int fake_seal(void *backing, gfn_t first, uint32_t count, uint32_t *done)
+{
+	struct fake *fake = backing;
+	uint32_t good;
+	int error;
+
+	DEMAND(fake->scans, "a seal, though touches are faults");
+	demand_frames(fake, "seal", first, count);
+	pthread_mutex_lock(&fake->lock);
+	good = injected(fake, FAKE_SEAL, count, &error);
+	*done = told(fake, FAKE_SEAL, good, error);
+	for (uint32_t i = 0; i < good; i++) {
+		DEMAND(fake->present[first.v + i], "seal of absent frame %llu",
+		       (unsigned long long)first.v + i);
+		fake->sealed[first.v + i] = 1;
+	}
+	pthread_mutex_unlock(&fake->lock);
+	if (*done > 0 && fake->unmapped != NULL)
+		fake->unmapped(fake, first, *done);
+	return error;
+}
+
+static int fake_scan(void *backing, gfn_t first, uint32_t count, bool *mapped)
+{
+	struct fake *fake = backing;
+	int error;
+
+	DEMAND(fake->scans, "a scan, though touches are faults");
+	demand_frames(fake, "scan", first, count);
+	pthread_mutex_lock(&fake->lock);
+	injected(fake, FAKE_SCAN, count, &error);
+	for (uint32_t i = 0; i < count && error == 0; i++)
+		mapped[i] = fake->mapped[first.v + i] != 0;
+	pthread_mutex_unlock(&fake->lock);
+	return error;
+}
+
+/*
+ * May its page go? No write of the guest may be on the way to it: but where touches are found by
+ * scanning, the guest may reach what it has given up itself.
+ */
+static bool may_go(const struct fake *fake, uint64_t frame)
+{
+	if (!fake->scans)
+		return !fake->mapped[frame];
+	return fake->sealed[frame] || fake->mm->frames[frame].then == FRAME_RELEASED;
+}
+
 static int fake_release(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 {
 	struct fake *fake = backing;
@@ -163,8 +216,9 @@ static int fake_release(void *backing, gfn_t first, uint32_t count, uint32_t *do
 		uint64_t at = first.v + i;
 
 		DEMAND(fake->present[at], "release of absent frame %llu", (unsigned long long)at);
-		DEMAND(!fake->mapped[at], "release of mapped frame %llu", (unsigned long long)at);
-		fake->present[at] = 0;
+		DEMAND(may_go(fake, at), "release of frame %llu, which the guest may write",
+		       (unsigned long long)at);
+		fake->present[at] = fake->mapped[at] = 0;
 		if (!fake->no_poison)
 			memset(page_of(fake, at), POISON, PAGE_SIZE);
 	}
@@ -218,6 +272,8 @@ const struct mm_backing_ops fake_ops = {
 	.fill = fake_fill,
 	.map = fake_map,
 	.unmap = fake_unmap,
+	.seal = fake_seal,
+	.scan = fake_scan,
 	.release = fake_release,
 	.wake = fake_wake,
 	.read = fake_copy_out,
@@ -232,7 +288,9 @@ void fake_init(struct fake *fake, uint32_t frame_count)
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	fake->present = calloc(frame_count, 1);
 	fake->mapped = calloc(frame_count, 1);
-	DEMAND(fake->memory != MAP_FAILED && fake->present != NULL && fake->mapped != NULL,
+	fake->sealed = calloc(frame_count, 1);
+	DEMAND(fake->memory != MAP_FAILED && fake->present != NULL && fake->mapped != NULL &&
+		       fake->sealed != NULL,
 	       "no memory");
 	pthread_mutex_init(&fake->lock, NULL);
 }
@@ -242,6 +300,7 @@ void fake_finish(struct fake *fake)
 	munmap(fake->memory, (size_t)fake->frame_count * PAGE_SIZE);
 	free(fake->present);
 	free(fake->mapped);
+	free(fake->sealed);
 	pthread_mutex_destroy(&fake->lock);
 }
 
@@ -267,6 +326,7 @@ struct mm_config fake_config(struct fake *fake)
 		.swap_io = &test_swap_io,
 		.backing_ops = &fake_ops,
 		.backing = fake,
+		.watch = fake->scans ? MM_WATCH_SCAN : MM_WATCH_NOTICE,
 		.failed = fake_failed,
 		.failed_context = fake,
 		.no_reclaimer = true,
@@ -307,11 +367,17 @@ void fake_compare(struct fake *fake)
 	pthread_mutex_lock(&fake->lock);
 	for (uint32_t i = 0; i < fake->frame_count; i++) {
 		const struct mm_frame *f = &fake->mm->frames[i];
+		int is;
 
-		DEMAND(may[f->state] >> (fake->present[i] + fake->mapped[i]) & 1,
-		       "frame %u in state %u is %s and %s", i, f->state,
-		       fake->present[i] ? "present" : "absent",
+		/* The guest may have mapped a watched frame again. */
+		is = 1 << (fake->present[i] + fake->mapped[i]);
+		if (fake->scans && f->state == FRAME_WATCHED && is == MAPPED)
+			is = UNMAPPED;
+		DEMAND(may[f->state] & is, "frame %u, %s, is %s and %s", i,
+		       frame_state_name(f->state), fake->present[i] ? "present" : "absent",
 		       fake->mapped[i] ? "mapped" : "unmapped");
+		DEMAND(!fake->sealed[i] || f->state != FRAME_MAPPED || fake->map_failed,
+		       "frame %u is mapped and sealed", i);
 		DEMAND(f->state != FRAME_RELEASING || fake->failure_count > 0,
 		       "frame %u stays on its way out", i);
 	}
@@ -334,7 +400,10 @@ int fake_access(struct fake *fake, uint32_t frame, bool write,
 		int error;
 
 		pthread_mutex_lock(&fake->lock);
-		if (fake->mapped[frame]) {
+		/* The host kernel maps what is there. */
+		if (fake->scans && fake->present[frame])
+			fake->mapped[frame] = 1;
+		if (fake->mapped[frame] && !(fake->sealed[frame] && write)) {
 			access(page_of(fake, frame), context);
 			pthread_mutex_unlock(&fake->lock);
 			return 0;

@@ -19,6 +19,8 @@ enum fake_op {
 	FAKE_FILL,
 	FAKE_MAP,
 	FAKE_UNMAP,
+	FAKE_SEAL,
+	FAKE_SCAN,
 	FAKE_RELEASE,
 	FAKE_WAKE,
 	FAKE_READ,
@@ -31,6 +33,8 @@ struct fake {
 	uint32_t hole_first, hole_count; /* frames that do not exist: before fake_config() */
 	unsigned char *memory;
 	unsigned char *present, *mapped;
+	unsigned char *sealed; /* with MM_WATCH_SCAN: the guest may not write it */
+	bool scans;	       /* touches are found by scanning: before fake_config() */
 	pthread_mutex_t lock;
 
 	/*
@@ -49,7 +53,8 @@ struct fake {
 	uint64_t calls[FAKE_OPS];
 	uint64_t frames[FAKE_OPS];
 
-	/* Called after a range was unmapped, before its eviction goes on; no lock is held. */
+	/* Called after a range was unmapped or sealed, before its eviction goes on; no lock is
+	 * held. */
 	void (*unmapped)(struct fake *fake, gfn_t first, uint32_t count);
 	/* Called when mm asks for a frame's page in order to store it; no lock is held. */
 	void (*paged)(struct fake *fake, gfn_t frame);
@@ -57,6 +62,7 @@ struct fake {
 	void (*releasing)(struct fake *fake, gfn_t first, uint32_t count);
 	void *context;
 
+	bool map_failed;	/* once: some permissions may be missing */
 	unsigned failure_count; /* failed() calls */
 	struct mm_failure failure;
 	bool expect_failure;
@@ -84,7 +90,7 @@ void fake_compare(struct fake *fake);
 void fake_end(struct fake *fake);
 
 /*
- * The guest touches a frame: faults until it is mapped, then calls access on the page with the
+ * The guest touches a frame: faults until it may reach it, then calls access on the page with the
  * fake's lock held. 0 or what mm_fault() said.
  */
 int fake_access(struct fake *fake, uint32_t frame, bool write,

@@ -198,7 +198,7 @@ static void inject(struct model *m)
 	m->fake.inject[op].after = rng_below(&m->rng, 40);
 	m->fake.inject[op].times = 1 + rng_below(&m->rng, 2);
 	m->fake.inject[op].untold = 0;
-	if (op == FAKE_UNMAP && what >= 3)
+	if ((op == FAKE_UNMAP || op == FAKE_SEAL) && what >= 3)
 		m->fake.inject[op].untold = rng_below(&m->rng, 40);
 	/* The page that a fault needs itself is tried alone, and must not be refused for good. */
 	m->fake.inject[op].spare_first = what >= 3;
@@ -295,7 +295,7 @@ static void run(const struct mm_config *config, uint64_t steps, const char *name
 	fake_end(&m->fake);
 }
 
-static struct mm_config prepare(void)
+static struct mm_config prepare(bool scans)
 {
 	struct mm_config config;
 
@@ -303,6 +303,7 @@ static struct mm_config prepare(void)
 	fake_init(&model.fake, FRAMES);
 	model.fake.hole_first = HOLE_FIRST;
 	model.fake.hole_count = HOLE_COUNT;
+	model.fake.scans = scans;
 	config = fake_config(&model.fake);
 	config.unit_bytes = KIB(12);
 	return config;
@@ -310,7 +311,7 @@ static struct mm_config prepare(void)
 
 Test(random, sfifo_lz4_swap)
 {
-	struct mm_config config = prepare();
+	struct mm_config config = prepare(false);
 
 	config.swap_directory = "memory";
 	config.budget_bytes = mm_least_budget(&config) + 300 * PAGE_SIZE;
@@ -321,7 +322,7 @@ Test(random, sfifo_lz4_swap)
 
 Test(random, clock_lz4_small_swap)
 {
-	struct mm_config config = prepare();
+	struct mm_config config = prepare(false);
 
 	config.policy = mm_policy_find("clock");
 	config.swap_directory = "memory";
@@ -332,7 +333,7 @@ Test(random, clock_lz4_small_swap)
 
 Test(random, fifo_only_swap)
 {
-	struct mm_config config = prepare();
+	struct mm_config config = prepare(false);
 
 	config.policy = mm_policy_find("fifo");
 	config.compressor = MM_COMPRESSOR_NONE;
@@ -344,9 +345,31 @@ Test(random, fifo_only_swap)
 
 Test(random, sfifo_zstd_no_swap)
 {
-	struct mm_config config = prepare();
+	struct mm_config config = prepare(false);
 
 	config.compressor = MM_COMPRESSOR_ZSTD;
 	config.budget_bytes = mm_least_budget(&config) + 2400 * PAGE_SIZE;
 	run(&config, test_steps(test_times(40000, 200000)), "sfifo, zstd, no swap");
+}
+
+Test(random, scanned_sfifo_lz4_swap)
+{
+	struct mm_config config = prepare(true);
+
+	config.swap_directory = "memory";
+	config.budget_bytes = mm_least_budget(&config) + 300 * PAGE_SIZE;
+	swap_memory.random_trouble = 20;
+	swap_memory.random_refusal = 10;
+	run(&config, test_steps(test_times(140000, 700000)), "scanned, sfifo, swap with trouble");
+}
+
+Test(random, scanned_clock_small_swap)
+{
+	struct mm_config config = prepare(true);
+
+	config.policy = mm_policy_find("clock");
+	config.swap_directory = "memory";
+	config.swap_bytes = FRAMES * PAGE_SIZE * 3 / 4;
+	config.budget_bytes = mm_least_budget(&config) + 900 * PAGE_SIZE;
+	run(&config, test_steps(test_times(100000, 500000)), "scanned, clock, small swap");
 }
