@@ -17,7 +17,9 @@ struct ept_space {
 	uint64_t size;		   /* (C) bytes of address space, the hole included */
 	int memfd;		   /* (C) */
 	bool huge;		   /* (C) the memfd has pages of hugetlbfs */
+	enum mm_watch watch;	   /* (C) */
 	int uffd;		   /* (C) */
+	int pagemap;		   /* (C) of this process; -1: not for MM_WATCH_SCAN */
 	uint8_t *guest_view;	   /* (C) */
 	uint8_t *monitor_view;	   /* (C) */
 	int stop_fd;		   /* (C) eventfd: written once, the fault thread ends */
@@ -27,5 +29,8 @@ struct ept_space {
 
 /* A new userfaultfd, non-blocking, that takes faults of the kernel too; or -errno. */
 int ept_userfaultfd_open(void);
+
+/* mapped[i]: is page first + i of the guest view? 0 or -errno. */
+int ept_scan(struct ept_space *space, gfn_t first, uint32_t count, bool *mapped);
 
 #endif

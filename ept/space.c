@@ -77,12 +77,15 @@ int ept_userfaultfd_open(void)
 	return fd >= 0 ? fd : -errno;
 }
 
-static int agree_on_features(const struct ept_host_ops *host, int fd)
+static int agree_on_features(const struct ept_host_ops *host, int fd, enum mm_watch watch)
 {
+	static const uint64_t features[] = {
+		[MM_WATCH_NOTICE] = UFFD_FEATURE_MINOR_SHMEM,
+		[MM_WATCH_SCAN] = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+	};
 	struct uffdio_api api = {
 		.api = UFFD_API,
-		.features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |
-			    UFFD_FEATURE_THREAD_ID,
+		.features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_THREAD_ID | features[watch],
 	};
 
 	return host->ioctl(fd, UFFDIO_API, &api) == 0 ? 0 : -ENOTSUP;
@@ -99,24 +102,39 @@ static int open_userfaultfd(struct ept_space *space)
 			  "/dev/userfaultfd; see 'bifold doctor'");
 		return error;
 	}
-	if (agree_on_features(space->host, space->uffd) != 0) {
-		log_error("this kernel's userfaultfd cannot report missing and minor faults of "
-			  "shared memory: Linux 5.14 or newer is needed");
+	if (agree_on_features(space->host, space->uffd, space->watch) != 0) {
+		log_error("this kernel's userfaultfd cannot report %s of shared memory: Linux %s "
+			  "or newer is needed",
+			  space->watch == MM_WATCH_SCAN ? "missing and write-protected pages"
+							: "missing and minor faults",
+			  space->watch == MM_WATCH_SCAN ? "5.19" : "5.14");
 		return -ENOTSUP;
 	}
 	return 0;
 }
 
-int ept_probe_userfaultfd(void)
+static int probe(enum mm_watch watch)
 {
 	int fd = ept_userfaultfd_open();
 	int error = fd;
 
 	if (fd >= 0) {
-		error = agree_on_features(&ept_host, fd);
+		error = agree_on_features(&ept_host, fd, watch);
 		close(fd);
 	}
 	return error;
+}
+
+int ept_probe_userfaultfd(void)
+{
+	return probe(MM_WATCH_NOTICE);
+}
+
+int ept_probe_scan(void)
+{
+	int error = probe(MM_WATCH_SCAN);
+
+	return error == 0 && access("/proc/self/pagemap", R_OK) != 0 ? -errno : error;
 }
 
 int ept_probe_memfd(void)
@@ -131,14 +149,17 @@ int ept_probe_memfd(void)
 
 static int register_ranges(struct ept_space *space)
 {
+	bool scans = space->watch == MM_WATCH_SCAN;
 	const uint64_t needed = 1ull << _UFFDIO_COPY | 1ull << _UFFDIO_ZEROPAGE |
-				1ull << _UFFDIO_CONTINUE | 1ull << _UFFDIO_WAKE;
+				1ull << _UFFDIO_WAKE |
+				1ull << (scans ? _UFFDIO_WRITEPROTECT : _UFFDIO_CONTINUE);
 
 	for (size_t i = 0; i < space->range_count; i++) {
 		struct uffdio_register request = {
 			.range = { (uintptr_t)space->guest_view + space->range[i].start.v,
 				   space->range[i].length },
-			.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
+			.mode = UFFDIO_REGISTER_MODE_MISSING |
+				(scans ? UFFDIO_REGISTER_MODE_WP : UFFDIO_REGISTER_MODE_MINOR),
 		};
 
 		if (space->host->ioctl(space->uffd, UFFDIO_REGISTER, &request) != 0) {
@@ -227,6 +248,13 @@ static int create_managed(struct ept_space *space)
 		error = open_userfaultfd(space);
 	if (error == 0)
 		error = register_ranges(space);
+	if (error == 0 && space->watch == MM_WATCH_SCAN) {
+		space->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+		if (space->pagemap < 0) {
+			error = -errno;
+			log_error("/proc/self/pagemap: %m");
+		}
+	}
 	if (error == 0) {
 		space->stop_fd = eventfd(0, EFD_CLOEXEC);
 		if (space->stop_fd < 0)
@@ -244,7 +272,8 @@ int ept_space_create(const struct ept_config *config, struct ept_space **out)
 	CHECK(config->host_page_bytes == 0 || config->memory_bytes % config->host_page_bytes == 0);
 	if (space == NULL)
 		return -ENOMEM;
-	space->memfd = space->uffd = space->stop_fd = -1;
+	space->memfd = space->uffd = space->stop_fd = space->pagemap = -1;
+	space->watch = config->watch;
 	space->host = config->host != NULL ? config->host : &ept_host;
 	space->manager_ops = config->manager_ops;
 	space->manager = config->manager;
@@ -268,6 +297,8 @@ void ept_space_destroy(struct ept_space *space)
 	ept_space_stop(space);
 	if (space->uffd >= 0)
 		close(space->uffd);
+	if (space->pagemap >= 0)
+		close(space->pagemap);
 	if (space->stop_fd >= 0)
 		close(space->stop_fd);
 	if (space->monitor_view != NULL && space->monitor_view != space->guest_view)

@@ -2,7 +2,8 @@
  * The guest-physical address space and the memory behind it.
  *
  * One memfd, two views. The *guest view* is what the memslots map; it is registered with
- * userfaultfd for missing and minor faults. The *monitor view* maps the same memfd, is never
+ * userfaultfd for missing faults, and for minor ones (MM_WATCH_NOTICE) or those of write protection
+ * (MM_WATCH_SCAN). The *monitor view* maps the same memfd, is never
  * registered, and is where the monitor reads and writes pages that are present. A thread reads the
  * faults and hands each to the manager; ept/ itself decides nothing.
  *
@@ -57,6 +58,7 @@ struct ept_config {
 	uint64_t memory_bytes;			   /* guest RAM, a multiple of PAGE_SIZE */
 	const struct ept_manager_ops *manager_ops; /* NULL: unmanaged */
 	void *manager;
+	enum mm_watch watch; /* managed: how the manager hears of touches */
 	/* Unmanaged: the size of host page, 4 KiB or one that hugetlbfs has; memory_bytes is a
 	 * multiple of it. 0: whatever the host kernel takes. */
 	uint64_t host_page_bytes;
@@ -114,6 +116,8 @@ uint64_t ept_space_host_bytes(const struct ept_space *space);
  * memory), or of making a memfd.
  */
 int ept_probe_userfaultfd(void);
+/* Whether MM_WATCH_SCAN will do: 0 or -errno of what the host refused. */
+int ept_probe_scan(void);
 int ept_probe_memfd(void);
 
 /* The second fold of an address: where its page would be in the monitor. */
