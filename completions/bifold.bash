@@ -45,6 +45,7 @@ _bifold_value()
 	--append) _bifold_words console=ttyS0 console=hvc0 swap=8M policy=fifo policy=lru policy=clock norandmaps ;;
 	--swap-size) _bifold_words 256M 1G ;;
 	--on-full) _bifold_words pause stop ;;
+	--watch) _bifold_words notice scan ;;
 	--swap)
 		_bifold_files -d
 		[[ none == "$cur"* ]] && COMPREPLY+=(none)
@@ -91,7 +92,7 @@ _bifold_program_index()
 	for ((i = 2; i < cword; i++)); do
 		case ${words[i]} in
 		--) echo $((i + 1)) && return ;;
-		--memory | --budget | --cpus | --append | --swap | --swap-size | --on-full | --compressor | --policy | --file | \
+		--memory | --budget | --cpus | --append | --swap | --swap-size | --on-full | --compressor | --policy | --watch | --file | \
 			--report | --control | --timeout | --kernel | --initrd | --disk) ((i++)) ;;
 		-*) ;;
 		*) break ;;
@@ -191,7 +192,7 @@ _bifold()
 	elif ((cword < program)); then
 		_bifold_value "$prev"
 	elif [[ $cur == -* && $prev != -- ]]; then
-		_bifold_words --memory --budget --cpus --append --swap --swap-size --on-full --compressor --policy --file \
+		_bifold_words --memory --budget --cpus --append --swap --swap-size --on-full --compressor --policy --watch --file \
 			--report --control --timeout --unmanaged --nested --kernel --initrd --disk --no-balloon --no-reporting --auto-balloon --force --quiet --verbose --version --help --
 	else
 		compopt -o filenames

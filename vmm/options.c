@@ -28,6 +28,7 @@ enum {
 	OPTION_ON_FULL,
 	OPTION_COMPRESSOR,
 	OPTION_POLICY,
+	OPTION_WATCH,
 	OPTION_FILE,
 	OPTION_REPORT,
 	OPTION_CONTROL,
@@ -54,6 +55,7 @@ static const struct option long_options[] = {
 	{ "on-full", required_argument, NULL, OPTION_ON_FULL },
 	{ "compressor", required_argument, NULL, OPTION_COMPRESSOR },
 	{ "policy", required_argument, NULL, OPTION_POLICY },
+	{ "watch", required_argument, NULL, OPTION_WATCH },
 	{ "file", required_argument, NULL, OPTION_FILE },
 	{ "report", required_argument, NULL, OPTION_REPORT },
 	{ "control", required_argument, NULL, OPTION_CONTROL },
@@ -105,7 +107,10 @@ static void print_help(void)
 	for (size_t i = 0; mm_policies[i] != NULL; i++)
 		arguments_print_words(stdout, mm_policies[i]->summary,
 				      printf("%26s%-7s ", "", mm_policies[i]->name));
-	fputs("  --file HOST[:GUEST]     put this file into the guest's root, too (default\n"
+	fputs("  --watch notice|scan     how touches of watched pages become known: each is a\n"
+	      "                          fault (default), or the host kernel serves them, and\n"
+	      "                          they are looked for later\n"
+	      "  --file HOST[:GUEST]     put this file into the guest's root, too (default\n"
 	      "                          name: its own, in /); may be repeated\n"
 	      "  --disk FILE[,ro]        a raw file or a block device as a disk, /dev/vda; may\n"
 	      "                          be repeated\n"
@@ -337,6 +342,15 @@ static int parse_on_full(struct run_options *options, const char *value)
 	return -EINVAL;
 }
 
+static int parse_watch(struct run_options *options, const char *value)
+{
+	options->watch = strcmp(value, "scan") == 0 ? MM_WATCH_SCAN : MM_WATCH_NOTICE;
+	if (options->watch == MM_WATCH_SCAN || strcmp(value, "notice") == 0)
+		return 0;
+	log_error("--watch: '%s' is neither 'notice' nor 'scan'", value);
+	return -EINVAL;
+}
+
 static int parse_one(struct run_options *options, int option, char *value, const char **budget)
 {
 	switch (option) {
@@ -361,6 +375,8 @@ static int parse_one(struct run_options *options, int option, char *value, const
 		return parse_compressor(options, value);
 	case OPTION_POLICY:
 		return parse_policy(options, value);
+	case OPTION_WATCH:
+		return parse_watch(options, value);
 	case OPTION_FILE:
 		return parse_file(options, value);
 	case OPTION_REPORT:

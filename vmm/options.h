@@ -25,7 +25,8 @@ struct run_options {
 	const char *append;	    /* words for the guest's kernel, or NULL */
 	const char *swap_directory; /* NULL: none */
 	uint64_t swap_bytes;	    /* 0: as much as the guest's memory */
-	bool stop_when_full;	    /* the disk of the swap file */
+	enum mm_watch watch;
+	bool stop_when_full; /* the disk of the swap file */
 	enum mm_compressor compressor;
 	const struct mm_policy_ops *policy;
 	char *policy_options;	   /* or NULL; points into policy_text */

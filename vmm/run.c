@@ -121,6 +121,7 @@ static int make_machine(struct run *run)
 			.swap_directory = has_budget ? options->swap_directory : NULL,
 			.swap_bytes = options->swap_bytes != 0 ? options->swap_bytes :
 								 options->memory_bytes,
+			.watch = options->watch,
 		},
 	};
 	int error = machine_create(&config, &run->machine);

@@ -380,6 +380,34 @@ Test(run, swap_without_compressor)
 	hold_in("10M", "sfifo", "none", "/tmp");
 }
 
+/* Touches are no faults: a scan finds them. Twice as much memory as the budget, and all comes back.
+ */
+static void watch_by_scanning(const char *policy)
+{
+	const char *report = scratch_path("r.json");
+	struct child *child = run_bifold(
+		"--memory", "48M", "--budget", "10M", "--watch", "scan", "--policy", policy,
+		"--swap", "/tmp", "--report", report, "--", guest_program("demo"), "--touch", "16M",
+		"--fill", "half", "--pattern", "zipf", "--count", "30000", "--write-share", "50");
+
+	if (strstr(child->err_text, "Linux 5.19") != NULL)
+		cr_skip_test("SKIP: this kernel's userfaultfd does not protect shared memory");
+	expect_status(child, 0);
+	cr_assert_not_null(strstr(child->out_text, "every page read was right"));
+	cr_assert_gt(report_number(report, "touches_found"), 0);
+	cr_assert_lt(report_number(report, "faults.minor"), report_number(report, "touches_found"));
+}
+
+Test(run, watch_by_scanning_sfifo)
+{
+	watch_by_scanning("sfifo");
+}
+
+Test(run, watch_by_scanning_clock)
+{
+	watch_by_scanning("clock");
+}
+
 Test(run, demo_checks_itself)
 {
 	const char *report = scratch_path("r.json");

@@ -66,6 +66,8 @@ static const struct metric metrics[] = {
 		"Of the stalls, what a larger budget would have saved."),
 	SECONDS("bifold_stall_seconds_total", "counter", "stall_ns",
 		"Time spent on serving faults."),
+	COUNTER("bifold_touches_found_total", "touches_found",
+		"Watched pages that a scan found touched."),
 	COUNTER("bifold_filled_ahead_total", "filled_ahead",
 		"Pages brought in before they were touched."),
 	FAMILY("bifold_evictions_total", "counter", "evictions", "to",

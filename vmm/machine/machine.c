@@ -249,6 +249,7 @@ static int create_memory(struct machine *machine, const struct machine_config *c
 	if (!config->unmanaged) {
 		ept.manager_ops = &manager_ops;
 		ept.manager = machine;
+		ept.watch = mm.watch;
 		refuse_huge_pages();
 	}
 	error = ept_space_create(&ept, &machine->space);

@@ -87,6 +87,13 @@ void report_fill(struct report *report, struct machine *machine)
 		report->monitor_bytes = own_bytes - report->stats.tier_bytes;
 }
 
+static const char *watch_name(const struct report *report)
+{
+	if (!report->managed)
+		return "none";
+	return report->stats.watch == MM_WATCH_SCAN ? "scan" : "notice";
+}
+
 static void add_numbers(json_t *root, const struct report *report)
 {
 	const struct mm_stats *stats = &report->stats;
@@ -114,6 +121,7 @@ static void add_numbers(json_t *root, const struct report *report)
 		{ "balloon_touches", stats->balloon_touches },
 		{ "punched_frames", stats->punched_frames },
 		{ "punched_runs", stats->punched_runs },
+		{ "touches_found", stats->touches_found },
 		{ "filled_ahead", stats->filled_ahead },
 		{ "written_back", stats->written_back },
 		{ "direct_reclaims", stats->direct_reclaims },
@@ -154,6 +162,7 @@ json_t *report_to_json(const struct report *report)
 	json_object_set_new(root, "second_layer", json_string(report->second_layer));
 	json_object_set_new(root, "managed", json_boolean(report->managed));
 	json_object_set_new(root, "policy", json_string(report->policy));
+	json_object_set_new(root, "watch", json_string(watch_name(report)));
 	json_object_set_new(root, "compressor", json_string(report->compressor));
 	return root;
 }
