@@ -202,6 +202,39 @@ Test(policies, options)
 	mm_policy_find("sfifo")->finish(policy);
 }
 
+/* In a large memory neighbours are watched together, whatever order they came in. */
+Test(policies, sfifo_watches_stretches)
+{
+	enum { MANY = 65536, RESIDENT = 32768, BATCH = 256 };
+	static struct mm_policy_pick picks[BATCH];
+	static bool named[MANY];
+	const struct mm_policy_ops *ops = mm_policy_find("sfifo");
+	struct mm_policy_host host = { .frame_count = MANY,
+				       .frames = calloc(MANY, ops->frame_size) };
+	struct mm_policy *policy;
+	uint32_t runs = 0;
+	size_t count;
+
+	cr_assert_eq(ops->init(&host, NULL, &policy), 0);
+	for (uint32_t i = 0; i < RESIDENT; i++)
+		ops->inserted(policy, i * 40503u % MANY);
+	count = ops->pick(policy, 64, picks, BATCH);
+	cr_assert_eq(count, BATCH);
+	for (size_t i = 0; i < count; i++) {
+		cr_assert_eq(picks[i].action, MM_POLICY_WATCH);
+		cr_assert(!named[picks[i].frame], "named twice");
+		named[picks[i].frame] = true;
+	}
+	/* A run ends where 16 frames on end are left out. */
+	for (uint32_t i = 0, gap = 16; i < MANY; i++) {
+		runs += named[i] && gap >= 16;
+		gap = named[i] ? 0 : gap + 1;
+	}
+	cr_expect_lt(runs, BATCH / 16, "%u runs", runs);
+	ops->finish(policy);
+	free(host.frames);
+}
+
 /* Whatever the order of events, a policy names only what is resident, each frame once. */
 static void churn(const char *name, uint64_t seed)
 {
