@@ -52,15 +52,17 @@ struct mm_backing_ops {
 	int (*map)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 
 	/*
-	 * Take count present frames out of the guest's sight; the pages stay. When it returns, no
+	 * Take count frames out of the guest's sight; their pages stay, and an absent frame is as
+	 * before. When it returns, no
 	 * access of the guest to them is under way any more: the next one faults, or (scan) maps
 	 * the frame again.
 	 */
 	int (*unmap)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 
 	/*
-	 * Only for scan. Seal count present frames, mapped or not: when it returns, no write of the
-	 * guest to them is under way any more. After an error more may be sealed than is told.
+	 * Only for scan. Seal those of count frames that are present, mapped or not: when it
+	 * returns, no write of the guest to them is under way any more. After an error more may be
+	 * sealed than is told.
 	 */
 	int (*seal)(void *backing, gfn_t first, uint32_t count, uint32_t *done);
 

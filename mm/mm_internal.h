@@ -88,6 +88,7 @@ struct victim {
 	const struct mm_tier_ops *tier; /* OUT_TAKEN */
 	uint16_t length;		/* compressed */
 	bool mapped;			/* and not watched, when it was picked */
+	bool joins; /* the victim before it is near, and nothing resident was in between */
 	bool hashed;
 	bool clean;	/* equal to what is in its kept slot */
 	uint64_t value; /* the word, or the compressed bytes' checksum */

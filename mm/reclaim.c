@@ -24,7 +24,8 @@
 #include "base/clock.h"
 #include "mm/tiers.h"
 
-#define FRUITLESS_ROUNDS 4 /* over all that is resident, before a shortage is final */
+#define GAP_MAX		 16 /* stored frames between victims that one call goes over */
+#define FRUITLESS_ROUNDS 4  /* over all that is resident, before a shortage is final */
 
 static int by_frame(const void *a, const void *b)
 {
@@ -32,6 +33,26 @@ static int by_frame(const void *a, const void *b)
 	uint32_t y = ((const struct mm_policy_pick *)b)->frame;
 
 	return x < y ? -1 : x > y;
+}
+
+/*
+ * May one call go from the victim before to this one? Frames in between have no page, so that it
+ * does nothing to them. One that gets its page meanwhile may be unmapped or sealed with the rest:
+ * that costs the guest a fault.
+ */
+static bool joins(struct mm *mm, const struct reclaim_work *work, uint32_t number)
+{
+	uint32_t last;
+
+	if (work->victim_count == 0)
+		return false;
+	last = work->victims[work->victim_count - 1].frame;
+	if (number - last > GAP_MAX + 1 || mm_range_of(mm, last) != mm_range_of(mm, number))
+		return false;
+	for (uint32_t i = last + 1; i < number; i++)
+		if (!frame_is_stored(mm_frame(mm, i)))
+			return false;
+	return true;
 }
 
 /* Step 1. How many frames the policy named. */
@@ -60,11 +81,13 @@ static uint32_t choose(struct mm *mm, struct reclaim_work *work, uint32_t want)
 		}
 		if (!evict && f->state == FRAME_WATCHED)
 			continue;
-		v = &work->victims[work->victim_count++];
+		v = &work->victims[work->victim_count];
 		*v = (struct victim){ .frame = number,
+				      .joins = joins(mm, work, number),
 				      .slot = f->where,
 				      .outcome = evict ? OUT_UNDECIDED : OUT_WATCH,
 				      .mapped = f->state == FRAME_MAPPED };
+		work->victim_count++;
 		mm_set_state(mm, f, evict ? FRAME_EVICTING : FRAME_WATCHED);
 		f->flags |= FRAME_BATCH;
 	}
@@ -93,7 +116,7 @@ static bool is_to_evict(const struct victim *v)
 	return v->outcome == OUT_UNDECIDED;
 }
 
-/* Does something to each range of neighbours of one kind. */
+/* Does something to each range of victims of one kind that are near each other. */
 static void on_victims(struct mm *mm, struct reclaim_work *work,
 		       bool (*kind)(const struct victim *),
 		       void (*act)(struct mm *mm, struct victim *v, uint32_t count))
@@ -101,41 +124,52 @@ static void on_victims(struct mm *mm, struct reclaim_work *work,
 	for (uint32_t i = 0, n; i<work->victim_count; i += n> 0 ? n : 1) {
 		struct victim *v = &work->victims[i];
 
-		for (n = 0;
-		     i + n < work->victim_count && kind(&v[n]) && v[n].frame == v[0].frame + n;)
+		for (n = 0; i + n < work->victim_count && kind(&v[n]) && (n == 0 || v[n].joins);)
 			n++;
 		if (n > 0)
 			act(mm, v, n);
 	}
 }
 
+/* From the first to the last of them. */
+static uint32_t span(const struct victim *v, uint32_t count)
+{
+	return v[count - 1].frame - v[0].frame + 1;
+}
+
+/* Those behind the frames that were done stay as they are. */
+static void break_off(struct victim *v, uint32_t count, uint32_t done)
+{
+	for (uint32_t k = 0; k < count; k++)
+		if (v[k].frame - v[0].frame >= done)
+			v[k].outcome = OUT_BROKEN;
+}
+
 static void unmap_range(struct mm *mm, struct victim *v, uint32_t count)
 {
 	uint32_t done;
 
-	(void)frame_unmap(mm, v[0].frame, count, &done);
-	for (uint32_t k = done; k < count; k++)
-		v[k].outcome = OUT_BROKEN;
+	(void)frame_unmap(mm, v[0].frame, span(v, count), &done);
+	break_off(v, count, done);
 }
 
 static void seal_range(struct mm *mm, struct victim *v, uint32_t count)
 {
 	uint32_t done;
 
-	(void)frame_seal(mm, v[0].frame, count, &done);
-	for (uint32_t k = done; k < count; k++)
-		v[k].outcome = OUT_BROKEN;
+	(void)frame_seal(mm, v[0].frame, span(v, count), &done);
+	break_off(v, count, done);
 }
 
 /* When it fails, nothing is known of the guest's touches, and the policy's word stands. */
 static void scan_range(struct mm *mm, struct victim *v, uint32_t count)
 {
-	bool mapped[BATCH_MAX];
+	bool mapped[BATCH_MAX * (GAP_MAX + 1)];
 
-	if (mm->ops->scan(mm->backing, gfn(v[0].frame), count, mapped) != 0)
+	if (mm->ops->scan(mm->backing, gfn(v[0].frame), span(v, count), mapped) != 0)
 		return;
 	for (uint32_t k = 0; k < count; k++)
-		if (mapped[k])
+		if (mapped[v[k].frame - v[0].frame])
 			v[k].outcome = OUT_TOUCHED;
 }
 
@@ -186,11 +220,6 @@ void victim_stored(struct mm *mm, struct victim *v, enum frame_state then, uint3
 	v->outcome = OUT_STORED;
 }
 
-static bool is_stored(const struct victim *v)
-{
-	return v->outcome == OUT_STORED;
-}
-
 static void release_range(struct mm *mm, struct victim *v, uint32_t count)
 {
 	uint32_t done;
@@ -209,7 +238,16 @@ uint32_t victims_release(struct mm *mm, struct reclaim_work *work)
 	uint32_t gone = 0;
 
 	lock_drop(&mm->lock);
-	on_victims(mm, work, is_stored, release_range);
+	for (uint32_t i = 0, n; i<work->victim_count; i += n> 0 ? n : 1) {
+		struct victim *v = &work->victims[i];
+
+		/* Neighbours alone: what lies between others may have a page by now. */
+		for (n = 0; i + n < work->victim_count && v[n].outcome == OUT_STORED &&
+			    v[n].frame == v[0].frame + n;)
+			n++;
+		if (n > 0)
+			release_range(mm, v, n);
+	}
 	lock_take(&mm->lock);
 	for (uint32_t i = 0; i < work->victim_count; i++) {
 		struct mm_frame *f = mm_frame(mm, work->victims[i].frame);

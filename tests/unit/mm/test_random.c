@@ -47,8 +47,9 @@ static void after_unmap(struct fake *fake, gfn_t first, uint32_t count)
 {
 	struct model *m = fake->context;
 
+	/* An absent frame would be filled: with the means that this very thread may hold. */
 	for (uint32_t i = 0; i < count; i++)
-		if (rng_below(&m->rng, 40) == 0)
+		if (fake->present[first.v + i] && rng_below(&m->rng, 40) == 0)
 			interfere(m, (uint32_t)first.v + i);
 }
 

@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <string.h>
 
 #include "base/units.h"
 #include "mm/mm_internal.h"
@@ -203,5 +204,88 @@ Test(watch, a_page_that_is_given_up_may_be_reached)
 	for (uint32_t i = 0; i < 8; i++)
 		cr_assert_eq(fake_read(&fake, i), 0);
 	now();
+	fake_end(&fake);
+}
+
+/* --- what lies between victims and has no page is gone over by one call, not by several */
+
+/* Every second frame of so many; but for `kept`, the others are given up. Calls count from here. */
+static void put_every_second(uint32_t frames, uint32_t kept)
+{
+	for (uint32_t i = 0; i < frames; i++)
+		cr_assert_eq(fake_put(&fake, i, CONTENT_TEXT, 1), 0);
+	for (uint32_t i = 0; i < FRAMES; i++)
+		if (fake.present[i] && i != kept && (i % 2 == 1 || i >= frames))
+			cr_assert_eq(mm_release(fake.mm, gfn(i), 1, MM_RELEASE_REPORTED, 0), 0);
+	memset(fake.calls, 0, sizeof(fake.calls));
+	memset(fake.frames, 0, sizeof(fake.frames));
+}
+
+static void expect_every_second(uint32_t frames)
+{
+	for (uint32_t i = 0; i < frames; i += 2)
+		cr_assert_eq(fake_expect(&fake, i, CONTENT_TEXT, 1), 0);
+}
+
+static void go_over_gaps(bool scans)
+{
+	enum fake_op op = scans ? FAKE_SEAL : FAKE_UNMAP;
+
+	prepare("fifo");
+	fake.scans = scans;
+	config = fake_config(&fake);
+	config.policy = mm_policy_find("fifo");
+	fake_create(&fake, &config);
+	put_every_second(64, FRAMES);
+	cr_assert_eq(mm_reclaim(fake.mm, 16), 16);
+	cr_assert_eq(fake.calls[op], 1);
+	cr_assert_eq(fake.frames[op], 31);
+	cr_assert_eq(fake.frames[FAKE_RELEASE], 16, "only what was stored is given back");
+	now();
+	expect_every_second(64);
+	fake_end(&fake);
+}
+
+Test(watch, gaps_without_pages)
+{
+	go_over_gaps(true);
+	go_over_gaps(false);
+}
+
+/* A page in between, which is not to go, and one too far away, end the call. */
+Test(watch, gaps_with_a_page_or_too_wide)
+{
+	prepare("fifo");
+	fake.scans = false;
+	config = fake_config(&fake);
+	config.policy = mm_policy_find("fifo");
+	fake_create(&fake, &config);
+	put_every_second(8, 3);
+	cr_assert_eq(fake_put(&fake, 40, CONTENT_TEXT, 1), 0);
+	cr_assert_eq(mm_pin(fake.mm, gfn(3), 1), 0);
+	cr_assert_eq(mm_reclaim(fake.mm, 5), 5);
+	cr_assert_eq(fake.calls[FAKE_UNMAP], 3, "0 to 2, 4 to 6, 40");
+	cr_assert(fake.mapped[3]);
+	mm_unpin(fake.mm, gfn(3), 1);
+	now();
+	expect_every_second(8);
+	fake_end(&fake);
+}
+
+/* It fails in the middle of a gap: those before it go, those behind it stay and are open. */
+Test(watch, a_call_that_fails_in_a_gap)
+{
+	prepare("fifo");
+	fake_create(&fake, &config);
+	put_every_second(64, FRAMES);
+	fake.inject[FAKE_SEAL].error = -EINVAL;
+	fake.inject[FAKE_SEAL].after = 9;
+	fake.inject[FAKE_SEAL].times = 1;
+	cr_assert_geq(mm_reclaim(fake.mm, 16), 5);
+	cr_assert_gt(now()->store_failures, 0);
+	for (uint32_t i = 0; i < 64; i += 2)
+		cr_assert_eq(fake_put(&fake, i, CONTENT_TEXT, 1), 0);
+	cr_assert_eq(now()->faults[MM_FAULT_MINOR], 0, "no page was left sealed");
+	expect_every_second(64);
 	fake_end(&fake);
 }
