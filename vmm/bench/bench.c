@@ -118,7 +118,7 @@ static void print_help(FILE *file)
 
 static int complain(const char *word)
 {
-	const char *names[BENCH_COUNT + 1] = { "--help" }, *nearest;
+	const char *names[BENCH_COUNT + 2] = { "--help" }, *nearest; /* and NULL */
 
 	for (size_t i = 0; i < BENCH_COUNT; i++)
 		names[i + 1] = benches[i].name;
