@@ -100,16 +100,17 @@ static int64_t issue_continue(struct ept_space *space, gfn_t first, uint64_t cou
 	return outcome(result, request.mapped);
 }
 
-/* The host does not say how far it came. */
+/* Of this the host does not say how far it came. */
 static int64_t issue_protect(struct ept_space *space, gfn_t first, uint64_t count, uint64_t mode)
 {
 	struct uffdio_writeprotect request = {
 		.range = view_range(space, first, count),
 		.mode = mode,
 	};
-	int result = space->host->ioctl(space->uffd, UFFDIO_WRITEPROTECT, &request);
 
-	return outcome(result, result == 0 ? (int64_t)(count << PAGE_SHIFT) : 0);
+	if (space->host->ioctl(space->uffd, UFFDIO_WRITEPROTECT, &request) != 0)
+		return -errno;
+	return (int64_t)(count << PAGE_SHIFT);
 }
 
 static int64_t issue_seal(struct ept_space *space, gfn_t first, uint64_t count,
@@ -182,11 +183,6 @@ static int seal(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 	return run(backing, issue_seal, first, count, NULL, done);
 }
 
-static int scan(void *backing, gfn_t first, uint32_t count, bool *mapped)
-{
-	return ept_scan(backing, first, count, mapped);
-}
-
 /* Of this and of release the host does not say how far it came: all or nothing is done. */
 static int unmap(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 {
@@ -242,7 +238,7 @@ const struct mm_backing_ops ept_backing_ops = {
 	.map = map,
 	.unmap = unmap,
 	.seal = seal,
-	.scan = scan,
+	.scan = ept_scan,
 	.release = release,
 	.wake = wake,
 	.read = read_frame,

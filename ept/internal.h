@@ -19,7 +19,7 @@ struct ept_space {
 	bool huge;		   /* (C) the memfd has pages of hugetlbfs */
 	enum mm_watch watch;	   /* (C) */
 	int uffd;		   /* (C) */
-	int pagemap;		   /* (C) of this process; -1: not for MM_WATCH_SCAN */
+	int pagemap;		   /* (C) of this process; -1 with MM_WATCH_NOTICE */
 	uint8_t *guest_view;	   /* (C) */
 	uint8_t *monitor_view;	   /* (C) */
 	int stop_fd;		   /* (C) eventfd: written once, the fault thread ends */
@@ -30,7 +30,7 @@ struct ept_space {
 /* A new userfaultfd, non-blocking, that takes faults of the kernel too; or -errno. */
 int ept_userfaultfd_open(void);
 
-/* mapped[i]: is page first + i of the guest view? 0 or -errno. */
-int ept_scan(struct ept_space *space, gfn_t first, uint32_t count, bool *mapped);
+/* The backing's scan(). */
+int ept_scan(void *backing, gfn_t first, uint32_t count, bool *mapped);
 
 #endif

@@ -14,6 +14,7 @@
 
 #define PAGEMAP_PRESENT (1ull << 63) /* in a word of /proc/self/pagemap */
 
+/* As Linux 6.7 and later have them: Documentation/admin-guide/mm/pagemap.rst. */
 struct scan_region {
 	uint64_t start, end, categories;
 };
@@ -74,8 +75,9 @@ static int read_words(struct ept_space *space, uint64_t start, uint32_t count, b
 	return 0;
 }
 
-int ept_scan(struct ept_space *space, gfn_t first, uint32_t count, bool *mapped)
+int ept_scan(void *backing, gfn_t first, uint32_t count, bool *mapped)
 {
+	struct ept_space *space = backing;
 	uint64_t start = (uintptr_t)space->guest_view + gfn_to_gpa(first).v;
 
 	for (uint32_t done = 0; done < count;) {

@@ -25,8 +25,9 @@ static enum fill_op op_of(const struct mm *mm, const struct mm_frame *f)
 {
 	if (frame_is_stored(f))
 		return frame_is_word(f) && f->word == 0 ? FILL_ZERO : FILL_LOAD;
-	return f->state == FRAME_WATCHED && !(f->flags & FRAME_BATCH) && !mm->scans ? FILL_MAP
-										    : FILL_NONE;
+	if (f->state != FRAME_WATCHED || (f->flags & FRAME_BATCH))
+		return FILL_NONE;
+	return mm->config.watch == MM_WATCH_NOTICE ? FILL_MAP : FILL_NONE;
 }
 
 /* distance: evictions since its own. */

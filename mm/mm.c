@@ -150,7 +150,6 @@ static void init_fields(struct mm *mm, const struct mm_config *config)
 	mm->hunt_window_ns = HUNT_WINDOW_NS;
 	mm_sizes_for(config, config->budget_bytes, &mm->sizes);
 	mm->compressor = config->compressor;
-	mm->scans = config->watch == MM_WATCH_SCAN;
 	mm->steal_hand = mm->ranges[0].first;
 	mm->ops = config->backing_ops;
 	mm->backing = config->backing;

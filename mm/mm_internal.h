@@ -139,7 +139,6 @@ struct mm {
 	struct mm_config config; /* as given, without its strings */
 	const struct mm_policy_ops *policy_ops;
 	enum mm_compressor compressor;
-	bool scans; /* MM_WATCH_SCAN */
 	struct hash_key key;
 	const struct mm_backing_ops *ops;
 	void *backing;

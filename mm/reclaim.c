@@ -116,18 +116,28 @@ static bool is_to_evict(const struct victim *v)
 	return v->outcome == OUT_UNDECIDED;
 }
 
-/* Does something to each range of victims of one kind that are near each other. */
-static void on_victims(struct mm *mm, struct reclaim_work *work,
+/*
+ * Does something to each range of victims of one kind: of neighbours, or over gaps, where nothing
+ * is, of those near each other.
+ */
+static void on_victims(struct mm *mm, struct reclaim_work *work, bool over_gaps,
 		       bool (*kind)(const struct victim *),
 		       void (*act)(struct mm *mm, struct victim *v, uint32_t count))
 {
-	for (uint32_t i = 0, n; i<work->victim_count; i += n> 0 ? n : 1) {
-		struct victim *v = &work->victims[i];
+	uint32_t i = 0;
 
-		for (n = 0; i + n < work->victim_count && kind(&v[n]) && (n == 0 || v[n].joins);)
+	while (i < work->victim_count) {
+		struct victim *v = &work->victims[i++];
+		uint32_t n = 1;
+
+		if (!kind(v))
+			continue;
+		while (i < work->victim_count && kind(&v[n]) &&
+		       (over_gaps ? v[n].joins : v[n].frame == v[0].frame + n)) {
 			n++;
-		if (n > 0)
-			act(mm, v, n);
+			i++;
+		}
+		act(mm, v, n);
 	}
 }
 
@@ -176,13 +186,13 @@ static void scan_range(struct mm *mm, struct victim *v, uint32_t count)
 static void withdraw_victims(struct mm *mm, struct reclaim_work *work)
 {
 	LOCK_CHECK();
-	if (!mm->scans) {
-		on_victims(mm, work, is_mapped, unmap_range);
+	if (mm->config.watch == MM_WATCH_NOTICE) {
+		on_victims(mm, work, true, is_mapped, unmap_range);
 		return;
 	}
-	on_victims(mm, work, is_to_watch, unmap_range);
-	on_victims(mm, work, was_watched, scan_range);
-	on_victims(mm, work, is_to_evict, seal_range);
+	on_victims(mm, work, true, is_to_watch, unmap_range);
+	on_victims(mm, work, true, was_watched, scan_range);
+	on_victims(mm, work, true, is_to_evict, seal_range);
 }
 
 /* Step 3, without the lock: which tier has or takes the page? */
@@ -220,6 +230,11 @@ void victim_stored(struct mm *mm, struct victim *v, enum frame_state then, uint3
 	v->outcome = OUT_STORED;
 }
 
+static bool is_stored(const struct victim *v)
+{
+	return v->outcome == OUT_STORED;
+}
+
 static void release_range(struct mm *mm, struct victim *v, uint32_t count)
 {
 	uint32_t done;
@@ -238,16 +253,8 @@ uint32_t victims_release(struct mm *mm, struct reclaim_work *work)
 	uint32_t gone = 0;
 
 	lock_drop(&mm->lock);
-	for (uint32_t i = 0, n; i<work->victim_count; i += n> 0 ? n : 1) {
-		struct victim *v = &work->victims[i];
-
-		/* Neighbours alone: what lies between others may have a page by now. */
-		for (n = 0; i + n < work->victim_count && v[n].outcome == OUT_STORED &&
-			    v[n].frame == v[0].frame + n;)
-			n++;
-		if (n > 0)
-			release_range(mm, v, n);
-	}
+	/* What lies in a gap may have a page by now. */
+	on_victims(mm, work, false, is_stored, release_range);
 	lock_take(&mm->lock);
 	for (uint32_t i = 0; i < work->victim_count; i++) {
 		struct mm_frame *f = mm_frame(mm, work->victims[i].frame);
