@@ -2,7 +2,7 @@
 
 # The operands of the command before the current word: neither options nor their values.
 function __bifold_operands
-	set -l valued --memory --budget --cpus --append --swap --swap-size --on-full --compressor --policy --watch --file \
+	set -l valued --memory --budget --cpus --append --swap --swap-size --on-full --compressor --policy --file \
 		--disk --report --control --timeout --kernel --initrd --cr3 --vcpu --plot --watch --delay
 	set -l before
 	for word in (commandline -opc)[3..]

@@ -131,47 +131,42 @@ static int fake_map(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 	return error;
 }
 
-static int fake_unmap(void *backing, gfn_t first, uint32_t count, uint32_t *done)
+/* Of both the host does not say how far it came. */
+static int withdraw(struct fake *fake, enum fake_op op, const char *what, gfn_t first,
+		    uint32_t count, uint32_t *done)
 {
-	struct fake *fake = backing;
 	uint32_t good;
 	int error;
 
-	demand_frames(fake, "unmap", first, count);
+	demand_frames(fake, what, first, count);
 	pthread_mutex_lock(&fake->lock);
-	good = injected(fake, FAKE_UNMAP, count, &error);
-	*done = told(fake, FAKE_UNMAP, good, error);
+	good = injected(fake, op, count, &error);
+	*done = told(fake, op, good, error);
 	/* Absent frames before it are no harm: a call may go over them. */
-	DEMAND(fake->present[first.v + count - 1], "unmap of absent frame %llu",
+	DEMAND(fake->present[first.v + count - 1], "%s of absent frame %llu", what,
 	       (unsigned long long)first.v + count - 1);
 	for (uint32_t i = 0; i < good; i++)
-		fake->mapped[first.v + i] = 0;
+		if (op == FAKE_SEAL)
+			fake->sealed[first.v + i] = fake->present[first.v + i];
+		else
+			fake->mapped[first.v + i] = 0;
 	pthread_mutex_unlock(&fake->lock);
 	if (*done > 0 && fake->unmapped != NULL)
 		fake->unmapped(fake, first, *done);
 	return error;
 }
 
+static int fake_unmap(void *backing, gfn_t first, uint32_t count, uint32_t *done)
+{
+	return withdraw(backing, FAKE_UNMAP, "unmap", first, count, done);
+}
+
 static int fake_seal(void *backing, gfn_t first, uint32_t count, uint32_t *done)
 {
 	struct fake *fake = backing;
-	uint32_t good;
-	int error;
 
 	DEMAND(fake->scans, "a seal, though touches are faults");
-	demand_frames(fake, "seal", first, count);
-	pthread_mutex_lock(&fake->lock);
-	good = injected(fake, FAKE_SEAL, count, &error);
-	*done = told(fake, FAKE_SEAL, good, error);
-	/* Absent frames before it are no harm: a call may go over them. */
-	DEMAND(fake->present[first.v + count - 1], "seal of absent frame %llu",
-	       (unsigned long long)first.v + count - 1);
-	for (uint32_t i = 0; i < good; i++)
-		fake->sealed[first.v + i] = fake->present[first.v + i];
-	pthread_mutex_unlock(&fake->lock);
-	if (*done > 0 && fake->unmapped != NULL)
-		fake->unmapped(fake, first, *done);
-	return error;
+	return withdraw(fake, FAKE_SEAL, "seal", first, count, done);
 }
 
 static int fake_scan(void *backing, gfn_t first, uint32_t count, bool *mapped)

@@ -310,26 +310,46 @@ static struct mm_config prepare(bool scans)
 	return config;
 }
 
-Test(random, sfifo_lz4_swap)
+static void sfifo_lz4_swap(bool scans, const char *name)
 {
-	struct mm_config config = prepare(false);
+	struct mm_config config = prepare(scans);
 
 	config.swap_directory = "memory";
 	config.budget_bytes = mm_least_budget(&config) + 300 * PAGE_SIZE;
 	swap_memory.random_trouble = 20;
 	swap_memory.random_refusal = 10;
-	run(&config, test_steps(test_times(140000, 700000)), "sfifo, lz4, swap with trouble");
+	run(&config, test_steps(test_times(140000, 700000)), name);
 }
 
-Test(random, clock_lz4_small_swap)
+Test(random, sfifo_lz4_swap)
 {
-	struct mm_config config = prepare(false);
+	sfifo_lz4_swap(false, "sfifo, lz4, swap with trouble");
+}
+
+Test(random, scanned_sfifo_lz4_swap)
+{
+	sfifo_lz4_swap(true, "scanned, sfifo, swap with trouble");
+}
+
+static void clock_lz4_small_swap(bool scans, const char *name)
+{
+	struct mm_config config = prepare(scans);
 
 	config.policy = mm_policy_find("clock");
 	config.swap_directory = "memory";
 	config.swap_bytes = FRAMES * PAGE_SIZE * 3 / 4;
 	config.budget_bytes = mm_least_budget(&config) + 900 * PAGE_SIZE;
-	run(&config, test_steps(test_times(100000, 500000)), "clock, lz4, small swap");
+	run(&config, test_steps(test_times(100000, 500000)), name);
+}
+
+Test(random, clock_lz4_small_swap)
+{
+	clock_lz4_small_swap(false, "clock, lz4, small swap");
+}
+
+Test(random, scanned_clock_small_swap)
+{
+	clock_lz4_small_swap(true, "scanned, clock, small swap");
 }
 
 Test(random, fifo_only_swap)
@@ -351,26 +371,4 @@ Test(random, sfifo_zstd_no_swap)
 	config.compressor = MM_COMPRESSOR_ZSTD;
 	config.budget_bytes = mm_least_budget(&config) + 2400 * PAGE_SIZE;
 	run(&config, test_steps(test_times(40000, 200000)), "sfifo, zstd, no swap");
-}
-
-Test(random, scanned_sfifo_lz4_swap)
-{
-	struct mm_config config = prepare(true);
-
-	config.swap_directory = "memory";
-	config.budget_bytes = mm_least_budget(&config) + 300 * PAGE_SIZE;
-	swap_memory.random_trouble = 20;
-	swap_memory.random_refusal = 10;
-	run(&config, test_steps(test_times(140000, 700000)), "scanned, sfifo, swap with trouble");
-}
-
-Test(random, scanned_clock_small_swap)
-{
-	struct mm_config config = prepare(true);
-
-	config.policy = mm_policy_find("clock");
-	config.swap_directory = "memory";
-	config.swap_bytes = FRAMES * PAGE_SIZE * 3 / 4;
-	config.budget_bytes = mm_least_budget(&config) + 900 * PAGE_SIZE;
-	run(&config, test_steps(test_times(100000, 500000)), "scanned, clock, small swap");
 }
