@@ -66,13 +66,21 @@ static void check_kvm(const struct subject *subject, struct doctor_finding *find
 		{ KVM_CAP_IMMEDIATE_EXIT, "immediate exits" },
 	};
 	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int version;
 
 	if (fd < 0) {
 		doctor_device(finding, "kvm", errno);
 		return;
 	}
-	doctor_found(finding, DOCTOR_OK, "/dev/kvm opens, interface version %d",
-		     ioctl(fd, KVM_GET_API_VERSION, 0));
+	version = ioctl(fd, KVM_GET_API_VERSION, 0);
+	if (version < 0) {
+		doctor_found(finding, DOCTOR_PROBLEM, "/dev/kvm is not KVM's device: %s",
+			     strerror(errno));
+		doctor_mend(finding, "remove that file, and load KVM's module");
+		close(fd);
+		return;
+	}
+	doctor_found(finding, DOCTOR_OK, "/dev/kvm opens, interface version %d", version);
 	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
 		if (ioctl(fd, KVM_CHECK_EXTENSION, needed[i].capability) <= 0)
 			doctor_found(finding, DOCTOR_PROBLEM, "this KVM lacks %s", needed[i].name);
@@ -83,6 +91,10 @@ static void check_second_layer(const struct subject *subject, struct doctor_find
 {
 	const char *kind = host_second_layer();
 
+	if (access("/dev/kvm", F_OK) != 0) {
+		doctor_found(finding, DOCTOR_LIMITED, "unknown without /dev/kvm");
+		return;
+	}
 	if (strcmp(kind, "shadow") == 0) {
 		doctor_found(finding, DOCTOR_LIMITED,
 			     "shadow: no nested paging here; guests run, with slower faults");

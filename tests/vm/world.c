@@ -33,6 +33,11 @@ int world_without_kvm(void)
 	return bare_dev();
 }
 
+int world_with_a_file_for_kvm(void)
+{
+	return bare_dev() != 0 ? -1 : mknod("/dev/kvm", S_IFREG | 0600, 0);
+}
+
 int world_without_userfaultfd(void)
 {
 	if (bare_dev() != 0 || mknod("/dev/kvm", S_IFCHR | 0600, makedev(10, 232)) != 0)

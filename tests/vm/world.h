@@ -6,6 +6,7 @@
 
 int world_of_own_mounts(void);	       /* mounts of its own, which end with it */
 int world_without_kvm(void);	       /* an empty /dev but for null */
+int world_with_a_file_for_kvm(void);   /* /dev/kvm is a plain file */
 int world_without_userfaultfd(void);   /* no /dev/userfaultfd, and no right to the system call */
 int world_with_read_only_folder(void); /* WORLD_FOLDER is an empty read-only file system */
 int world_with_small_folder(void);     /* WORLD_FOLDER is a file system of WORLD_SMALL_BYTES */

@@ -29,6 +29,10 @@ int machine_open_kvm(struct machine *machine)
 		return error;
 	}
 	version = ioctl(machine->kvm_fd, KVM_GET_API_VERSION, 0);
+	if (version < 0) {
+		log_error("/dev/kvm is not KVM's device (%m): see 'bifold doctor'");
+		return -ENODEV;
+	}
 	if (version != KVM_API_VERSION) {
 		log_error("/dev/kvm speaks version %d of its interface, not %d", version,
 			  KVM_API_VERSION);
