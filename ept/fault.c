@@ -1,6 +1,6 @@
 /*
- * The fault thread. It reads userfaultfd's messages in batches and hands each fault to the manager,
- * which maps the frame and wakes the vCPU (or the kernel thread) that waits for it.
+ * The fault thread. It reads userfaultfd's messages into a queue and hands each fault to the
+ * manager, which maps the frame and wakes the vCPU (or the kernel thread) that waits for it.
  *
  * It must not end silently, for then the guest hangs: whatever ends it without ept_space_destroy()
  * having asked (an error, a cancellation, a pthread_exit deep inside) reaches the manager's dead().
@@ -15,8 +15,6 @@
 
 #include "base/event.h"
 #include "ept/internal.h"
-
-#define BATCH 16
 
 struct fault_thread {
 	struct ept_space *space;
@@ -88,14 +86,69 @@ static int wait_for_faults(struct fault_thread *self)
 	return 0;
 }
 
+/* Reads what fits. The number of messages that are new, or -errno. (Q) */
+static int read_messages(struct ept_space *space)
+{
+	struct uffd_msg *messages = space->queue + space->queue_end;
+	ssize_t n = space->host->read(space->uffd, messages,
+				      (EPT_FAULT_QUEUE - space->queue_end) * sizeof(*messages));
+
+	if (n < 0)
+		return -errno;
+	if (n == 0 || n % (ssize_t)sizeof(*messages) != 0)
+		return -EIO;
+	n /= (ssize_t)sizeof(*messages);
+	space->queue_end += (unsigned)n;
+	return (int)n;
+}
+
+/* The fault to serve next, which stays the queue's first until it is answered. 0 or -errno. */
+static int take_next(struct ept_space *space, struct uffd_msg *message)
+{
+	int n = 1;
+
+	pthread_mutex_lock(&space->queue_lock);
+	if (space->queue_first == space->queue_end) {
+		space->queue_first = space->queue_end = 0;
+		n = read_messages(space);
+	}
+	if (n > 0)
+		*message = space->queue[space->queue_first];
+	pthread_mutex_unlock(&space->queue_lock);
+	return n < 0 ? n : 0;
+}
+
+static void answered(struct ept_space *space)
+{
+	pthread_mutex_lock(&space->queue_lock);
+	space->queue_first++;
+	pthread_mutex_unlock(&space->queue_lock);
+}
+
+/*
+ * Nobody but the fault thread reads while the queue is empty: it might go to sleep beside what
+ * another one had read for it.
+ */
+void ept_space_waiting(struct ept_space *space, void (*each)(void *context, int thread),
+		       void *context)
+{
+	pthread_mutex_lock(&space->queue_lock);
+	/* An error is the fault thread's to find: it reads next. */
+	if (space->queue_first < space->queue_end && space->queue_end < EPT_FAULT_QUEUE)
+		(void)read_messages(space);
+	for (unsigned i = space->queue_first; i < space->queue_end; i++)
+		each(context, (int)space->queue[i].arg.pagefault.feat.ptid);
+	pthread_mutex_unlock(&space->queue_lock);
+}
+
 static void loop(struct fault_thread *self)
 {
-	struct uffd_msg messages[BATCH];
+	struct uffd_msg message;
 
 	for (;;) {
-		ssize_t n = self->space->host->read(self->space->uffd, messages, sizeof(messages));
+		int error = take_next(self->space, &message);
 
-		if (n < 0 && errno == EAGAIN) {
+		if (error == -EAGAIN) {
 			int waited = wait_for_faults(self);
 
 			if (waited == 1)
@@ -104,15 +157,15 @@ static void loop(struct fault_thread *self)
 				return;
 			continue;
 		}
-		if (n < 0 && errno == EINTR)
+		if (error == -EINTR)
 			continue;
-		if (n <= 0 || n % (ssize_t)sizeof(messages[0]) != 0) {
-			give_up(self, n < 0 ? errno : EIO, "reading userfaultfd");
+		if (error != 0) {
+			give_up(self, -error, "reading userfaultfd");
 			return;
 		}
-		for (ssize_t i = 0; i < n / (ssize_t)sizeof(messages[0]); i++)
-			if (serve(self, &messages[i]) != 0)
-				return;
+		if (serve(self, &message) != 0)
+			return;
+		answered(self->space);
 	}
 }
 

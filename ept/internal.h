@@ -2,12 +2,15 @@
 #ifndef EPT_INTERNAL_H
 #define EPT_INTERNAL_H
 
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "ept/space.h"
 
-/* (C) constant after create; (O) the thread that creates, starts and destroys */
+#define EPT_FAULT_QUEUE 32 /* more faults wait in the kernel */
+
+/* (C) constant after create; (O) the thread that creates, starts and destroys; (Q) queue_lock */
 struct ept_space {
 	const struct ept_host_ops *host;	   /* (C) */
 	const struct ept_manager_ops *manager_ops; /* (C) NULL: unmanaged */
@@ -25,6 +28,12 @@ struct ept_space {
 	int stop_fd;		   /* (C) eventfd: written once, the fault thread ends */
 	pthread_t fault_thread;	   /* (O) */
 	bool fault_thread_started; /* (O) */
+
+	/* The faults that have been read and not yet answered, from first on; the first of them is
+	 * being served. Taken last of all locks. */
+	pthread_mutex_t queue_lock;
+	struct uffd_msg queue[EPT_FAULT_QUEUE]; /* (Q) */
+	unsigned queue_first, queue_end;	/* (Q) */
 };
 
 /* A new userfaultfd, non-blocking, that takes faults of the kernel too; or -errno. */

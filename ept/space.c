@@ -273,6 +273,7 @@ int ept_space_create(const struct ept_config *config, struct ept_space **out)
 	if (space == NULL)
 		return -ENOMEM;
 	space->memfd = space->uffd = space->stop_fd = space->pagemap = -1;
+	pthread_mutex_init(&space->queue_lock, NULL);
 	space->watch = config->watch;
 	space->host = config->host != NULL ? config->host : &ept_host;
 	space->manager_ops = config->manager_ops;
@@ -307,6 +308,7 @@ void ept_space_destroy(struct ept_space *space)
 		munmap(space->guest_view, space->size);
 	if (space->memfd >= 0)
 		close(space->memfd);
+	pthread_mutex_destroy(&space->queue_lock);
 	free(space);
 }
 

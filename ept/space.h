@@ -90,6 +90,15 @@ int ept_space_attach(struct ept_space *space, int vm_fd);
 int ept_space_start(struct ept_space *space);
 
 /*
+ * Calls each() with every thread, as the kernel numbers it, that waits for a fault to be answered:
+ * the one whose fault the manager serves, and those behind it. Only while the manager serves one;
+ * otherwise nobody waits for long, and nobody is named. From any thread, also from within fault();
+ * each() must not call back.
+ */
+void ept_space_waiting(struct ept_space *space, void (*each)(void *context, int thread),
+		       void *context);
+
+/*
  * The VM stops for good: take the guest view away, so that each thread that waits for a page in it
  * (a vCPU, a worker of KVM's) gets an error instead of a page nobody vouches for. Pages are left
  * alone. Idempotent. Due before the VM is closed, which waits for KVM's workers.

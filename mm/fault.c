@@ -239,7 +239,7 @@ static bool wait_for_disk(struct mm *mm, struct attempt *a)
 	now -= mm->full_since_ns;
 	a->ends_waiting = true;
 	mm_unlock(mm);
-	again = mm->config.full(mm->failed_context, a->thread, now);
+	again = mm->config.full(mm->failed_context, now);
 	lock_take(&mm->lock);
 	return again;
 }

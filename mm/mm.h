@@ -111,13 +111,13 @@ struct mm_config {
 	/*
 	 * The disk of the swap file is full, and a fault cannot go on: nothing else can be given
 	 * up. (A pin does not wait: it gets -ENOMEM.) Called without mm's lock, over and over,
-	 * since_ns after the first time, with the thread of mm_fault_of(); it waits a while. True:
-	 * try again; false: the fault fails. The second hook: there was room, and the fault went
-	 * on. It is called by each thread that has waited, and by others, so a call may find
-	 * nothing to end. Give both or neither; they are called by the threads that fault (the
-	 * second also by those that pin), several at a time.
+	 * since_ns after the first time; it waits a while. True: try again; false: the fault
+	 * fails. The second hook: there was room, and the fault went on. It is called by each
+	 * thread that has waited, and by others, so a call may find nothing to end. Give both or
+	 * neither; they are called by the threads that fault (the second also by those that pin),
+	 * several at a time.
 	 */
-	bool (*full)(void *context, int thread, uint64_t since_ns);
+	bool (*full)(void *context, uint64_t since_ns);
 	void (*full_no_more)(void *context);
 
 	bool no_reclaimer; /* no background thread: all reclaim is direct (tests, simulation) */

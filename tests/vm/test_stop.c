@@ -348,24 +348,15 @@ static const char *random_file(void)
 	return path;
 }
 
-static struct child *start_with_random_file(const char *budget)
+static struct child *start_with_random_file(const char *budget, const char *cpus,
+					    const char *script)
 {
 	static char file[PATH_MAX + 16];
-	const char *const argv[] = { bifold_path(),
-				     "run",
-				     "--memory",
-				     "48M",
-				     "--budget",
-				     budget,
-				     "--swap",
-				     WORLD_FOLDER,
-				     "--file",
-				     file,
-				     busybox_path(),
-				     "sh",
-				     "-c",
-				     "cat /r >/tmp/copy",
-				     NULL };
+	const char *const argv[] = {
+		bifold_path(),	"run", "--memory", "48M",	 "--budget", budget,
+		"--cpus",	cpus,  "--swap",   WORLD_FOLDER, "--file",   file,
+		busybox_path(), "sh",  "-c",	   script,	 NULL
+	};
 
 	snprintf(file, sizeof(file), "%s:/r", random_file());
 	return child_start(argv, world_with_full_folder);
@@ -400,11 +391,11 @@ static unsigned long vcpu_ticks_of(int pid)
 	return sum;
 }
 
-/* Its vCPU waits, and costs nothing, also when what waits is an access of KVM's for a guest's
- * kernel. */
-Test(stop, swap_folder_full_costs_no_time)
+/* Its vCPUs wait, and cost nothing, also when what waits is an access of KVM's for a guest's
+ * kernel, and when one waits for its turn behind the page that there is no room for. */
+static void expect_no_time(const char *cpus, const char *script)
 {
-	struct child *child = start_with_random_file("20M");
+	struct child *child = start_with_random_file("20M", cpus, script);
 	unsigned long before, used;
 
 	child_wait_for(child, true, "stands until there is room");
@@ -418,10 +409,20 @@ Test(stop, swap_folder_full_costs_no_time)
 	cr_assert_eq(child->status, 128 + SIGTERM, "%s", child->err_text);
 }
 
+Test(stop, swap_folder_full_costs_no_time)
+{
+	expect_no_time("1", "cat /r >/tmp/copy");
+}
+
+Test(stop, swap_folder_full_costs_no_time_on_four_cpus)
+{
+	expect_no_time("4", "for i in 1 2 3 4; do cat /r >/tmp/copy$i & done; wait");
+}
+
 /* A guest that has not begun does not stand. */
 Test(stop, swap_folder_full_before_the_start)
 {
-	struct child *child = start_with_random_file("8M");
+	struct child *child = start_with_random_file("8M", "1", "cat /r >/tmp/copy");
 
 	child_finish(child, NULL, 0);
 	expect(child, 125, "the disk of the swap file is full");

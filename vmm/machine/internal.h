@@ -58,7 +58,6 @@ struct vcpu {
 	pthread_t thread;	       /* (L) */
 	bool started;		       /* (L) and not yet to be joined: others may kick it */
 	bool inside;		       /* (L) in KVM_RUN, or about to be */
-	bool starves;		       /* (L) its page finds no room: see machine_full() */
 	bool stood;		       /* (A) its process was stopped: the guest is to be told */
 	int thread_id;		       /* (A) as the kernel numbers its thread; 0: not started */
 	bool touched;		       /* (A) touch is to be told of at the next exit */
@@ -123,7 +122,7 @@ void machine_balloon_touched(void *machine, const struct mm_balloon_touch *touch
 
 /* pause.c. The hooks of struct mm_config: the guest stands while the disk of the swap file is full.
  */
-bool machine_full(void *machine, int thread, uint64_t since_ns);
+bool machine_full(void *machine, uint64_t since_ns);
 void machine_full_no_more(void *machine);
 void machine_gate_init(struct machine *machine); /* the lock and the gate */
 /* For the vCPU's thread, around KVM_RUN. False: the machine stops. */

@@ -78,17 +78,39 @@ static bool any_inside(const struct machine *machine)
 	return false;
 }
 
+struct waiting {
+	struct machine *machine;
+	bool vcpu[QUIRE_CPU_MAX];
+};
+
+static void note_waiting(void *context, int thread)
+{
+	struct waiting *waiting = context;
+	struct vcpu *vcpu = machine_vcpu_of(waiting->machine, thread);
+
+	if (vcpu != NULL)
+		waiting->vcpu[vcpu - waiting->machine->vcpu] = true;
+}
+
+/*
+ * KVM's own access to a page that is missing turns round and round with a signal pending, for as
+ * long as the page is missing. That may be a minute for the page that there is no room for, and for
+ * all whose faults wait behind it: those vCPUs get no signal. (One that faults between the question
+ * and its signal may still turn.)
+ */
 static void call_out(struct machine *machine)
 {
+	struct waiting waiting = { .machine = machine };
+
+	if (machine->full)
+		ept_space_waiting(machine->space, note_waiting, &waiting);
 	for (unsigned i = 0; i < machine->vcpu_count; i++) {
 		struct vcpu *vcpu = &machine->vcpu[i];
 
 		if (!vcpu->inside)
 			continue;
 		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELEASE);
-		/* KVM's own access to a page that is missing would turn round and round with a
-		 * signal pending. This vCPU does not come back before it has its page. */
-		if (vcpu->started && !vcpu->starves)
+		if (vcpu->started && !waiting.vcpu[i])
 			pthread_kill(vcpu->thread, SIGUSR1);
 	}
 }
@@ -183,11 +205,10 @@ void machine_let_go(struct machine *machine)
  * stay outside, so that the guest stands as a whole and nothing in it runs into a time limit. A
  * guest that has not begun does not stand: who loads it would be deaf meanwhile.
  */
-bool machine_full(void *context, int thread, uint64_t since_ns)
+bool machine_full(void *context, uint64_t since_ns)
 {
 	struct machine *machine = context;
 	struct timespec deadline;
-	struct vcpu *vcpu;
 	bool first, running;
 	int error = 0;
 
@@ -197,14 +218,12 @@ bool machine_full(void *context, int thread, uint64_t since_ns)
 		return false;
 	}
 	first = !machine->full;
-	vcpu = machine_vcpu_of(machine, thread);
-	if (vcpu != NULL)
-		vcpu->starves = true;
 	if (first) {
 		machine->full = true;
 		machine->pauses++;
-		call_out(machine);
 	}
+	/* Each time: one that waited may have got its page meanwhile. */
+	call_out(machine);
 	pthread_mutex_unlock(&machine->lock);
 	if (first)
 		log_warn("the disk of the swap file is full: the guest stands until there is room, "
@@ -230,8 +249,6 @@ void machine_full_no_more(void *context)
 	pthread_mutex_lock(&machine->lock);
 	was_full = machine->full;
 	machine->full = false;
-	for (unsigned i = 0; i < machine->vcpu_count; i++)
-		machine->vcpu[i].starves = false;
 	pthread_mutex_unlock(&machine->lock);
 	if (!was_full)
 		return;

@@ -173,7 +173,7 @@ static void clean_pages(void)
 	}
 }
 
-static bool full(void *context, int thread, uint64_t since_ns)
+static bool full(void *context, uint64_t since_ns)
 {
 	struct mm_stats stats;
 
