@@ -123,7 +123,8 @@ uint32_t pool_give(struct mm *mm, struct reclaim_work *work, bool dense)
 	for (uint32_t i = 0; i < assigned; i++) {
 		struct mm_frame *f = mm_frame(mm, owners[i]);
 
-		/* BATCH kept it from being evicted anew: if it is POOL, it is the same object. */
+		/* BATCH kept it from being evicted anew: if it is COMPRESSED, it is the same
+		 * object. */
 		if (work->pages[i].error != 0 || f->state != FRAME_COMPRESSED) {
 			swap_free(mm->swap, work->pages[i].slot);
 			continue;
