@@ -45,7 +45,7 @@ _bifold_value()
 	--append) _bifold_words console=ttyS0 console=hvc0 swap=8M policy=fifo policy=lru policy=clock norandmaps ;;
 	--swap-size) _bifold_words 256M 1G ;;
 	--on-full) _bifold_words pause stop ;;
-	--watch) _bifold_words notice scan ;;
+	--watch) _bifold_words auto scan notice ;;
 	--swap)
 		_bifold_files -d
 		[[ none == "$cur"* ]] && COMPREPLY+=(none)

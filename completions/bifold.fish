@@ -84,7 +84,7 @@ complete -c bifold -n __bifold_run_option -l swap -x -a 'none (__fish_complete_d
 complete -c bifold -n __bifold_run_option -l swap-size -x -a '256M 1G' -d 'The most the swap file may hold'
 complete -c bifold -n __bifold_run_option -l on-full -x -a 'pause stop' -d "When the swap file's disk is full"
 complete -c bifold -n __bifold_run_option -l compressor -x -a 'lz4 zstd none' -d 'What compresses pages'
-complete -c bifold -n __bifold_run_option -l watch -x -a 'notice scan' -d 'How touches of watched pages become known'
+complete -c bifold -n __bifold_run_option -l watch -x -a 'auto scan notice' -d 'How touches of watched pages become known'
 complete -c bifold -n __bifold_run_option -l policy -x -a '(__bifold_policies)' -d 'Which pages go first'
 complete -c bifold -n __bifold_run_option -l file -r -F -d "Put this file into the guest's root"
 complete -c bifold -n __bifold_run_option -l disk -r -F -d 'A file or a block device as a disk'

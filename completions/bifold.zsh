@@ -37,7 +37,7 @@ _bifold_run()
 		"--on-full=[when the swap file's disk is full]:what to do:(pause stop)" \
 		'--compressor=[what compresses pages]:compressor:(lz4 zstd none)' \
 		'--policy=[which pages go first]:policy:_bifold_policies' \
-		'--watch=[how touches of watched pages become known]:way:(notice scan)' \
+		'--watch=[how touches of watched pages become known]:way:(auto scan notice)' \
 		"*--file=[put this file into the guest's root, too]:file:_files" \
 		'*--disk=[a raw file or a block device as a disk]:file:_files' \
 		'--no-balloon[no balloon]' \

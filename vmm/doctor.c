@@ -126,8 +126,9 @@ static void check_userfaultfd(const struct subject *subject, struct doctor_findi
 	int error = ept_probe_userfaultfd();
 
 	if (error == 0) {
-		doctor_found(finding, DOCTOR_OK, "missing and minor faults of shared memory%s",
-			     ept_probe_scan() == 0 ? "" : ", without 'run --watch scan'");
+		doctor_found(finding, DOCTOR_OK,
+			     "missing and minor faults of shared memory; watch: %s",
+			     ept_probe_scan() == 0 ? "scan" : "notice");
 	} else if (error == -EPERM || error == -EACCES) {
 		explain_userfaultfd(finding);
 	} else {

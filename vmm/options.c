@@ -107,9 +107,11 @@ static void print_help(void)
 	for (size_t i = 0; mm_policies[i] != NULL; i++)
 		arguments_print_words(stdout, mm_policies[i]->summary,
 				      printf("%26s%-7s ", "", mm_policies[i]->name));
-	fputs("  --watch notice|scan     how touches of watched pages become known: each is a\n"
-	      "                          fault (default), or the host kernel serves them, and\n"
-	      "                          they are looked for later\n"
+	fputs("  --watch auto|scan|notice\n"
+	      "                          how touches of watched pages become known: the host\n"
+	      "                          kernel serves them, and bifold looks for them later\n"
+	      "                          (scan), or each is a fault (notice); auto (default):\n"
+	      "                          scan, where this host can\n"
 	      "  --file HOST[:GUEST]     put this file into the guest's root, too (default\n"
 	      "                          name: its own, in /); may be repeated\n"
 	      "  --disk FILE[,ro]        a raw file or a block device as a disk, /dev/vda; may\n"
@@ -174,7 +176,7 @@ static int parse_compressor(struct run_options *options, const char *value)
 	return complain("--compressor", value, "lz4, zstd or none");
 }
 
-/* "sfifo, clock or fifo" */
+/* As in a sentence: "A, B or C". */
 static const char *policy_names(void)
 {
 	static char names[256];
@@ -344,10 +346,18 @@ static int parse_on_full(struct run_options *options, const char *value)
 
 static int parse_watch(struct run_options *options, const char *value)
 {
-	options->watch = strcmp(value, "scan") == 0 ? MM_WATCH_SCAN : MM_WATCH_NOTICE;
-	if (options->watch == MM_WATCH_SCAN || strcmp(value, "notice") == 0)
-		return 0;
-	log_error("--watch: '%s' is neither 'notice' nor 'scan'", value);
+	static const char *const ways[] = {
+		[WATCH_AUTO] = "auto",
+		[WATCH_SCAN] = "scan",
+		[WATCH_NOTICE] = "notice",
+	};
+
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+		if (strcmp(value, ways[i]) == 0) {
+			options->watch = (enum watch)i;
+			return 0;
+		}
+	log_error("--watch: '%s' is neither 'auto', 'scan' nor 'notice'", value);
 	return -EINVAL;
 }
 

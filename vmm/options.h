@@ -9,6 +9,13 @@
 #include "mm/mm.h"
 #include "vmm/machine/devices.h"
 
+/* How the manager hears of touches: see --watch. */
+enum watch {
+	WATCH_AUTO, /* scan where the host can */
+	WATCH_SCAN,
+	WATCH_NOTICE,
+};
+
 /* By enum mm_compressor, as in --compressor NAME. */
 #define COMPRESSOR_COUNT 3
 extern const char *const compressor_names[COMPRESSOR_COUNT];
@@ -25,7 +32,7 @@ struct run_options {
 	const char *append;	    /* words for the guest's kernel, or NULL */
 	const char *swap_directory; /* NULL: none */
 	uint64_t swap_bytes;	    /* 0: as much as the guest's memory */
-	enum mm_watch watch;
+	enum watch watch;
 	bool stop_when_full; /* the disk of the swap file */
 	enum mm_compressor compressor;
 	const struct mm_policy_ops *policy;

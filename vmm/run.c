@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "ept/space.h"
 #include "vmm/boot/loader.h"
 #include "vmm/common/commands.h"
 #include "vmm/control/server.h"
@@ -79,6 +80,13 @@ static bool has_virtio_console(const struct run *run)
 
 static bool loading_stopped(void *run);
 
+static enum mm_watch way_to_watch(enum watch watch)
+{
+	bool scans = watch == WATCH_SCAN || (watch == WATCH_AUTO && ept_probe_scan() == 0);
+
+	return scans ? MM_WATCH_SCAN : MM_WATCH_NOTICE;
+}
+
 static int make_machine(struct run *run)
 {
 	const struct run_options *options = &run->options;
@@ -121,7 +129,7 @@ static int make_machine(struct run *run)
 			.swap_directory = has_budget ? options->swap_directory : NULL,
 			.swap_bytes = options->swap_bytes != 0 ? options->swap_bytes :
 								 options->memory_bytes,
-			.watch = options->watch,
+			.watch = way_to_watch(options->watch),
 		},
 	};
 	int error = machine_create(&config, &run->machine);

@@ -380,20 +380,27 @@ Test(run, swap_without_compressor)
 	hold_in("10M", "sfifo", "none", "/tmp");
 }
 
-/* Touches are no faults: a scan finds them. Twice as much memory as the budget, and all comes back.
- */
-static void watch_by_scanning(const char *policy)
+/* Twice as much memory as the budget, and all comes back. The report's path. */
+static const char *watch(const char *way, const char *policy)
 {
 	const char *report = scratch_path("r.json");
 	struct child *child = run_bifold(
-		"--memory", "48M", "--budget", "10M", "--watch", "scan", "--policy", policy,
-		"--swap", "/tmp", "--report", report, "--", guest_program("demo"), "--touch", "16M",
-		"--fill", "half", "--pattern", "zipf", "--count", "30000", "--write-share", "50");
+		"--memory", "48M", "--budget", "10M", "--watch", way, "--policy", policy, "--swap",
+		"/tmp", "--report", report, "--", guest_program("demo"), "--touch", "16M", "--fill",
+		"half", "--pattern", "zipf", "--count", "30000", "--write-share", "50");
 
 	if (strstr(child->err_text, "Linux 5.19") != NULL)
 		cr_skip_test("SKIP: this kernel's userfaultfd does not protect shared memory");
 	expect_status(child, 0);
 	cr_assert_not_null(strstr(child->out_text, "every page read was right"));
+	return report;
+}
+
+/* Touches are no faults: a scan finds them. */
+static void watch_by_scanning(const char *policy)
+{
+	const char *report = watch("scan", policy);
+
 	cr_assert_gt(report_number(report, "touches_found"), 0);
 	cr_assert_lt(report_number(report, "faults.minor"), report_number(report, "touches_found"));
 }
@@ -406,6 +413,33 @@ Test(run, watch_by_scanning_sfifo)
 Test(run, watch_by_scanning_clock)
 {
 	watch_by_scanning("clock");
+}
+
+/* Each touch is a fault. */
+Test(run, watch_by_notice)
+{
+	const char *report = watch("notice", "sfifo");
+
+	cr_assert_eq(report_number(report, "touches_found"), 0);
+	cr_assert_gt(report_number(report, "faults.minor"), 100);
+}
+
+/* The default is what the doctor says of this host. */
+Test(run, watch_by_default)
+{
+	const char *report = scratch_path("r.json");
+	struct child *child = run_bifold("--memory", "48M", "--budget", "10M", "--report", report,
+					 busybox_path(), "true");
+	char said[32];
+	json_t *root;
+
+	expect_status(child, 0);
+	root = report_load(report);
+	snprintf(said, sizeof(said), "watch: %s",
+		 json_string_value(json_object_get(root, "watch")));
+	json_decref(root);
+	child = run_words(NULL, NULL, bifold_path(), "doctor", NULL);
+	cr_assert(strstr(child->out_text, said) != NULL, "%s is not in: %s", said, child->out_text);
 }
 
 Test(run, demo_checks_itself)
