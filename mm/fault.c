@@ -261,8 +261,8 @@ static bool can_wait(const struct mm *mm, const struct attempt *a)
 	return a->waits && mm->config.full != NULL;
 }
 
-/* In vain on the disk, for a page that can go without it, by somebody who might wait for the disk
- * instead. Turning over the slots that the disk has room for is no hunt. */
+/* The disk took no page, and whoever reclaims could wait for room on it, instead of looking for
+ * pages that need no disk. As long as the disk takes pages it is no hunt. */
 static bool is_hunt(const struct mm *mm, const struct reclaim_effort *effort,
 		    const struct attempt *a)
 {
@@ -408,8 +408,8 @@ static int let_in(struct mm *mm, uint32_t number, struct attempt *a)
 	return 0;
 }
 
-/* As bring_in(), which see; a thread that has waited for the disk may not have said that it is
- * over. */
+/* Like bring_in(), but may return before this thread has said that its wait for the disk is over.
+ */
 static int try_to_bring_in(struct mm *mm, uint32_t number, uint32_t want, struct attempt *a)
 {
 	int error = -EAGAIN;

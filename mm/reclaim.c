@@ -253,7 +253,7 @@ uint32_t victims_release(struct mm *mm, struct reclaim_work *work)
 	uint32_t gone = 0;
 
 	lock_drop(&mm->lock);
-	/* What lies in a gap may have a page by now. */
+	/* A frame in a gap may have a page by now. */
 	on_victims(mm, work, false, is_stored, release_range);
 	lock_take(&mm->lock);
 	for (uint32_t i = 0; i < work->victim_count; i++) {

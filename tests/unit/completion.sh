@@ -89,7 +89,7 @@ compare --policy "completion for $shell" "$(policies)" "$(offer run --policy '' 
 expect sfifo,watched= run --policy sfifo,
 expect 'lz4 none zstd' run --compressor ''
 expect 'pause stop' run --on-full ''
-expect 'notice scan' run --watch ''
+expect 'auto notice scan' run --watch ''
 
 # ---- files, and where sockets are meant
 

@@ -45,7 +45,7 @@ static const char *make_words(const char *bytes)
 	return path;
 }
 
-/* The main job: sort near 30 MiB in a budget of 14. */
+/* A sort of nearly 30 MiB in a budget of 14. */
 Test(run, sorts_twice_its_budget)
 {
 	const char *words = make_words("8388608");

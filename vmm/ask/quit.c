@@ -22,7 +22,7 @@ static int open_process(int socket_fd)
 	return (int)syscall(SYS_pidfd_open, peer.pid, 0);
 }
 
-/* 0 or -errno, as of control_client.h. */
+/* 0 or -errno, as of client.h. */
 static int quit(const char *path, char refusal[CONTROL_ERROR_SIZE])
 {
 	struct control_client client;

@@ -66,7 +66,8 @@ static int parse(int argc, char **argv, const char *help, const struct follow_go
 	return check_size(options->size, goal);
 }
 
-/* Of a percentage, the whole is for the guest to say. 0 or -errno, as of control_client.h. */
+/* A percentage is one of the guest's memory, so the guest is asked for its size. 0 or -errno, as
+ * of client.h. */
 static int settle_size(struct control_client *client, const char *text, uint64_t *bytes,
 		       char refusal[CONTROL_ERROR_SIZE])
 {

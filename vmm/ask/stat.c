@@ -121,7 +121,7 @@ static void print(const json_t *stat, const struct options *options)
 	}
 }
 
-/* 0 or -errno, as of control_client.h; text: what to say of -EREMOTEIO. */
+/* 0 or -errno, as of client.h; text: what to say of -EREMOTEIO. */
 static int tell(struct control_client *client, const struct options *options,
 		char text[CONTROL_ERROR_SIZE])
 {

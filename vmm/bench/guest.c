@@ -97,7 +97,7 @@ static void send_text(struct guest *guest, const char *text, size_t size)
 	}
 }
 
-/* The line of bench_result.c's take_kvm(). */
+/* The line of result.c's take_kvm(). */
 static void send_mappings(struct guest *guest)
 {
 	static const enum kvm_stat sizes[] = { KVM_STAT_PAGES_4K, KVM_STAT_PAGES_2M,

@@ -34,7 +34,7 @@ struct bench_job {
  */
 int bench_job_run(const struct bench_job *job, struct bench_cell *cell);
 
-/* bench_guest.c: the child's part. Makes the machine, passes the program's lines on to fd, adds
+/* guest.c: the child's part. Makes the machine, passes the program's lines on to fd, adds
  * KVM's counts of mappings. Returns the child's exit status. */
 int bench_guest_run(const struct bench_job *job, int fd);
 

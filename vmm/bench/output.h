@@ -27,7 +27,7 @@ void bench_write_csv(const struct bench_sweep *sweep, FILE *file);
 /* 0 or -errno. */
 int bench_write_json(const struct bench_sweep *sweep, FILE *file);
 
-/* bench_plot.c: writes the plots as SVG, with their data, into the directory, which is made if need
+/* plot.c: writes the plots as SVG, with their data, into the directory, which is made if need
  * be. 0 or -errno, with a line logged. */
 int bench_plot(const struct bench_sweep *sweep, const char *directory);
 

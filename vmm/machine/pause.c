@@ -93,10 +93,9 @@ static void note_waiting(void *context, int thread)
 }
 
 /*
- * KVM's own access to a page that is missing turns round and round with a signal pending, for as
- * long as the page is missing. That may be a minute for the page that there is no room for, and for
- * all whose faults wait behind it: those vCPUs get no signal. (One that faults between the question
- * and its signal may still turn.)
+ * While a signal is pending, KVM retries its own access to a missing page in a loop. The page that
+ * there is no room for may be missing for a minute, and so may all whose faults wait behind it:
+ * those vCPUs get no signal. (One that faults between the question and its signal may still loop.)
  */
 static void call_out(struct machine *machine)
 {
@@ -203,7 +202,7 @@ void machine_let_go(struct machine *machine)
 /*
  * No vCPU is waited for: one of them waits for the very page that there is no room for. The others
  * stay outside, so that the guest stands as a whole and nothing in it runs into a time limit. A
- * guest that has not begun does not stand: who loads it would be deaf meanwhile.
+ * guest that is still being loaded does not stand: the thread that loads it could answer nobody.
  */
 bool machine_full(void *context, uint64_t since_ns)
 {

@@ -414,7 +414,7 @@ static void open_guest(enum mm_watch watch)
 	cr_assert_eq(ept_space_start(guest.space), 0);
 }
 
-/* What the guest's owner does meanwhile: the balloon, free pages, the budget. */
+/* The guest's owner meanwhile: the balloon, free pages, the budget. */
 static void stir(uint64_t seconds, uint64_t *rng)
 {
 	uint64_t end = clock_now_ns() + seconds * 1000000000u;

@@ -178,8 +178,8 @@ Test(partial, unmap_untold)
 	unmap_in_part(9);
 }
 
-/* A batch whose pages cannot all be given back: those that were are books closed, the rest stands.
- */
+/* A batch whose pages cannot all be given back: those that were are accounted for, the rest are
+ * unchanged. */
 static void release_in_part(uint32_t untold)
 {
 	uint64_t held;

@@ -140,7 +140,7 @@ Test(watch, a_read_of_a_sealed_page_does_not_mind)
 	fake_end(&fake);
 }
 
-/* What may be sealed or not is open to the guest again. */
+/* Pages whose seal may have failed are unsealed again. */
 Test(watch, seals_that_fail_in_part)
 {
 	static const uint32_t untold[] = { 0, 3 };
