@@ -449,7 +449,7 @@ int mm_fault(struct mm *mm, gfn_t frame, bool write)
 int mm_fault_of(struct mm *mm, gfn_t frame, bool write, int thread)
 {
 	uint64_t began = clock_now_ns(), took;
-	struct attempt a = { .doing = "serving its fault failed", .waits = true, .thread = thread };
+	struct attempt a = { .doing = "serving its fault failed", .waits = true };
 	enum frame_state was;
 	struct mm_notes notes;
 	bool dead;

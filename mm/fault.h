@@ -10,7 +10,6 @@ struct attempt {
 	const char *doing;	 /* out, on failure: what failed, for the user */
 	bool alone;		 /* a neighbour failed: bring in this frame only */
 	bool waits;		 /* in: for room on a full disk, if the owner wants to */
-	int thread;		 /* in: whose fault it is; 0: not known */
 	bool full;		 /* out, on -ENOSPC: the disk had no room */
 	bool ends_waiting;	 /* it has waited, or found room while others wait */
 };
